@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict reading of YAML files into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import yaml
+
+from deft_core.errors import ConfigurationError
+
+T = TypeVar('T')
+_MAXIMUM_FILE_BYTES: Final = 1_000_000
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest known one, else all of them."""
+    choices = sorted(known)
+    match = difflib.get_close_matches(name, choices, n=1)
+    return f'did you mean {match[0]!r}?' if match else f'known: {", ".join(choices)}.'
+
+
+def config_directory() -> Path:
+    """Folder of the configuration files.
+
+    `DEFT_CONFIG` wins, then the installed share folder of `deft_bringup`, then the `config`
+    folder of the source tree.
+
+    Raises:
+        ConfigurationError: None of them exists.
+    """
+    override = os.environ.get('DEFT_CONFIG')
+    if override is not None:
+        if not Path(override).is_dir():
+            raise ConfigurationError(
+                f'DEFT_CONFIG names {override!r}, which is not a folder; correct or unset it.'
+            )
+        return Path(override)
+    for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep):
+        installed = Path(prefix) / 'share' / 'deft_bringup' / 'config'
+        if prefix and installed.is_dir():
+            return installed
+    for parent in Path(__file__).resolve().parents:
+        if (parent / 'config' / 'tasks').is_dir():
+            return parent / 'config'
+    raise ConfigurationError(
+        'No configuration folder found: build the workspace or set DEFT_CONFIG.'
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Mapping at the top of a YAML file; tags that would build objects are refused.
+
+    Raises:
+        ConfigurationError: The file is missing, too large, not YAML or not a mapping.
+    """
+    try:
+        if path.stat().st_size > _MAXIMUM_FILE_BYTES:
+            raise ConfigurationError(f'{path} is too large for a configuration file (1 MB).')
+        document = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f'Cannot read {path}: {error}') from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f'{path} must hold a mapping, got {type(document).__name__}.')
+    return document
+
+
+def load_yaml(path: Path, kind: type[T]) -> T:
+    """Read a YAML file into the dataclass `kind`; see `build`."""
+    return build(kind, read_yaml(path), str(path))
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass from plain values, refusing what is unknown, missing or out of range.
+
+    Field metadata may hold `minimum` and `maximum` (numbers) and `unit` (for the message).
+    Nested dataclasses, tuples, lists and dicts of them are built from their plain form.
+
+    Args:
+        kind: A dataclass.
+        values: Keys and values as read from a file.
+        where: File or parameter set, for the message.
+
+    Raises:
+        ConfigurationError: An entry is unknown, missing, of the wrong type or out of range.
+    """
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise ConfigurationError(f'{where}: unknown entry {name!r}; {nearest(name, fields)}')
+    arguments: dict[str, Any] = {}
+    for name, field in fields.items():
+        entry = f'{where}: {name}'
+        if name in values:
+            arguments[name] = _convert(values[name], hints[name], entry)
+            _check_range(arguments[name], field.metadata, entry)
+        elif _required(field):
+            raise ConfigurationError(f'{where}: entry {name!r} is missing.')
+    return kind(**arguments)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+    if origin in (tuple, list):
+        return _convert_sequence(value, origin, arguments, where)
+    if origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            raise ConfigurationError(f'{where} must be a mapping, got {value!r}.')
+        return {str(k): _convert(v, arguments[1], f'{where}.{k}') for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ConfigurationError(f'{where} must be a mapping, got {value!r}.')
+        return build(typing.cast(type[Any], hint), value, where)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigurationError(f'{where} must be a finite number, got {value}.')
+        return float(value)
+    if hint is Any or (type(value) is hint):
+        return value
+    raise ConfigurationError(f'{where} must be {hint.__name__}, got {value!r}.')
+
+
+def _convert_sequence(value: Any, origin: Any, arguments: tuple[Any, ...], where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError(f'{where} must be a list, got {value!r}.')
+    if origin is list or (len(arguments) == 2 and arguments[1] is Ellipsis):
+        hints = [arguments[0]] * len(value)
+    elif len(arguments) != len(value):
+        raise ConfigurationError(f'{where} must have {len(arguments)} values, got {len(value)}.')
+    else:
+        hints = list(arguments)
+    pairs = zip(value, hints, strict=True)
+    return origin(_convert(v, hint, f'{where}[{i}]') for i, (v, hint) in enumerate(pairs))
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
+    numbers = value if isinstance(value, list | tuple) else [value]
+    low, high = metadata.get('minimum'), metadata.get('maximum')
+    if low is None and high is None:
+        return
+    for number in numbers:
+        if number is None:
+            continue
+        inside = (low is None or number >= low) and (high is None or number <= high)
+        if not inside:
+            unit = metadata.get('unit', '')
+            limits = f'{"-inf" if low is None else low} to {"inf" if high is None else high}'
+            raise ConfigurationError(
+                f'{where} must be {limits} {unit}'.rstrip() + f', got {number}.'
+            )

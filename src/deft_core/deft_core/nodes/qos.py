@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quality-of-service profiles of the graph; no node writes its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+
+# REP-2003: drivers publish reliably, consumers of images take what they get.
+IMAGE_PUBLISHER: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+IMAGE: Final = qos_profile_sensor_data
+# Joint and motor states: the newest is what counts.
+STATE: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+STATE_PUBLISHER: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+# Commands: the newest wins and an old one must never be replayed.
+COMMAND: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+# Status, emergency stop, static transforms: late joiners see the current value.
+LATCHED: Final = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# Episodes and rewards: nothing may be lost.
+RECORDS: Final = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)

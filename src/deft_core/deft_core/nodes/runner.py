@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main function of every node."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Final
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
+
+EXIT_OK: Final = 0
+EXIT_CONFIGURATION: Final = 2
+EXIT_FAILURE: Final = 3
+_SIGNAL_LATENCY: Final = 0.1  # [s] Python runs signal handlers between two waits
+
+
+class NodeFinished(Exception):  # noqa: N818 (a message to the runner, not an error)
+    """Raised inside a callback when a node has done its work.
+
+    Attributes:
+        exit_code: Exit code of the process.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        """Set the exit code."""
+        super().__init__(f'finished with exit code {exit_code}')
+        self.exit_code = exit_code
+
+
+def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Create a node, spin it, and bring it to its safe state whatever happens.
+
+    SIGINT and SIGTERM let the running callback finish; the ROS context is still valid when
+    `close()` is called, so that a node can send its last command. A DeftError becomes one
+    sentence on stderr.
+
+    Args:
+        factory: Makes the node; its `close()` is called at the end where it has one.
+        args: Command line; None takes the one of the process.
+
+    Returns:
+        Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = _StopFlag()
+    node: Node | None = None
+    try:
+        node = factory()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.requested:
+            executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+        return EXIT_OK
+    except NodeFinished as finished:
+        return finished.exit_code
+    except (ConfigurationError, InvalidInputError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except DeftError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_FAILURE
+    finally:
+        if node is not None:
+            close = getattr(node, 'close', None)
+            if close is not None:
+                close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+class _StopFlag:
+    """Set by SIGINT or SIGTERM."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._set)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversions between rotation forms, and 4x4 rigid transforms.
+
+Conventions: right-handed; quaternions are (x, y, z, w); Euler angles are (roll, pitch, yaw)
+about the fixed x, y and z axes in this order (extrinsic 'xyz', REP-103), which is also what
+xArm controllers call RPY.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.transform import Rotation
+
+from deft_core.errors import InvalidInputError
+from deft_core.validation import FloatArray, finite_array
+
+_ORTHONORMAL_TOLERANCE = 1e-6
+
+
+def _rotation(matrix: npt.ArrayLike) -> Rotation:
+    checked = finite_array('rotation matrix', matrix, (3, 3))
+    error = float(np.abs(checked @ checked.T - np.eye(3)).max())
+    if error > _ORTHONORMAL_TOLERANCE or np.linalg.det(checked) < 0.0:
+        raise InvalidInputError(
+            f'A rotation matrix must be orthonormal with determinant +1; it is off by {error:.1e}.'
+        )
+    return Rotation.from_matrix(checked)
+
+
+def matrix_from_euler(euler: npt.ArrayLike) -> FloatArray:
+    """Rotation matrix, shape (3, 3), of extrinsic xyz Euler angles, shape (3,). [rad]."""
+    checked = finite_array('Euler angles', euler, (3,))
+    return np.asarray(Rotation.from_euler('xyz', checked).as_matrix(), dtype=np.float64)
+
+
+def euler_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
+    """Extrinsic xyz Euler angles, shape (3,), of a rotation matrix, shape (3, 3). [rad]."""
+    return np.asarray(_rotation(matrix).as_euler('xyz'), dtype=np.float64)
+
+
+def matrix_from_quaternion(quaternion: npt.ArrayLike) -> FloatArray:
+    """Rotation matrix, shape (3, 3), of a quaternion (x, y, z, w) of any positive length.
+
+    Raises:
+        InvalidInputError: The quaternion is (nearly) zero or not finite.
+    """
+    checked = finite_array('quaternion', quaternion, (4,))
+    if float(np.linalg.norm(checked)) < 1e-9:
+        raise InvalidInputError('A quaternion must not be zero; was the message filled in?')
+    return np.asarray(Rotation.from_quat(checked).as_matrix(), dtype=np.float64)
+
+
+def quaternion_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
+    """Unit quaternion (x, y, z, w) with w >= 0 of a rotation matrix, shape (3, 3)."""
+    return np.asarray(_rotation(matrix).as_quat(canonical=True), dtype=np.float64)
+
+
+def matrix_from_rotation_vector(vector: npt.ArrayLike) -> FloatArray:
+    """Rotation matrix, shape (3, 3), of an axis times angle, shape (3,). [rad]."""
+    checked = finite_array('rotation vector', vector, (3,))
+    return np.asarray(Rotation.from_rotvec(np.array(checked)).as_matrix(), dtype=np.float64)
+
+
+def rotation_vector_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
+    """Axis times angle, shape (3,), of a rotation matrix, shape (3, 3). [rad]."""
+    return np.asarray(_rotation(matrix).as_rotvec(), dtype=np.float64)
+
+
+def transform(rotation: npt.ArrayLike, translation: npt.ArrayLike) -> FloatArray:
+    """Rigid transform, shape (4, 4), from a rotation (3, 3) and a translation (3,). [m]."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = finite_array('rotation matrix', rotation, (3, 3))
+    matrix[:3, 3] = finite_array('translation', translation, (3,))
+    return matrix
+
+
+def invert_transform(matrix: npt.ArrayLike) -> FloatArray:
+    """Inverse of a rigid transform, shape (4, 4)."""
+    checked = finite_array('transform', matrix, (4, 4))
+    rotation = checked[:3, :3].T
+    return transform(rotation, -rotation @ checked[:3, 3])
+
+
+def transform_points(matrix: npt.ArrayLike, points: npt.ArrayLike) -> FloatArray:
+    """Points in the target frame, shape (n, 3). [m].
+
+    Args:
+        matrix: `T_target_source`, shape (4, 4).
+        points: Points in the source frame, shape (n, 3). [m]. NaN rows stay NaN.
+    """
+    checked = finite_array('transform', matrix, (4, 4))
+    return np.asarray(points, dtype=np.float64) @ checked[:3, :3].T + checked[:3, 3]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A task that the hand can be taught: one file in `config/tasks`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deft_core.configuration import load_yaml, nearest
+from deft_core.errors import ConfigurationError
+from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.trajectory import WristTrajectory
+
+
+@dataclass(frozen=True)
+class Pregrasp:
+    """Where the straight approach to the grasp begins.
+
+    Attributes:
+        distance: Length of the approach. [m].
+        direction: Direction of the approach in flange axes; its length does not matter.
+    """
+
+    distance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
+    direction: tuple[float, float, float] = field(metadata={'minimum': -1.0, 'maximum': 1.0})
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is taught, with which objects, and the constants that go with it.
+
+    Attributes:
+        name: File name without extension.
+        instruction: The task sentence given to the affordance model.
+        object_sets: Names of the objects by set; 'train' and 'test' (held out).
+        trajectory: File in `config/trajectories`.
+        pregrasp: Straight approach before the grasp.
+        open_hand: Hand joints during the approach. Length 16. [rad].
+        half_closed_hand: Hand joints of a prior without a model. Length 16. [rad].
+    """
+
+    name: str
+    instruction: str
+    object_sets: dict[str, tuple[str, ...]]
+    trajectory: str
+    pregrasp: Pregrasp
+    open_hand: tuple[float, ...] = field(metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'})
+    half_closed_hand: tuple[float, ...] = field(
+        metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'}
+    )
+
+    def __post_init__(self) -> None:
+        """Check lengths and object sets."""
+        for name in ('open_hand', 'half_closed_hand'):
+            count = len(getattr(self, name))
+            if count != len(HAND_JOINT_NAMES):
+                raise ConfigurationError(
+                    f'Task {self.name}: {name} must list {len(HAND_JOINT_NAMES)} joints '
+                    f'({", ".join(HAND_JOINT_NAMES[:4])}, ...), got {count}.'
+                )
+        for required in ('train', 'test'):
+            if not self.object_sets.get(required):
+                raise ConfigurationError(
+                    f'Task {self.name}: object_sets needs at least one object in {required!r}.'
+                )
+
+    def load_trajectory(self, directory: Path) -> WristTrajectory:
+        """Read the post-grasp trajectory from the configuration folder."""
+        return WristTrajectory.load(directory / 'trajectories' / self.trajectory)
+
+
+def task_names(directory: Path) -> list[str]:
+    """Names of the tasks in a configuration folder, sorted."""
+    return sorted(path.stem for path in (directory / 'tasks').glob('*.yaml'))
+
+
+def load_task(name: str, directory: Path) -> Task:
+    """Read a task by name from the configuration folder.
+
+    Raises:
+        ConfigurationError: There is no such task, or its file is wrong.
+    """
+    names = task_names(directory)
+    if name not in names:
+        raise ConfigurationError(f'Unknown task {name!r}; {nearest(name, names)}')
+    task = load_yaml(directory / 'tasks' / f'{name}.yaml', Task)
+    if task.name != name:
+        raise ConfigurationError(
+            f'config/tasks/{name}.yaml calls itself {task.name!r}; name and file must agree.'
+        )
+    return task

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The post-grasp trajectory: wrist displacements of one human demonstration (section 3.1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.frames import BASE_FRAME
+from deft_core.rotations import matrix_from_rotation_vector
+from deft_core.validation import FloatArray, finite_array
+
+TRAJECTORY_STEPS: Final = 40
+_SCHEMA: Final = 'deft_wrist_trajectory/1'
+_MAXIMUM_FILE_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class WristTrajectory:
+    """Displacements between neighbouring wrist poses, replayed after the grasp.
+
+    Step i moves p to p + translations[i] and R to exp(rotation_vectors[i]) R; both are
+    expressed in the axes of `frame_id`, so the same file serves every grasp.
+
+    Attributes:
+        translations: Shape (n, 3). [m].
+        rotation_vectors: Shape (n, 3). [rad].
+        rate: Displacements per second. [Hz].
+        frame_id: Frame whose axes the numbers are expressed in.
+        source: How the demonstration was made.
+    """
+
+    translations: FloatArray
+    rotation_vectors: FloatArray
+    rate: float
+    source: str
+    frame_id: str = BASE_FRAME
+
+    def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
+        translations = finite_array('translations', self.translations, (-1, 3))
+        vectors = finite_array('rotation vectors', self.rotation_vectors, (len(translations), 3))
+        if not 0.1 <= self.rate <= 1000.0:
+            raise InvalidInputError(f'Trajectory rate must be 0.1 to 1000 Hz, got {self.rate}.')
+        object.__setattr__(self, 'translations', translations)
+        object.__setattr__(self, 'rotation_vectors', vectors)
+
+    def __len__(self) -> int:
+        """Number of displacements; 40 in the paper."""
+        return len(self.translations)
+
+    def poses(
+        self, rotation: FloatArray, position: FloatArray
+    ) -> list[tuple[FloatArray, FloatArray]]:
+        """Poses (rotation (3, 3), position (3,) in m) after each displacement.
+
+        Args:
+            rotation: Rotation at the grasp in `frame_id`. Shape (3, 3).
+            position: Position at the grasp in `frame_id`. Shape (3,). [m].
+        """
+        poses = []
+        for step, vector in zip(self.translations, self.rotation_vectors, strict=True):
+            position = position + step
+            rotation = matrix_from_rotation_vector(vector) @ rotation
+            poses.append((rotation, position))
+        return poses
+
+    def save(self, path: Path) -> None:
+        """Write the trajectory as JSON."""
+        document = {
+            'schema': _SCHEMA,
+            'frame_id': self.frame_id,
+            'rate_hz': self.rate,
+            'source': self.source,
+            'translations_m': self.translations.round(6).tolist(),
+            'rotation_vectors_rad': self.rotation_vectors.round(6).tolist(),
+        }
+        path.write_text(json.dumps(document, indent=1) + '\n', encoding='utf-8')
+
+    @classmethod
+    def load(cls, path: Path) -> WristTrajectory:
+        """Read a trajectory file.
+
+        Raises:
+            ConfigurationError: The file is missing, too large, not JSON or of another schema.
+        """
+        try:
+            if path.stat().st_size > _MAXIMUM_FILE_BYTES:
+                raise ConfigurationError(f'{path} is larger than a trajectory file can be (1 MB).')
+            document = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f'Cannot read the trajectory {path}: {error}.') from error
+        if not isinstance(document, dict) or document.get('schema') != _SCHEMA:
+            raise ConfigurationError(f'{path} is not a trajectory file of schema {_SCHEMA!r}.')
+        try:
+            return cls(
+                translations=document['translations_m'],
+                rotation_vectors=document['rotation_vectors_rad'],
+                rate=float(document['rate_hz']),
+                source=str(document['source']),
+                frame_id=str(document['frame_id']),
+            )
+        except KeyError as error:
+            raise ConfigurationError(f'{path} lacks the entry {error}.') from error
+        except InvalidInputError as error:
+            raise ConfigurationError(f'{path}: {error}') from error

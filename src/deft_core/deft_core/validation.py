@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of numbers at the border of a class or a node."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from deft_core.errors import InvalidInputError
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def finite_array(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """Return a read-only float64 copy of `value`.
+
+    Args:
+        name: What the value is, for the error text.
+        value: Numbers to check.
+        shape: Expected shape; -1 matches any length.
+
+    Raises:
+        InvalidInputError: Not numeric, another shape, or not finite.
+    """
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f'{name} must be numbers of shape {shape}, got {value!r}.'
+        ) from error
+    fits = array.ndim == len(shape) and all(
+        want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise InvalidInputError(f'{name} must have shape {shape}, got {array.shape}.')
+    if not np.all(np.isfinite(array)):
+        raise InvalidInputError(f'{name} must be finite, got {array.tolist()}.')
+    array.setflags(write=False)
+    return array

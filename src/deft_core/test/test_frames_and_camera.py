@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from deft_core.camera import CameraIntrinsics, RgbdFrame
+from deft_core.errors import FrameError, InvalidInputError
+from deft_core.frames import TransformTree
+from deft_core.rotations import matrix_from_euler, transform, transform_points
+
+INTRINSICS = CameraIntrinsics(width=8, height=6, fx=10.0, fy=11.0, cx=3.5, cy=2.5)
+
+
+def test_tree_maps_source_coordinates_to_target_through_a_chain():
+    T_base_camera = transform(matrix_from_euler([0.1, 0.2, 0.3]), [1.0, 0.0, 0.5])
+    T_camera_board = transform(matrix_from_euler([-0.4, 0.0, 1.0]), [0.0, 0.1, 0.7])
+    tree = TransformTree()
+    tree.add('base', 'camera', T_base_camera)
+    tree.add('camera', 'board', T_camera_board)
+    point = np.array([[0.01, 0.02, 0.03]])
+    expected = transform_points(T_base_camera, transform_points(T_camera_board, point))
+    np.testing.assert_allclose(transform_points(tree.get('base', 'board'), point), expected)
+
+
+def test_unknown_and_unconnected_frames_are_named():
+    tree = TransformTree()
+    tree.add('base', 'camera', np.eye(4))
+    tree.add('world', 'board', np.eye(4))
+    with pytest.raises(FrameError, match=r"'tool' is unknown; known frames: \['base'"):
+        tree.get('base', 'tool')
+    with pytest.raises(FrameError, match='not connected'):
+        tree.get('base', 'board')
+
+
+def test_deprojection_inverts_projection():
+    depth = np.linspace(0.5, 1.0, 48, dtype=np.float32).reshape(6, 8)
+    depth[2, 3] = np.nan
+    points = INTRINSICS.deproject(depth)
+    rows, columns = np.nonzero(np.isfinite(depth))
+    pixels = INTRINSICS.project(points[rows, columns])
+    np.testing.assert_allclose(pixels, np.stack([columns, rows], axis=-1), atol=1e-9)
+    assert np.isnan(points[2, 3]).all()
+
+
+def test_points_behind_the_camera_have_no_pixel():
+    assert np.isnan(INTRINSICS.project([[0.0, 0.0, -1.0]])).all()
+
+
+def test_image_sizes_must_agree_with_the_camera():
+    with pytest.raises(InvalidInputError, match='aligned'):
+        RgbdFrame(0.0, np.zeros((6, 8, 3), np.uint8), np.zeros((5, 8), np.float32), INTRINSICS)
+    with pytest.raises(InvalidInputError, match='camera_info'):
+        CameraIntrinsics(width=8, height=6, fx=0.0, fy=0.0, cx=0.0, cy=0.0)

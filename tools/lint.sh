@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+ruff check src benchmarks test tools
+ruff format --check src benchmarks test tools
+mypy src/*/deft_*/
