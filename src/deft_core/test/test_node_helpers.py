@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters and the main loop of a node, in one process and as a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+
+import pytest
+
+from deft_core.errors import ConfigurationError
+
+rclpy = pytest.importorskip('rclpy')
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+
+from deft_core.nodes.parameters import declare_parameters  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Parameters:
+    task: str
+    rate: float = field(default=10.0, metadata={'minimum': 1.0, 'maximum': 100.0, 'unit': 'Hz'})
+    sigma: tuple[float, ...] = (0.02, 0.2)
+
+
+@pytest.fixture
+def make_node():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=90)
+    nodes = []
+
+    def make(**overrides):
+        node = Node(
+            'example',
+            context=context,
+            parameter_overrides=[Parameter(name, value=v) for name, v in overrides.items()],
+        )
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_values_come_from_overrides_and_defaults(make_node):
+    node = make_node(task='pick_cup', sigma=[0.1, 0.2])
+    assert declare_parameters(node, Parameters) == Parameters('pick_cup', 10.0, (0.1, 0.2))
+    assert node.get_parameter('rate').value == 10.0
+    assert node.describe_parameter('rate').read_only
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        ({'task': 'a', 'raet': 5.0}, r"unknown parameter 'raet'; did you mean 'rate'\?"),
+        ({'task': 'a', 'rate': 500.0}, 'rate must be 1.0 to 100.0 Hz, got 500.0'),
+        ({'task': 'a', 'rate': 'fast'}, "rate must be float, got 'fast'"),
+        ({}, "'task' is missing"),
+    ],
+)
+def test_wrong_parameters_are_refused(make_node, overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        declare_parameters(make_node(**overrides), Parameters)
+
+
+SCRIPT = """
+import sys
+from rclpy.node import Node
+from deft_core.errors import ConfigurationError, DeviceError
+from deft_core.nodes.runner import NodeFinished, run_node
+
+class Example(Node):
+    def __init__(self):
+        super().__init__('example')
+        if sys.argv[1] == 'misconfigured':
+            raise ConfigurationError('rate must be positive, got -1; correct config/x.yaml.')
+        self.create_timer(0.01, self.tick)
+
+    def tick(self):
+        print('running', flush=True)
+        if sys.argv[1] == 'finishes':
+            raise NodeFinished(7)
+        if sys.argv[1] == 'device':
+            raise DeviceError('the port is gone.')
+
+    def close(self):
+        print('safe', flush=True)
+
+sys.exit(run_node(Example))
+"""
+
+
+def start(mode: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, '-c', textwrap.dedent(SCRIPT), mode],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'ROS_DOMAIN_ID': '90'},
+    )
+
+
+@pytest.mark.parametrize(
+    ('mode', 'code', 'sentence'),
+    [
+        ('misconfigured', 2, 'error: rate must be positive, got -1; correct config/x.yaml.\n'),
+        ('device', 3, 'error: the port is gone.\n'),
+        ('finishes', 7, ''),
+    ],
+)
+def test_end_of_a_node_is_an_exit_code_and_one_sentence(mode, code, sentence):
+    process = start(mode)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (code, sentence)
+    assert ('safe' in output) == (mode != 'misconfigured')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_lead_through_the_safe_state(number):
+    process = start('spins')
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'running\n'
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, '')
+    assert output.endswith('safe\n')
