@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known and allowed about one kind of arm, from `config/arms/<name>.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from deft_core.configuration import config_directory, load_yaml
+from deft_core.errors import ConfigurationError
+from deft_core.validation import FloatArray
+
+from deft_arm.paths import ARM_JOINTS
+
+Six: TypeAlias = tuple[float, float, float, float, float, float]
+Three: TypeAlias = tuple[float, float, float]
+
+_ANGLE = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
+_LENGTH = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+_DURATION = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+
+
+@dataclass(frozen=True)
+class ArmConfiguration:
+    """Limits, home pose and episode timing of an arm; every length is in the base frame.
+
+    Attributes:
+        name: Name of the arm.
+        joint_names: Joints from base to flange.
+        position_lower: Lowest allowed joint positions. [rad].
+        position_upper: Highest allowed joint positions. [rad].
+        position_margin: Kept free at both ends of the travel when planning. [rad].
+        speed_limit: Largest planned joint speeds. [rad/s].
+        acceleration_limit: Largest planned joint accelerations of moves between rests. [rad/s^2].
+        home: Pose in which the camera sees the table and the operator can reach it. [rad].
+        workspace_lower: Lowest corner of the box that the grasp centre may enter. [m].
+        workspace_upper: Highest corner of that box. [m].
+        table_height: Height of the table top. [m].
+        rigid_clearance: Least height of arm links and motor housing over the table. [m].
+        palm_clearance: Least planned height of the palm over the table. [m].
+        finger_clearance: Least planned height of the fingers over the table. Negative values
+            let the soft hand be pressed on it. [m].
+        travel_clearance: Height over the table that everything keeps in joint moves, as far as
+            the two ends of the move allow. [m].
+        fold_clearance: Least distance of wrist and palm from base and upper arm. [m].
+        move_duration: Shortest joint move between two rests. [s].
+        lift_speed: Mean speed of straight moves up and down. [m/s].
+        approach_duration: Shortest straight approach. [s].
+        approach_waypoints: Poses that are solved along the approach.
+        close_duration: Ramp of the hand, closing or opening. [s].
+        settle_duration: Rest after that ramp. [s].
+        hold_duration: Rest after the last displacement. [s].
+    """
+
+    name: str
+    joint_names: tuple[str, str, str, str, str, str]
+    position_lower: Six = field(metadata=_ANGLE)
+    position_upper: Six = field(metadata=_ANGLE)
+    position_margin: float = field(metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'rad'})
+    speed_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 3.14, 'unit': 'rad/s'})
+    acceleration_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 20.0, 'unit': 'rad/s^2'})
+    home: Six = field(metadata=_ANGLE)
+    workspace_lower: Three = field(metadata=_LENGTH)
+    workspace_upper: Three = field(metadata=_LENGTH)
+    table_height: float = field(metadata=_LENGTH)
+    rigid_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
+    palm_clearance: float = field(metadata={'minimum': -0.05, 'maximum': 0.1, 'unit': 'm'})
+    finger_clearance: float = field(metadata={'minimum': -0.15, 'maximum': 0.1, 'unit': 'm'})
+    travel_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'})
+    fold_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
+    move_duration: float = field(metadata=_DURATION)
+    lift_speed: float = field(metadata={'minimum': 0.01, 'maximum': 0.5, 'unit': 'm/s'})
+    approach_duration: float = field(metadata=_DURATION)
+    approach_waypoints: int = field(metadata={'minimum': 2, 'maximum': 200})
+    close_duration: float = field(metadata=_DURATION)
+    settle_duration: float = field(metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
+    hold_duration: float = field(metadata=_DURATION)
+
+    def __post_init__(self) -> None:
+        """Check the entries against each other."""
+        lower, upper = self.planning_limits()
+        if np.any(lower >= upper):
+            raise ConfigurationError(
+                f'Arm {self.name}: position_lower must lie below position_upper by more than '
+                'twice position_margin.'
+            )
+        if np.any(self.home < lower) or np.any(self.home > upper):
+            raise ConfigurationError(
+                f'Arm {self.name}: home {self.home} lies outside the joint limits '
+                f'{lower.tolist()} to {upper.tolist()}; move it inside.'
+            )
+        if np.any(np.asarray(self.workspace_lower) >= np.asarray(self.workspace_upper)):
+            raise ConfigurationError(
+                f'Arm {self.name}: workspace_lower must lie below workspace_upper.'
+            )
+        if len(set(self.joint_names)) != ARM_JOINTS:
+            raise ConfigurationError(f'Arm {self.name}: joint_names must differ.')
+
+    def planning_limits(self) -> tuple[FloatArray, FloatArray]:
+        """Lowest and highest joint positions of a plan, margin kept. Each shape (6,). [rad]."""
+        lower = np.asarray(self.position_lower) + self.position_margin
+        upper = np.asarray(self.position_upper) - self.position_margin
+        return lower, upper
+
+
+def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:
+    """Read `arms/<name>.yaml`.
+
+    Args:
+        name: Name of the arm, such as `xarm6`.
+        directory: Configuration folder; the installed one when None.
+
+    Raises:
+        ConfigurationError: No such arm, or the file is wrong.
+    """
+    folder = (config_directory() if directory is None else directory) / 'arms'
+    known = sorted(path.stem for path in folder.glob('*.yaml'))
+    if name not in known:
+        raise ConfigurationError(f'Unknown arm {name!r}; {folder} has: {", ".join(known)}.')
+    return load_yaml(folder / f'{name}.yaml', ArmConfiguration)

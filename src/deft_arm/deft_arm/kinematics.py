@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forward and inverse kinematics of the arm, for the grasp centre of its hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import mink
+import mujoco
+import numpy as np
+from deft_core.validation import FloatArray
+from deft_description.models import FLANGE_SITE, GRASP_CENTRE_SITE, arm_spec, robot_model
+
+from deft_arm.configuration import ArmConfiguration
+from deft_arm.paths import ARM_JOINTS
+
+POSITION_TOLERANCE: Final = 2e-4  # [m] far below what the arm repeats with a hand on it
+ROTATION_TOLERANCE: Final = 2e-3  # [rad]
+_SOLVER: Final = 'daqp'
+_TRUST_REGION: Final = 0.5  # [rad] largest change of a joint per iteration
+_GUIDED_ITERATIONS: Final = 4
+_SEARCH_ITERATIONS: Final = 25
+_TRACK_ITERATIONS: Final = 6
+_STALL_RATIO: Final = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Outcome of one inverse-kinematics solve, converged or not.
+
+    Attributes:
+        joint_positions: Shape (6,). [rad].
+        position_error: Distance of the grasp centre from its target. [m].
+        rotation_error: Angle between the flange and its target. [rad].
+    """
+
+    joint_positions: FloatArray
+    position_error: float
+    rotation_error: float
+
+    @property
+    def reached(self) -> bool:
+        """Both errors are within tolerance."""
+        return (
+            self.position_error <= POSITION_TOLERANCE and self.rotation_error <= ROTATION_TOLERANCE
+        )
+
+
+class ArmKinematics:
+    """Kinematics within the joint limits of a configuration.
+
+    Keeps scratch memory between calls, so one instance must not be shared between threads.
+
+    Attributes:
+        grasp_centre_in_flange: Grasp centre in the flange frame. Shape (3,). [m].
+    """
+
+    def __init__(self, configuration: ArmConfiguration) -> None:
+        """Build the model of the arm with the hand's grasp centre on its flange."""
+        self.grasp_centre_in_flange = _grasp_centre_in_flange()
+        specification = arm_spec()
+        flange_body = specification.site(FLANGE_SITE).parent
+        flange_body.add_site(name=GRASP_CENTRE_SITE, pos=self.grasp_centre_in_flange)
+        # The limits of the configuration replace the published ones: they are never wider.
+        lower, upper = configuration.planning_limits()
+        for name, low, high in zip(configuration.joint_names, lower, upper, strict=True):
+            specification.joint(name).range = [low, high]
+        self._model = specification.compile()
+        self._lower, self._upper = lower, upper
+        self._state = mink.Configuration(self._model)
+        self._site = self._model.site(GRASP_CENTRE_SITE).id
+        self._flange = self._model.site(FLANGE_SITE).id
+        # A metre and a radian weigh alike: 1 mm is worth 0.057 degrees.
+        self._target = mink.FrameTask(
+            GRASP_CENTRE_SITE, 'site', position_cost=1.0, orientation_cost=0.3
+        )
+        self._posture = mink.PostureTask(self._model, cost=3e-2)
+        self._limits = [
+            mink.ConfigurationLimit(self._model, gain=1.0),
+            mink.VelocityLimit(
+                self._model, dict.fromkeys(configuration.joint_names, _TRUST_REGION)
+            ),
+        ]
+
+    def forward(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Rotation of the flange, shape (3, 3), and position of the grasp centre, shape (3,). [m].
+
+        Args:
+            joint_positions: Shape (6,). [rad].
+        """
+        data = self._update(joint_positions)
+        rotation = data.site_xmat[self._site].reshape(3, 3).copy()
+        return rotation, data.site_xpos[self._site].copy()
+
+    def flange_position(self, joint_positions: FloatArray) -> FloatArray:
+        """Origin of the flange in the base frame. Shape (3,). [m].
+
+        Args:
+            joint_positions: Shape (6,). [rad].
+        """
+        return self._update(joint_positions).site_xpos[self._flange].copy()
+
+    def track(self, rotation: FloatArray, position: FloatArray, start: FloatArray) -> Solution:
+        """Solve for a pose near that of `start`, staying on its branch.
+
+        Args:
+            rotation: Wanted rotation of the flange in the base frame. Shape (3, 3).
+            position: Wanted position of the grasp centre in the base frame. Shape (3,). [m].
+            start: Joint positions to start from. Shape (6,). [rad].
+        """
+        self._set_target(rotation, position)
+        return self._iterate(start, _TRACK_ITERATIONS)
+
+    def search(
+        self, rotation: FloatArray, position: FloatArray, seed: FloatArray, posture: FloatArray
+    ) -> Solution:
+        """Solve for a pose from a seed far away, preferring the branch of `posture`.
+
+        Args:
+            rotation: Wanted rotation of the flange in the base frame. Shape (3, 3).
+            position: Wanted position of the grasp centre in the base frame. Shape (3,). [m].
+            seed: Joint positions to start from. Shape (6,). [rad].
+            posture: Preferred joint positions. Shape (6,). [rad].
+        """
+        self._set_target(rotation, position)
+        self._posture.set_target(np.clip(posture, self._lower, self._upper))
+        # Six joints and six wanted numbers leave nothing free: the posture only chooses the
+        # branch in the first iterations and is dropped so that it cannot bias the solution.
+        self._update(np.clip(seed, self._lower, self._upper))
+        for _ in range(_GUIDED_ITERATIONS):
+            if not self._step([self._target, self._posture]):
+                break
+        return self._iterate(self._state.q, _SEARCH_ITERATIONS)
+
+    def _iterate(self, start: FloatArray, iterations: int) -> Solution:
+        self._update(np.clip(start, self._lower, self._upper))
+        best = self._measure()
+        stalled = 0
+        for _ in range(iterations):
+            if best.reached and best.position_error < 1e-6 or not self._step([self._target]):
+                break
+            current = self._measure()
+            stalled = stalled + 1 if _score(current) > _STALL_RATIO * _score(best) else 0
+            if _score(current) < _score(best):
+                best = current
+            if stalled >= 3:
+                break
+        return best
+
+    def _step(self, tasks: list[mink.Task]) -> bool:
+        """One quadratic programme; False when it has no solution."""
+        try:
+            velocity = mink.solve_ik(
+                self._state, tasks, 1.0, _SOLVER, damping=1e-9, limits=self._limits
+            )
+        except mink.NoSolutionFound:
+            return False
+        self._state.integrate_inplace(velocity, 1.0)
+        return True
+
+    def _measure(self) -> Solution:
+        error = self._target.compute_error(self._state)
+        return Solution(
+            self._state.q.copy(),
+            float(np.linalg.norm(error[:3])),
+            float(np.linalg.norm(error[3:])),
+        )
+
+    def _set_target(self, rotation: FloatArray, position: FloatArray) -> None:
+        orientation = mink.SO3.from_matrix(rotation)
+        self._target.set_target(mink.SE3.from_rotation_and_translation(orientation, position))
+
+    def _update(self, joint_positions: FloatArray) -> mujoco.MjData:
+        self._state.update(np.asarray(joint_positions, dtype=np.float64))
+        return self._state.data
+
+
+def _score(solution: Solution) -> float:
+    return solution.position_error + 0.1 * solution.rotation_error
+
+
+def _grasp_centre_in_flange() -> FloatArray:
+    """Where the hand of the robot model has its grasp centre, in the flange frame. [m]."""
+    model = robot_model()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    flange, centre = model.site(FLANGE_SITE).id, model.site(GRASP_CENTRE_SITE).id
+    rotation = data.site_xmat[flange].reshape(3, 3)
+    return np.asarray(
+        rotation.T @ (data.site_xpos[centre] - data.site_xpos[flange]), dtype=np.float64
+    )

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan one episode, and the way home after it, completely before anything moves.
+
+The episode is the one of the paper's section 3.2: approach, grasp, close the hand, replay the
+displacements of the demonstration, hold.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from deft_core.errors import InvalidInputError, UnreachableError
+from deft_core.frames import BASE_FRAME
+from deft_core.grasp import GraspParameters
+from deft_core.trajectory import WristTrajectory
+from deft_core.validation import FloatArray, finite_array
+
+from deft_arm.branches import BranchSolver, TargetPose
+from deft_arm.configuration import ArmConfiguration
+from deft_arm.kinematics import ArmKinematics
+from deft_arm.paths import JointPath, constant_rate, hold, rest_to_rest
+from deft_arm.plan import EpisodePlan, MotionPlan, Phase, PlannedPhase
+from deft_arm.safety import CollisionError, MotionGuard, check_hand
+from deft_arm.transfer import TransferPlanner
+
+_LONGEST_APPROACH: Final = 0.3  # [m]
+_SLOWEST: Final = 3.0  # A trajectory stretched more than this is another motion.
+
+
+class EpisodePlanner:
+    """Plans motions of arm and hand within the limits of a configuration.
+
+    Deterministic, without randomness and without a clock. Keeps scratch memory between calls, so
+    one instance must not be shared between threads.
+
+    Attributes:
+        configuration: Limits and timing.
+        kinematics: Forward and inverse kinematics.
+        guard: Safety checks.
+    """
+
+    def __init__(self, configuration: ArmConfiguration) -> None:
+        """Build the kinematics and the checks."""
+        self.configuration = configuration
+        self.kinematics = ArmKinematics(configuration)
+        self.guard = MotionGuard(configuration)
+        self._solver = BranchSolver(self.kinematics, configuration)
+        self._transfer = TransferPlanner(
+            configuration, self.kinematics, self._solver, self.guard
+        )
+        self._speed = np.asarray(configuration.speed_limit)
+        self._acceleration = np.asarray(configuration.acceleration_limit)
+
+    def plan(
+        self,
+        grasp: GraspParameters,
+        trajectory: WristTrajectory,
+        pregrasp_distance: float,
+        pregrasp_direction: npt.ArrayLike,
+        current_joint_positions: npt.ArrayLike,
+        open_hand: npt.ArrayLike,
+    ) -> EpisodePlan:
+        """Plan all phases of one episode.
+
+        Args:
+            grasp: Where to grasp and how to close, in the base frame.
+            trajectory: Displacements after the grasp, in the axes of the base frame.
+            pregrasp_distance: Length of the straight approach. [m].
+            pregrasp_direction: Direction of the approach in flange axes, any length. Shape (3,).
+            current_joint_positions: Where the arm is. Shape (6,). [rad].
+            open_hand: Hand before closing, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
+
+        Returns:
+            Phases from move_to_pregrasp to hold; every pose was solved and checked.
+
+        Raises:
+            InvalidInputError: An argument has the wrong shape, frame or range.
+            UnreachableError: A pose cannot be reached; the message names it.
+            WorkspaceError: A pose lies outside the allowed box.
+            CollisionError: A posture or a move touches the table or the arm.
+            SafetyError: The arm is measured outside its limits.
+        """
+        current = self.guard.check_measured(current_joint_positions)
+        opened = check_hand('open hand', open_hand)
+        closed = check_hand('closed hand', grasp.joint_positions)
+        approach = _approach_offset(pregrasp_distance, pregrasp_direction)
+        targets = self._targets(grasp, trajectory, approach)
+        for target in targets:
+            self.guard.check_workspace(target.label, target.position)
+        positions, errors = self._solve(targets, current, opened, closed)
+        count = self.configuration.approach_waypoints
+        return EpisodePlan(
+            phases=self._phases(
+                positions[: count + 1],
+                positions[count:],
+                self._transfer.into(current, positions[0], opened, grasp.position),
+                opened,
+                closed,
+                trajectory.rate,
+            ),
+            grasp=grasp,
+            grasp_joint_positions=positions[count].copy(),
+            pose_errors=errors,
+        )
+
+    def plan_home(
+        self,
+        current_joint_positions: npt.ArrayLike,
+        open_hand: npt.ArrayLike,
+        *,
+        release_first: bool = True,
+    ) -> MotionPlan:
+        """Plan the way home: straight up, over the table, with the hand opened.
+
+        Args:
+            current_joint_positions: Where the arm is. Shape (6,). [rad].
+            open_hand: Hand when open, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
+            release_first: Open the hand before moving; else on arrival, so that what is held
+                travels along.
+
+        Raises:
+            InvalidInputError: An argument has the wrong shape or range.
+            CollisionError: No way keeps clear of the table and of the arm itself.
+            SafetyError: The arm is measured outside its limits.
+        """
+        current = self.guard.check_measured(current_joint_positions)
+        opened = check_hand('open hand', open_hand)
+        home = np.asarray(self.configuration.home)
+        # The open hand reaches furthest, so its height stands for a closed one, too.
+        lift, move = self._transfer.out(current, home, opened)
+        motion = [PlannedPhase(Phase.MOVE_HOME, move)]
+        if lift is not None:
+            motion.insert(0, PlannedPhase(Phase.RETREAT, lift))
+        release = self._hand_phase(Phase.OPEN_HAND, current if release_first else home, opened)
+        phases = [release, *motion] if release_first else [*motion, release]
+        return MotionPlan(self._checked(phases))
+
+    def _targets(
+        self, grasp: GraspParameters, trajectory: WristTrajectory, approach: FloatArray
+    ) -> list[TargetPose]:
+        """Pre-grasp, way points, grasp, then the pose after each displacement."""
+        for what, frame in (('grasp', grasp.frame_id), ('trajectory', trajectory.frame_id)):
+            if frame != BASE_FRAME:
+                raise InvalidInputError(
+                    f'The {what} is given in frame {frame!r}; transform it to {BASE_FRAME!r} first.'
+                )
+        if len(trajectory) == 0:
+            raise InvalidInputError('The trajectory has no displacement; it needs at least one.')
+        rotation = grasp.rotation_matrix()
+        start = grasp.position - rotation @ approach
+        count = self.configuration.approach_waypoints
+        targets = [TargetPose('pre-grasp pose', rotation, start)]
+        for index in range(1, count):
+            position = start + (grasp.position - start) * index / count
+            targets.append(TargetPose(f'approach pose {index} of {count}', rotation, position))
+        targets.append(TargetPose('grasp pose', rotation, grasp.position))
+        moved = trajectory.poses(rotation, grasp.position)
+        for index, (turned, position) in enumerate(moved, start=1):
+            label = f'pose after displacement {index} of {len(moved)}'
+            targets.append(TargetPose(label, turned, position))
+        return targets
+
+    def _solve(
+        self, targets: list[TargetPose], current: FloatArray, opened: FloatArray, closed: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Joint positions and errors of all targets on the first branch that passes.
+
+        The grasp is solved first, because it is the pose that matters; the approach is followed
+        backwards from it and the trajectory forwards.
+        """
+        grasp = targets[self.configuration.approach_waypoints]
+        failure: UnreachableError | CollisionError | None = None
+        for branch in self._solver.branches(grasp, current):
+            for start in branch:
+                try:
+                    return self._follow(targets, start, opened, closed)
+                except CollisionError as error:
+                    failure = error
+                    break  # Full turns of two joints move nothing out of the way.
+                except UnreachableError as error:
+                    # A branch that got as far as colliding says more about what to change.
+                    if not isinstance(failure, CollisionError):
+                        failure = error
+        if failure is None:
+            raise UnreachableError(f'No branch was found for the {grasp.label}.')
+        raise failure
+
+    def _follow(
+        self, targets: list[TargetPose], start: FloatArray, opened: FloatArray, closed: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Joint positions and errors of all targets on the branch of `start`."""
+        count = self.configuration.approach_waypoints
+        before, errors_before = self._solver.follow(targets[count::-1], start)
+        before, errors_before = before[::-1], errors_before[::-1]
+        for target, arm in zip(targets[:count], before[:count], strict=True):
+            self.guard.check_posture(target.label, arm, opened)
+        self.guard.check_posture(targets[count].label, before[count], closed)
+        after, errors_after = self._solver.follow(targets[count + 1 :], before[count])
+        for target, arm in zip(targets[count + 1 :], after, strict=True):
+            self.guard.check_posture(target.label, arm, closed)
+        return np.concatenate([before, after]), np.concatenate([errors_before, errors_after])
+
+    def _phases(
+        self,
+        approach: FloatArray,
+        following: FloatArray,
+        transfer: JointPath,
+        opened: FloatArray,
+        closed: FloatArray,
+        rate: float,
+    ) -> tuple[PlannedPhase, ...]:
+        limits = self.configuration
+        follow = constant_rate(following, rate, self._speed)
+        intended = (len(following) - 1) / rate
+        if follow.duration > _SLOWEST * intended:
+            raise UnreachableError(
+                f'The trajectory would take {follow.duration:.1f} s instead of {intended:.1f} s '
+                'within the joint speed limits: it passes too close to a stretched posture. '
+                'Move the object or choose another demonstration.'
+            )
+        straight = rest_to_rest(
+            approach, limits.approach_duration, self._speed, self._acceleration
+        )
+        return self._checked(
+            [
+                PlannedPhase(Phase.MOVE_TO_PREGRASP, transfer, opened, limits.close_duration),
+                PlannedPhase(Phase.APPROACH, straight),
+                self._hand_phase(Phase.CLOSE_HAND, following[0], closed),
+                PlannedPhase(Phase.FOLLOW_TRAJECTORY, follow),
+                PlannedPhase(Phase.HOLD, hold(following[-1], limits.hold_duration)),
+            ]
+        )
+
+    def _hand_phase(self, name: Phase, arm: FloatArray, hand: FloatArray) -> PlannedPhase:
+        limits = self.configuration
+        at_rest = hold(arm, limits.close_duration + limits.settle_duration)
+        return PlannedPhase(name, at_rest, hand, limits.close_duration)
+
+    def _checked(self, phases: list[PlannedPhase]) -> tuple[PlannedPhase, ...]:
+        for phase in phases:
+            self.guard.check_path(str(phase.name), phase.arm)
+        return tuple(phases)
+
+
+def _approach_offset(distance: float, direction: npt.ArrayLike) -> FloatArray:
+    """Motion of the approach in flange axes. Shape (3,). [m]."""
+    axis = finite_array('pre-grasp direction', direction, (3,))
+    length = float(np.linalg.norm(axis))
+    if length < 1e-6:
+        raise InvalidInputError('The pre-grasp direction must not be zero.')
+    if not 0.0 < distance <= _LONGEST_APPROACH:
+        raise InvalidInputError(
+            f'The pre-grasp distance must be above 0 and at most {_LONGEST_APPROACH} m, '
+            f'got {distance}.'
+        )
+    return np.asarray(axis / length * distance, dtype=np.float64)

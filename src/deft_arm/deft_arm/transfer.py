@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves between the home pose and the grasp region that do not sweep the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from deft_core.errors import UnreachableError
+from deft_core.validation import FloatArray
+
+from deft_arm.branches import BranchSolver, TargetPose
+from deft_arm.configuration import ArmConfiguration
+from deft_arm.kinematics import ArmKinematics
+from deft_arm.paths import JointPath, rest_to_rest
+from deft_arm.safety import CollisionError, MotionGuard
+
+_LIFT_STEP: Final = 0.02  # [m] between the poses of a straight lift
+_HIGHEST_LIFT: Final = 0.30  # [m]
+_FOLDING_JOINTS: Final = slice(1, 3)  # Joints 2 and 3: shoulder and elbow.
+_CHECK_STRIDE: Final = 4  # Every fourth setpoint, 80 ms, is checked against the table.
+_SHORTEST_LIFT: Final = 0.5  # [s]
+_DIP: Final = 0.005  # [m] how much lower than its ends a move may get
+_OBJECT_MARGIN: Final = 0.02  # [m] how much closer to the object than its ends a move may get
+
+
+@dataclass(frozen=True, eq=False)
+class Lift:
+    """Straight upward motion from a posture.
+
+    Attributes:
+        positions: Joint positions from the bottom up. Shape (n, 6). [rad].
+        lowest: Lowest point of arm and hand at each of them, above the table. Shape (n,). [m].
+    """
+
+    positions: FloatArray
+    lowest: FloatArray
+
+
+class TransferPlanner:
+    """Plans straight lifts and joint moves high above the table."""
+
+    def __init__(
+        self,
+        configuration: ArmConfiguration,
+        kinematics: ArmKinematics,
+        solver: BranchSolver,
+        guard: MotionGuard,
+    ) -> None:
+        """Take the parts of a planner."""
+        self._configuration = configuration
+        self._kinematics = kinematics
+        self._solver = solver
+        self._guard = guard
+        self._speed = np.asarray(configuration.speed_limit)
+        self._acceleration = np.asarray(configuration.acceleration_limit)
+
+    def move(self, start: FloatArray, end: FloatArray, duration: float = 0.0) -> JointPath:
+        """Straight joint move between two rests. Start and end shape (6,). [rad].
+
+        Args:
+            start: Where the arm is.
+            end: Where it goes.
+            duration: Shortest duration; that of the configuration when smaller. [s].
+        """
+        return rest_to_rest(
+            np.stack([start, end]),
+            max(duration, self._configuration.move_duration),
+            self._speed,
+            self._acceleration,
+        )
+
+    def into(
+        self, start: FloatArray, end: FloatArray, hand: FloatArray, object_position: FloatArray
+    ) -> JointPath:
+        """Move over the table to a point above `end`, then straight down to it.
+
+        Args:
+            start: Where the arm is. Shape (6,). [rad].
+            end: Where it goes. Shape (6,). [rad].
+            hand: Hand on the way. Shape (16,). [rad].
+            object_position: Point to keep away from, base frame. Shape (3,). [m].
+
+        Raises:
+            CollisionError: Every height leads through the table or the object.
+        """
+        lift = self._lift(end, hand)
+        failure: CollisionError | None = None
+        wanted = self._configuration.travel_clearance
+        for index in self._lift_order(lift):
+            above = lift.positions[index]
+            path = self.move(start, above)
+            try:
+                self._check_move('move to pre-grasp', path, hand, wanted, object_position)
+            except CollisionError as error:
+                failure = error
+                continue
+            if index == 0:
+                return path
+            down = self._vertical(lift.positions[index::-1])
+            return path.then(down)
+        raise _no_way('pre-grasp pose', failure)
+
+    def out(
+        self, start: FloatArray, end: FloatArray, hand: FloatArray
+    ) -> tuple[JointPath | None, JointPath]:
+        """Straight up from `start`, then a joint move to `end`.
+
+        Args:
+            start: Where the arm is. Shape (6,). [rad].
+            end: Where it goes. Shape (6,). [rad].
+            hand: Hand on the way. Shape (16,). [rad].
+
+        Returns:
+            The lift, None where the arm is high enough already, and the move.
+
+        Raises:
+            CollisionError: Every height leads through the table or the arm itself.
+        """
+        lift = self._lift(start, hand)
+        failure: CollisionError | None = None
+        wanted = self._configuration.travel_clearance
+        # The way home must be found from nearly everywhere: where no direct move keeps the full
+        # height, the arm folds back before it turns, and then less height is accepted.
+        for fold_first, least in ((False, wanted), (True, wanted), (True, 0.5 * wanted)):
+            for index in self._lift_order(lift):
+                try:
+                    path = self._home_move(lift.positions[index], end, hand, least, fold_first)
+                except CollisionError as error:
+                    failure = error
+                    continue
+                up = self._vertical(lift.positions[: index + 1]) if index else None
+                return up, path
+        raise _no_way('home pose', failure)
+
+    def _home_move(
+        self, start: FloatArray, end: FloatArray, hand: FloatArray, least: float, fold_first: bool
+    ) -> JointPath:
+        """Joint move home, on request with shoulder and elbow before all other joints."""
+        if not fold_first:
+            path = self.move(start, end)
+            self._check_move('move home', path, hand, least)
+            return path
+        folded = start.copy()
+        folded[_FOLDING_JOINTS] = end[_FOLDING_JOINTS]
+        back, turn = self.move(start, folded), self.move(folded, end)
+        self._check_move('move back', back, hand, least)
+        self._check_move('turn home', turn, hand, least)
+        return back.then(turn)
+
+    def _lift(self, bottom: FloatArray, hand: FloatArray) -> Lift:
+        """Joint positions straight up from `bottom`, as far as the arm reaches."""
+        rotation, position = self._kinematics.forward(bottom)
+        positions = [bottom]
+        for step in range(1, round(_HIGHEST_LIFT / _LIFT_STEP) + 1):
+            raised = position + np.array([0.0, 0.0, step * _LIFT_STEP])
+            try:
+                solved, _ = self._solver.follow(
+                    [TargetPose('lift', rotation, raised)], positions[-1]
+                )
+            except UnreachableError:  # The top of the reachable space: lower lifts remain.
+                break
+            positions.append(solved[0])
+            if self._height(solved[0], hand) >= 2.0 * self._configuration.travel_clearance:
+                break
+        return Lift(
+            np.stack(positions), np.array([self._height(each, hand) for each in positions])
+        )
+
+    def _lift_order(self, lift: Lift) -> list[int]:
+        """Lifts to try: the first that is high enough, then higher ones, then lower ones."""
+        high = np.flatnonzero(lift.lowest >= self._configuration.travel_clearance)
+        first = int(high[0]) if len(high) else len(lift.positions) - 1
+        higher = list(range(first, len(lift.positions), 2))
+        lower = list(range(first - 2, -1, -2))
+        return higher + lower
+
+    def _vertical(self, positions: FloatArray) -> JointPath:
+        length = (len(positions) - 1) * _LIFT_STEP
+        duration = max(_SHORTEST_LIFT, length / self._configuration.lift_speed)
+        return rest_to_rest(positions, duration, self._speed, self._acceleration)
+
+    def _height(self, arm: FloatArray, hand: FloatArray) -> float:
+        clearance = self._guard.geometry.clearance(arm, hand)
+        return clearance.lowest - self._configuration.table_height
+
+    def _check_move(
+        self,
+        label: str,
+        path: JointPath,
+        hand: FloatArray,
+        least: float,
+        object_position: FloatArray | None = None,
+    ) -> None:
+        """Refuse a joint move that dips to the table, folds the wrist in or nears the object."""
+        # The ends themselves are given: only what happens between them is judged.
+        ends = (path.positions[0], path.positions[-1])
+        floor = min(least, *(self._height(q, hand) for q in ends))
+        nearest = 0.0
+        if object_position is not None:
+            nearest = min(self._distance(q, hand, object_position) for q in ends)
+        for arm in path.positions[_CHECK_STRIDE:-1:_CHECK_STRIDE]:
+            clearance = self._guard.geometry.clearance(arm, hand)
+            height = clearance.lowest - self._configuration.table_height
+            if height < floor - _DIP:
+                raise CollisionError(
+                    f'The {label} would dip to {height * 1000:.0f} mm above the table.'
+                )
+            if clearance.fold < self._configuration.fold_clearance:
+                raise CollisionError(f'The {label} would fold the wrist into the arm.')
+            if (
+                object_position is not None
+                and self._distance(arm, hand, object_position) < nearest - _OBJECT_MARGIN
+            ):
+                raise CollisionError(f'The {label} would pass through the object.')
+
+    def _distance(self, arm: FloatArray, hand: FloatArray, point: FloatArray) -> float:
+        return self._guard.geometry.hand_distance(arm, hand, point)
+
+
+def _no_way(where: str, failure: CollisionError | None) -> CollisionError:
+    return CollisionError(
+        f'No way to the {where} keeps clear of the table: {failure} '
+        'Move the arm higher with the vendor software.'
+    )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`deft demo`: one whole fine-tuning session on the simulated robot, with its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from deft_bringup.commands.launch import find_launch_file, launch
+from deft_bringup.commands.tasks import check_task
+from deft_core.errors import ConfigurationError, RecordingError
+
+# Keys of summary.json that the last lines show, with their labels.
+_SUMMARY: Final[Mapping[str, str]] = {
+    'success_warmup': 'success while warming up',
+    'success_last10': 'success in the last ten episodes',
+    'success_evaluation': 'success of the policy',
+    'success_prior': 'success of the prior alone',
+    'mean_reward_first10': 'mean reward, first ten',
+    'mean_reward_last10': 'mean reward, last ten',
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `deft demo`."""
+    parser.description = (
+        'Teach the simulated robot a task: practice episodes, training, evaluation and a report. '
+        'Numbers that are not given come from config/.'
+    )
+    parser.add_argument('--task', default='pick_cup', help='a task of `deft tasks` (%(default)s)')
+    parser.add_argument(
+        '--run',
+        type=Path,
+        metavar='DIR',
+        help='folder of the run, which must not exist or be empty (runs/<date and time>)',
+    )
+    parser.add_argument('--seed', type=_natural, default=0, help='random seed (%(default)s)')
+    parser.add_argument(
+        '--episodes', type=_natural, metavar='N', help='all practice episodes, warm-up included'
+    )
+    parser.add_argument(
+        '--warm-up', type=_natural, metavar='N', help='episodes before the first refit'
+    )
+    parser.add_argument(
+        '--evaluation-trials', type=_natural, metavar='N', help='trials of policy and of prior'
+    )
+    parser.add_argument(
+        '--real-time-factor',
+        type=float,
+        metavar='X',
+        help='simulated seconds in one second; less on a slow machine',
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `deft demo`."""
+    check_task(arguments.task)
+    folder = fresh_run_folder(arguments.run)
+    given = {
+        'task': arguments.task,
+        'run': folder,
+        'seed': arguments.seed,
+        'episodes': arguments.episodes,
+        'warm_up': arguments.warm_up,
+        'evaluation_trials': arguments.evaluation_trials,
+        'real_time_factor': arguments.real_time_factor,
+    }
+    assignments = [f'{name}:={value}' for name, value in given.items() if value is not None]
+    # Not handed over to ros2 launch, which hides the exit code of the nodes.
+    code = launch(find_launch_file('fine_tune.launch.xml'), assignments)
+    if code != 0:
+        return code
+    code = _report(folder)
+    if code != 0:
+        return code
+    for line in summary_lines(folder):
+        print(line)
+    return 0
+
+
+def _natural(text: str) -> int:
+    """A whole number of at least zero, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f'must be at least 0, got {number}')
+    return number
+
+
+def fresh_run_folder(wish: Path | None) -> Path:
+    """The absolute folder of a new run; it is not created.
+
+    Args:
+        wish: What the user asked for; None for a name made from the time.
+
+    Raises:
+        ConfigurationError: It holds something already.
+    """
+    # Local time: a person looks for the run by the clock on the wall.
+    stamp = datetime.now().astimezone().strftime('%Y-%m-%d_%H-%M-%S')
+    folder = (Path('runs') / stamp if wish is None else wish).absolute()
+    if folder.is_dir() and not any(folder.iterdir()):
+        return folder
+    if folder.exists():
+        raise ConfigurationError(
+            f'The run folder {folder} is occupied; choose another one with --run or remove it.'
+        )
+    return folder
+
+
+def _report(folder: Path) -> int:
+    # Imported here because it loads what draws the pictures.
+    from deft_cem.commands import report  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    return int(report.main(parser.parse_args([str(folder)])))
+
+
+def summary_lines(folder: Path) -> list[str]:
+    """Last lines of the demo: the numbers of the run and where its report is.
+
+    Raises:
+        RecordingError: The run left no readable summary.
+    """
+    path = folder / 'summary.json'
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, json.JSONDecodeError) as error:
+        raise RecordingError(f'Cannot read the summary {path} of the run: {error}') from error
+    width = max(len(label) for label in _SUMMARY.values())
+    lines = [f'{label:{width}}  {_number(summary.get(key))}' for key, label in _SUMMARY.items()]
+    return [*lines, f'report: {folder / "report.html"}']
+
+
+def _number(value: object) -> str:
+    return f'{value:.2f}' if isinstance(value, int | float) else '-'

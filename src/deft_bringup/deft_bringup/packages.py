@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where installed ROS packages and their executables are."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from deft_core.configuration import nearest
+from deft_core.errors import ConfigurationError
+
+_REMEDY: Final = 'build the workspace with `make setup`'
+
+
+def share_directory(package: str) -> Path:
+    """`<prefix>/share/<package>` of an installed package.
+
+    Raises:
+        ConfigurationError: The package is not installed.
+    """
+    return _prefix(package) / 'share' / package
+
+
+def _prefix(package: str) -> Path:
+    # Imported here because `deft --help` must not wait for it.
+    from ament_index_python.packages import (  # noqa: PLC0415
+        PackageNotFoundError,
+        get_package_prefix,
+    )
+
+    try:
+        return Path(get_package_prefix(package))
+    except (PackageNotFoundError, ValueError) as error:
+        raise ConfigurationError(
+            f'The package {package!r} is not installed: {_REMEDY}, or install it.'
+        ) from error
+
+
+def executable_path(package: str, executable: str) -> Path:
+    """`<prefix>/lib/<package>/<executable>`.
+
+    Raises:
+        ConfigurationError: Package or executable do not exist, or it cannot be executed.
+    """
+    folder = _prefix(package) / 'lib' / package
+    path = folder / executable
+    if '/' in executable or not path.is_file():
+        known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        hint = nearest(executable, known) if known else f'{_REMEDY}.'
+        raise ConfigurationError(
+            f'The package {package!r} has no executable {executable!r}; {hint}'
+        )
+    if not os.access(path, os.X_OK):
+        raise ConfigurationError(f'{path} is not executable; {_REMEDY}.')
+    return path
+
+
+def check_node_name(name: str) -> str:
+    """A node name, checked by the rules of ROS.
+
+    Raises:
+        ConfigurationError: It is empty or holds something else than letters, digits and `_`.
+    """
+    if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]*', name):
+        raise ConfigurationError(
+            f'{name!r} is not a node name: letters, digits and underscores only.'
+        )
+    return name
+
+
+def check_namespace(namespace: str) -> str:
+    """An absolute namespace, checked by the rules of ROS.
+
+    Raises:
+        ConfigurationError: It is not absolute or one of its tokens is not a name.
+    """
+    if not re.fullmatch(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+', namespace):
+        raise ConfigurationError(
+            f'{namespace!r} is not a namespace: names joined by slashes, such as /robot/left.'
+        )
+    return namespace

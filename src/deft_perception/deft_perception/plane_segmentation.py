@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The object on the table from aligned depth alone: table plane, what stands above it, clusters.
+
+This is the default back end: it needs no weights and works for any opaque object that stands on a
+table. Only depth is used; colour and task sentence are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deft_core.camera import RgbdFrame
+from deft_core.errors import InvalidInputError, NoObjectError
+from deft_core.observation import ObjectObservation
+from deft_core.validation import finite_array
+from deft_perception.clusters import Cluster, choose_cluster, find_clusters
+from deft_perception.depth_view import DepthView, Mask
+from deft_perception.object_shape import fit_object_shape
+from deft_perception.table_plane import TablePlane, fit_table_plane
+
+_PLANE_STRIDE: Final = 4  # pixels between the samples of the table
+_NEIGHBOURHOOD: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+
+
+@dataclass(frozen=True)
+class PlaneSegmentationSettings:
+    """Settings of the segmentation; lengths in the base frame.
+
+    Attributes:
+        workspace_minimum: Lower corner of the box in which objects are sought. [m].
+        workspace_maximum: Upper corner of that box. [m].
+        table_height: Expected height of the table top. [m].
+        table_height_tolerance: The plane is sought this far above and below. [m].
+        maximum_table_tilt: A plane tilted more is not the table. [rad].
+        plane_inlier_distance: Points nearer to the plane support it. [m].
+        minimum_height: What stands lower above the table is taken for the table. [m].
+        noise_factor: The least height is also this many times the noise seen on the table.
+        depth_jump: A larger step between neighbouring pixels separates two surfaces. [m].
+        minimum_area: Smaller clusters, measured as seen by the camera, are dropped. [m^2].
+        merge_gap: Clusters nearer than this are parts of one object. [m].
+        maximum_clearance: Clusters that begin higher above the table hang in the air: the robot,
+            not an object. [m].
+        click_radius: How far beside an object a click may be. [pixel].
+        crop_margin: Added around the object on each side, as a share of its longer side.
+        maximum_points: More points than this are thinned out.
+    """
+
+    workspace_minimum: tuple[float, ...] = field(
+        default=(0.25, -0.40, -0.05), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
+    )
+    workspace_maximum: tuple[float, ...] = field(
+        default=(0.80, 0.40, 0.35), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
+    )
+    table_height: float = field(
+        default=0.0, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+    )
+    table_height_tolerance: float = field(
+        default=0.04, metadata={'minimum': 0.005, 'maximum': 0.3, 'unit': 'm'}
+    )
+    maximum_table_tilt: float = field(
+        default=0.10, metadata={'minimum': 0.0, 'maximum': 0.8, 'unit': 'rad'}
+    )
+    plane_inlier_distance: float = field(
+        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'}
+    )
+    minimum_height: float = field(
+        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
+    )
+    noise_factor: float = field(default=4.0, metadata={'minimum': 1.0, 'maximum': 20.0})
+    depth_jump: float = field(
+        default=0.012, metadata={'minimum': 0.002, 'maximum': 0.2, 'unit': 'm'}
+    )
+    minimum_area: float = field(
+        default=1.5e-4, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm^2'}
+    )
+    merge_gap: float = field(default=0.012, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
+    maximum_clearance: float = field(
+        default=0.03, metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'}
+    )
+    click_radius: int = field(default=8, metadata={'minimum': 0, 'maximum': 100, 'unit': 'pixel'})
+    crop_margin: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 2.0})
+    maximum_points: int = field(default=4096, metadata={'minimum': 100, 'maximum': 1_000_000})
+
+
+class DepthMissingError(NoObjectError):
+    """The depth image holds nothing to work with."""
+
+
+class PlaneSegmentation:
+    """Finds one object on the table.
+
+    Example:
+        >>> segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+        >>> observation = segmentation.segment(
+        ...     frame, T_base_camera, np.random.default_rng(0), calibration_id='cell'
+        ... )  # doctest: +SKIP
+    """
+
+    def __init__(self, settings: PlaneSegmentationSettings) -> None:
+        """Take the settings.
+
+        Raises:
+            InvalidInputError: The corners of the workspace are not points, or the box is empty.
+        """
+        self._low = finite_array('workspace_minimum', settings.workspace_minimum, (3,))
+        self._high = finite_array('workspace_maximum', settings.workspace_maximum, (3,))
+        if not np.all(self._high > self._low):
+            raise InvalidInputError(
+                f'workspace_maximum {self._high.tolist()} must exceed workspace_minimum '
+                f'{self._low.tolist()} on every axis.'
+            )
+        self.settings = settings
+
+    def segment(
+        self,
+        frame: RgbdFrame,
+        T_base_camera: npt.ArrayLike,
+        rng: np.random.Generator,
+        *,
+        click: tuple[int, int] | None = None,
+        calibration_id: str = '',
+    ) -> ObjectObservation:
+        """Find the most prominent object on the table, or the one under a click.
+
+        Args:
+            frame: Colour and aligned depth; only depth is used.
+            T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
+            rng: Draws the hypotheses of both fits; equal states give equal results.
+            click: Pixel (column, row) on the wanted object.
+            calibration_id: Recorded in the observation.
+
+        Raises:
+            DepthMissingError: No pixel has depth.
+            NoObjectError: No table or no object is seen, or none under the click.
+            InvalidInputError: The transform is not a finite (4, 4), or the click lies outside.
+        """
+        pose = finite_array('T_base_camera', T_base_camera, (4, 4))
+        camera, settings = frame.intrinsics, self.settings
+        if click is not None and not (
+            0 <= click[0] < camera.width and 0 <= click[1] < camera.height
+        ):
+            raise InvalidInputError(
+                f'Click {click} lies outside the image of {camera.width} x {camera.height} pixels.'
+            )
+        view = DepthView(frame.depth, camera, pose, settings.depth_jump)
+        if not view.valid.any():
+            raise DepthMissingError(
+                'The depth image holds no valid pixel; is the lens covered or the scene nearer '
+                'than the sensor can measure?'
+            )
+        plane = self._fit_table(view, rng)
+        above = view.component(plane.coefficients[:3], plane.coefficients[3])
+        least = max(settings.minimum_height, settings.noise_factor * plane.residual)
+        clusters = find_clusters(
+            self._inside_workspace(view) & (above > least),
+            view,
+            above,
+            depth_jump=settings.depth_jump,
+            merge_gap=settings.merge_gap,
+            minimum_area=settings.minimum_area,
+            maximum_clearance=settings.maximum_clearance,
+        )
+        chosen = choose_cluster(clusters, click, settings.click_radius)
+        others = [cluster.area for i, cluster in enumerate(clusters) if i != chosen]
+        quality = {
+            'clusters': float(len(clusters)),
+            'runner_up_area_ratio': max(others, default=0.0) / clusters[chosen].area,
+        }
+        return self._observe(
+            view, plane, clusters[chosen], rng, quality, frame.stamp, calibration_id
+        )
+
+    def _fit_table(self, view: DepthView, rng: np.random.Generator) -> TablePlane:
+        settings = self.settings
+        points = view.sampled_points(_PLANE_STRIDE)
+        level = np.abs(points[:, 2] - settings.table_height) < settings.table_height_tolerance
+        near = np.all((points[:, :2] > self._low[:2]) & (points[:, :2] < self._high[:2]), axis=1)
+        return fit_table_plane(
+            points[level & near],
+            rng,
+            inlier_distance=settings.plane_inlier_distance,
+            maximum_tilt=settings.maximum_table_tilt,
+        )
+
+    def _inside_workspace(self, view: DepthView) -> Mask:
+        inside = view.valid.copy()
+        for axis, direction in enumerate(np.eye(3)):
+            coordinate = view.component(direction)
+            inside &= (coordinate > self._low[axis]) & (coordinate < self._high[axis])
+        return inside
+
+    def _observe(
+        self,
+        view: DepthView,
+        plane: TablePlane,
+        cluster: Cluster,
+        rng: np.random.Generator,
+        quality: dict[str, float],
+        stamp: float,
+        calibration_id: str,
+    ) -> ObjectObservation:
+        mask = _without_holes(cluster.mask, view.raw_valid)
+        points = view.points(*np.nonzero(cluster.mask))
+        shape = fit_object_shape(points, plane, view.pose[:3, 3], plane.residual, rng)
+        rows, columns = np.nonzero(mask)
+        bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
+        last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
+        return ObjectObservation(
+            stamp=stamp,
+            mask=mask,
+            crop_box=square_crop(bounds, mask.shape, self.settings.crop_margin),
+            points=points[:: -(-len(points) // self.settings.maximum_points)],
+            table_plane=plane.coefficients,
+            centre=shape.centre,
+            axes=shape.axes,
+            extents=shape.extents,
+            height=shape.height,
+            touches_border=(
+                min(bounds[:2]) == 0 or bounds[2] == last_column or bounds[3] == last_row
+            ),
+            quality={
+                **quality,
+                'pixels': float(len(rows)),
+                'area_m2': cluster.area,
+                'depth_coverage': float(np.mean(view.raw_valid[mask])),
+                'plane_residual_m': plane.residual,
+                'plane_inlier_fraction': plane.inlier_fraction,
+                'plane_tilt_rad': plane.tilt,
+                'round_fraction': shape.round_fraction,
+                'centre_uncertainty_m': shape.centre_uncertainty,
+            },
+            calibration_id=calibration_id,
+        )
+
+
+def square_crop(
+    bounds: tuple[int, int, int, int], size: tuple[int, ...], margin: float
+) -> tuple[int, int, int, int]:
+    """Square around a box of pixels, moved and, where it must, shrunk to lie inside the image.
+
+    Args:
+        bounds: First and last column and row (x0, y0, x1, y1), all inclusive. [pixel].
+        size: Image (rows, columns). [pixel].
+        margin: Added on each side, as a share of the box's longer side.
+
+    Returns:
+        (x0, y0, x1, y1) with x1 and y1 exclusive. [pixel].
+    """
+    x0, y0, x1, y1 = bounds
+    longer = max(x1 - x0, y1 - y0) + 1
+    side = min(round(longer * (1.0 + 2.0 * margin)), size[0], size[1])
+    left = min(max((x0 + x1 + 1 - side) // 2, 0), size[1] - side)
+    top = min(max((y0 + y1 + 1 - side) // 2, 0), size[0] - side)
+    return left, top, left + side, top + side
+
+
+def _without_holes(mask: Mask, raw_valid: Mask) -> Mask:
+    """The object with those small gaps filled in which depth is missing."""
+    closed = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, _NEIGHBOURHOOD, iterations=2)
+    return np.asarray(mask | (closed.view(bool) & ~raw_valid))

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated cell: robot, table, camera and clock behind the interfaces of the hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from deft_core.camera import RgbdFrame
+from deft_core.errors import DeviceError, InvalidInputError, SafetyError
+from deft_core.validation import FloatArray, finite_array
+from deft_description.models import MOTOR_NAMES
+
+from deft_sim.configuration import SimulationSettings
+from deft_sim.depth_camera import DepthCameraModel
+from deft_sim.rendering import OffscreenRenderer
+from deft_sim.scene import CAMERA
+from deft_sim.scoring import PickCupMonitor, SceneEvaluation
+from deft_sim.trajectory_follower import JointTrajectoryFollower
+from deft_sim.world import ARM, HAND, MOTORS, OBJECT_POSE, World
+
+_FATAL_WARNINGS = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class JointSample:
+    """Measured joints.
+
+    Attributes:
+        positions: [rad].
+        velocities: [rad/s].
+        efforts: Torque of arm joints [N m], current of motors [A].
+    """
+
+    positions: FloatArray
+    velocities: FloatArray
+    efforts: FloatArray
+
+
+class SimulatedCell:
+    """Owns model, state and renderer; use it from one thread.
+
+    What the hardware offers: joint trajectories for the arm, positions of the twelve tendon
+    motors, an RGB-D camera, an emergency stop. What a person offers: `reset_scene` and `evaluate`.
+    The clock only goes forward, also over resets.
+
+    Args:
+        settings: Cell, objects and camera pose.
+        object_name: Object on the table at the start.
+        scene_seed: Seed of the first layout.
+
+    Raises:
+        InvalidInputError: The catalogue has no such object.
+    """
+
+    def __init__(self, settings: SimulationSettings, object_name: str, scene_seed: int) -> None:
+        """Build the world; the renderer follows with the first picture."""
+        self._settings = settings
+        self._worlds: dict[str, World] = {}
+        self._renderer: OffscreenRenderer | None = None
+        self._camera = DepthCameraModel(settings.cell.camera)
+        control, physics = settings.cell.control, settings.cell.physics
+        self._steps_per_setpoint = round(control.setpoint_period / physics.timestep)
+        self._step_count = 0
+        self._follower = JointTrajectoryFollower(settings.arm_home)
+        self._arm_setpoint: FloatArray = np.array(settings.arm_home, dtype=np.float64)
+        self._arm_velocity: FloatArray = np.zeros_like(self._arm_setpoint)
+        self._motor_target: FloatArray = np.zeros(len(MOTOR_NAMES))
+        self._motor_setpoint: FloatArray = np.zeros(len(MOTOR_NAMES))
+        self._emergency_stop = False
+        self._world, self._data = self._lay_out(object_name, scene_seed, None)
+
+    @property
+    def time(self) -> float:
+        """Simulated time since the start. [s]."""
+        return self._step_count * self._settings.cell.physics.timestep
+
+    @property
+    def setpoint_period(self) -> float:
+        """Smallest duration that `advance` takes. [s]."""
+        return self._steps_per_setpoint * self._settings.cell.physics.timestep
+
+    @property
+    def step_count(self) -> int:
+        """Integration steps since the start."""
+        return self._step_count
+
+    @property
+    def collided(self) -> bool:
+        """Whether the arm hit something since the last reset."""
+        return self._collided
+
+    @property
+    def motion_end(self) -> float:
+        """When the current arm trajectory reaches its last point. [s]."""
+        return self._follower.end
+
+    def advance(self, duration: float) -> None:
+        """Simulate.
+
+        Args:
+            duration: Rounded to whole setpoint periods. [s].
+
+        Raises:
+            DeviceError: The simulation became unstable.
+        """
+        for _ in range(round(duration / self.setpoint_period)):
+            self._update_setpoints()
+            mujoco.mj_step(self._world.model, self._data, nstep=self._steps_per_setpoint)
+            self._step_count += self._steps_per_setpoint
+            self._watch()
+
+    def follow_arm(
+        self, times_from_start: npt.ArrayLike, positions: npt.ArrayLike, start: float | None = None
+    ) -> bool:
+        """Replace the arm trajectory; see `JointTrajectoryFollower.follow`.
+
+        Args:
+            times_from_start: Shape (m,). [s].
+            positions: Shape (m, 6). [rad].
+            start: When it starts; now when None. [s].
+
+        Returns:
+            False when it was refused: an emergency stop is pressed, or the arm was stopped by a
+            collision and the trajectory does not start where the arm is.
+
+        Raises:
+            InvalidInputError: The trajectory is malformed.
+        """
+        points = finite_array('positions', positions, (-1, len(self._arm_setpoint)))
+        if self._emergency_stop:
+            return False
+        if self._protective_stop and len(points) > 0:
+            distance = np.abs(points[0] - self._data.qpos[ARM]).max()
+            if distance > self._settings.cell.control.restart_tolerance:
+                return False
+        self._follower.follow(times_from_start, points, self.time, start)
+        self._protective_stop = False
+        return True
+
+    def hold_arm(self) -> None:
+        """Drop the arm trajectory and stay where the arm is."""
+        self._follower.hold(self._data.qpos[ARM])
+
+    def command_motors(self, positions: npt.ArrayLike) -> bool:
+        """Set the targets of the twelve tendon motors.
+
+        Args:
+            positions: In `MOTOR_NAMES` order. Shape (12,). [rad].
+
+        Returns:
+            False when an emergency stop is pressed.
+
+        Raises:
+            InvalidInputError: Wrong shape or not finite.
+        """
+        checked = finite_array('motor positions', positions, (len(MOTOR_NAMES),))
+        if self._emergency_stop:
+            return False
+        self._motor_target = checked.copy()
+        return True
+
+    def set_emergency_stop(self, pressed: bool) -> None:
+        """Press or release the emergency stop; arm and hand hold where they are."""
+        if pressed and not self._emergency_stop:
+            self.hold_arm()
+            self._motor_target = self.motor_state().positions
+        self._emergency_stop = pressed
+
+    def arm_state(self) -> JointSample:
+        """Measured arm joints. Shapes (6,)."""
+        data = self._data
+        return JointSample(
+            data.qpos[ARM].copy(), data.qvel[ARM].copy(), data.actuator_force[ARM].copy()
+        )
+
+    def motor_state(self) -> JointSample:
+        """Measured tendon motors. Shapes (12,)."""
+        motors, data = self._settings.cell.motors, self._data
+        return JointSample(
+            data.ten_length / self._excursion_per_angle,
+            data.ten_velocity / self._excursion_per_angle,
+            data.actuator_force[MOTORS] * motors.spool_radius / motors.torque_constant,
+        )
+
+    def observed_hand_joints(self) -> FloatArray:
+        """Finger joints as a camera tracker would see them, with noise. Shape (16,). [rad]."""
+        sigma = self._settings.cell.variation.observed_joint_sigma
+        exact = self._data.qpos[HAND]
+        return np.asarray(exact + sigma * self._sensor_generator.standard_normal(exact.shape))
+
+    def capture(self) -> RgbdFrame:
+        """Take one picture; must be called from the thread that took the first.
+
+        Raises:
+            DeviceError: No offscreen OpenGL on this machine, or another thread.
+        """
+        camera = self._settings.cell.camera
+        if self._renderer is None:
+            self._renderer = OffscreenRenderer(camera.width, camera.height)
+        color, depth = self._renderer.render(self._world.model, self._data, CAMERA)
+        return RgbdFrame(
+            stamp=self.time,
+            color=self._camera.color(color, self._sensor_generator),
+            depth=self._camera.depth(depth, self._sensor_generator),
+            intrinsics=camera.intrinsics,
+            frame_id=self._settings.calibration.camera_frame,
+        )
+
+    def reset_scene(self, object_name: str, scene_seed: int) -> None:
+        """Take the old object away and put another one down; the robot stays as it is.
+
+        Args:
+            object_name: A name of the catalogue.
+            scene_seed: Seed of place, friction, mass and noise; not negative.
+
+        Raises:
+            InvalidInputError: Unknown object or negative seed; the old scene stays.
+            SafetyError: Arm or hand is where the object goes; the old scene stays.
+        """
+        self._world, self._data = self._lay_out(object_name, scene_seed, self._data)
+
+    def return_robot_home(self) -> None:
+        """Put arm and hand into their first state at once; hardware cannot do this."""
+        data = self._data
+        data.qpos[: HAND.stop] = 0.0
+        data.qpos[ARM] = self._settings.arm_home
+        data.qvel[: HAND.stop] = 0.0
+        self._arm_setpoint = np.array(self._settings.arm_home, dtype=np.float64)
+        self._arm_velocity = np.zeros_like(self._arm_setpoint)
+        self._follower.hold(self._arm_setpoint)
+        self._motor_target = np.zeros(len(MOTOR_NAMES))
+        self._motor_setpoint = np.zeros(len(MOTOR_NAMES))
+        self._protective_stop = False
+        self._apply_setpoints()
+        mujoco.mj_forward(self._world.model, data)
+
+    def evaluate(self) -> SceneEvaluation:
+        """Judge the episode since the last reset; for the operator alone."""
+        return self._monitor.evaluate()
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _lay_out(
+        self, object_name: str, scene_seed: int, previous: mujoco.MjData | None
+    ) -> tuple[World, mujoco.MjData]:
+        if scene_seed < 0:
+            raise InvalidInputError(f'The scene seed must not be negative, got {scene_seed}.')
+        if object_name not in self._worlds:
+            self._worlds[object_name] = World(self._settings, object_name)
+        world = self._worlds[object_name]
+        seeds = np.random.SeedSequence(scene_seed).spawn(3)
+        layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds)
+        data = mujoco.MjData(world.model)
+        if previous is None:
+            data.qpos[ARM] = self._settings.arm_home
+        else:
+            data.qpos[: HAND.stop] = previous.qpos[: HAND.stop]
+            data.qvel[: HAND.stop] = previous.qvel[: HAND.stop]
+        data.qpos[OBJECT_POSE] = self._draw_pose(object_name, layout)
+        mujoco.mj_forward(world.model, data)
+        if world.robot_touches_object(data):
+            raise SafetyError(
+                'Arm or hand is where the object goes; move the arm home before the scene reset.'
+            )
+        variations = self._settings.cell.variation
+        world.vary(variations, variation)
+        share = variations.motor_gain_share * variation.uniform(-1.0, 1.0, len(MOTOR_NAMES))
+        self._excursion_per_angle = self._settings.cell.motors.spool_radius * (1.0 + share)
+        gain, damping = world.model.actuator_gainprm[ARM, 0], -world.model.actuator_biasprm[ARM, 2]
+        self._servo_damping_time = damping / gain
+        self._sensor_generator = sensor
+        self._monitor = PickCupMonitor()
+        self._collided = False
+        self._protective_stop = False
+        self._arm_in_contact = False
+        self._apply_setpoints(data)
+        mujoco.mj_forward(world.model, data)
+        return world, data
+
+    def _draw_pose(self, object_name: str, generator: np.random.Generator) -> FloatArray:
+        """Position and quaternion (w, x, y, z) of a fresh object. Shape (7,). [m, -]."""
+        layout = self._settings.cell.layout
+        offset = generator.uniform(-1.0, 1.0, 2) * layout.half_extents
+        x, y = np.asarray(layout.centre) + offset
+        nominal = self._settings.objects.cups[object_name].handle_yaw
+        yaw = nominal + layout.yaw_half_range * generator.uniform(-1.0, 1.0)
+        return np.array([x, y, 0.0, np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)])
+
+    def _update_setpoints(self) -> None:
+        control, motors = self._settings.cell.control, self._settings.cell.motors
+        # The servos are given the setpoint of the end of the period, as a controller does.
+        arm_step = control.arm_velocity_limit * self.setpoint_period
+        arm_target = self._follower.sample(self.time + self.setpoint_period)
+        arm_change = np.clip(arm_target - self._arm_setpoint, -arm_step, arm_step)
+        self._arm_setpoint = self._arm_setpoint + arm_change
+        self._arm_velocity = arm_change / self.setpoint_period
+        motor_step = motors.velocity_limit * self.setpoint_period
+        change = self._motor_target - self._motor_setpoint
+        self._motor_setpoint = self._motor_setpoint + np.clip(change, -motor_step, motor_step)
+        self._apply_setpoints()
+
+    def _apply_setpoints(self, data: mujoco.MjData | None = None) -> None:
+        control = (self._data if data is None else data).ctrl
+        # Velocity feed-forward: without it the damping of the servos makes them lag.
+        control[ARM] = self._arm_setpoint + self._servo_damping_time * self._arm_velocity
+        control[MOTORS] = self._motor_setpoint * self._excursion_per_angle
+
+    def _watch(self) -> None:
+        """Look at contacts after a setpoint period: score, collision, numerical health."""
+        data = self._data
+        for warning in _FATAL_WARNINGS:
+            if data.warning[warning].number > 0:
+                raise DeviceError(
+                    f'The simulation became unstable at {self.time:.3f} s ({warning.name}); '
+                    'reset the scene, and report the seed and the object if it happens again.'
+                )
+        contacts = self._world.contacts(data)
+        hit = contacts.arm_force > self._settings.cell.control.collision_force
+        if hit and not self._arm_in_contact:
+            # As the arm's controller: stop, and take no motion that was planned from elsewhere.
+            self._collided = True
+            self._protective_stop = True
+            self.hold_arm()
+        self._arm_in_contact = hit
+        self._monitor.update(float(data.qpos[OBJECT_POSE][2]), contacts, self._collided)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One compiled world with the addresses of its parts, and what its contacts say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
+from deft_core.validation import FloatArray
+from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+
+from deft_sim.configuration import SimulationSettings, VariationConfiguration
+from deft_sim.cups import OBJECT_BODY
+from deft_sim.scene import TABLE, build_world
+
+ARM = slice(0, len(ARM_JOINT_NAMES))
+HAND = slice(ARM.stop, ARM.stop + len(HAND_JOINT_NAMES))
+OBJECT_POSE = slice(HAND.stop, HAND.stop + 7)
+MOTORS = slice(ARM.stop, ARM.stop + len(MOTOR_NAMES))
+
+_PALM = len(FINGERS)  # index of palm, thenar and motor housing behind the fingers
+
+
+@dataclass(frozen=True, eq=False)
+class ContactSummary:
+    """Contact forces of one instant.
+
+    Attributes:
+        finger_forces: Normal force of index, middle, ring, thumb and palm on the object.
+            Shape (5,). [N].
+        object_on_table: Whether the object touches the table.
+        arm_force: Largest normal force on an arm link. [N].
+    """
+
+    finger_forces: FloatArray
+    object_on_table: bool
+    arm_force: float
+
+
+class World:
+    """A compiled cell with one object.
+
+    Args:
+        settings: What the world is built from.
+        object_name: A name of the catalogue.
+
+    Raises:
+        InvalidInputError: The catalogue has no such object.
+    """
+
+    def __init__(self, settings: SimulationSettings, object_name: str) -> None:
+        """Compile the world and look up its parts."""
+        self.object_name = object_name
+        self.model: mujoco.MjModel = build_world(settings, object_name).compile()
+        self._object_body = self.model.body(OBJECT_BODY).id
+        self._nominal_friction = self.model.geom_friction.copy()
+        self._nominal_mass = self.model.body_mass.copy()
+        self._nominal_inertia = self.model.body_inertia.copy()
+        self._object_geoms, self._table_geoms, self._arm_geoms, self._fingers = self._classify()
+
+    def vary(self, variation: VariationConfiguration, generator: np.random.Generator) -> None:
+        """Draw friction and object mass anew around their nominal values.
+
+        Args:
+            variation: Half widths.
+            generator: Source of the draws.
+        """
+        friction = self._nominal_friction.copy()
+        for geoms in (self._object_geoms, self._fingers >= 0):
+            factor = 1.0 + variation.friction_share * generator.uniform(-1.0, 1.0)
+            friction[geoms, 0] *= factor
+        self.model.geom_friction[:] = friction
+        factor = 1.0 + variation.mass_share * generator.uniform(-1.0, 1.0)
+        body = self._object_body
+        self.model.body_mass[body] = factor * self._nominal_mass[body]
+        self.model.body_inertia[body] = factor * self._nominal_inertia[body]
+
+    def contacts(self, data: mujoco.MjData) -> ContactSummary:
+        """Who touches what in the state after the last step."""
+        geoms = data.contact.geom
+        rows = data.contact.efc_address
+        active = rows >= 0
+        first, second, rows = geoms[active, 0], geoms[active, 1], rows[active]
+        # The first constraint row of a contact with an elliptic cone is its normal force.
+        forces = data.efc_force[rows]
+        with_object = self._object_geoms[first] | self._object_geoms[second]
+        finger = np.maximum(self._fingers[first], self._fingers[second])
+        touching = with_object & (finger >= 0)
+        on_table = with_object & (self._table_geoms[first] | self._table_geoms[second])
+        arm = self._arm_geoms[first] | self._arm_geoms[second]
+        return ContactSummary(
+            finger_forces=np.bincount(
+                finger[touching], weights=forces[touching], minlength=_PALM + 1
+            ),
+            object_on_table=bool(np.any(forces[on_table] > 0.0)),
+            arm_force=float(forces[arm].max(initial=0.0)),
+        )
+
+    def robot_touches_object(self, data: mujoco.MjData) -> bool:
+        """Whether arm or hand overlaps the object, whatever the forces."""
+        geoms = data.contact.geom
+        robot = self._arm_geoms | (self._fingers >= 0)
+        first, second = geoms[:, 0], geoms[:, 1]
+        return bool(
+            np.any(
+                (self._object_geoms[first] & robot[second])
+                | (self._object_geoms[second] & robot[first])
+            )
+        )
+
+    def _classify(
+        self,
+    ) -> tuple[
+        npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]
+    ]:
+        """Masks of object, table and arm geoms, and the finger of every geom (-1: not hand)."""
+        model = self.model
+        fingers = np.full(model.ngeom, -1, dtype=np.int64)
+        arm = np.zeros(model.ngeom, dtype=np.bool_)
+        for geom in range(model.ngeom):
+            body = model.body(model.geom_bodyid[geom]).name
+            finger = body.split('_')[0]
+            if finger in FINGERS:
+                fingers[geom] = FINGERS.index(finger)
+            elif body == 'palm':
+                fingers[geom] = _PALM
+            elif body.startswith('link'):
+                arm[geom] = True
+        table = np.arange(model.ngeom) == model.geom(TABLE).id
+        return model.geom_bodyid == self._object_body, table, arm, fingers
