@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from deft_core.errors import UnreachableError
-from deft_core.validation import FloatArray
 
 from deft_arm.configuration import ArmConfiguration
 from deft_arm.kinematics import ArmKinematics, Solution
 from deft_arm.paths import ARM_JOINTS
+from deft_core.errors import UnreachableError
+from deft_core.validation import FloatArray
 
 LARGEST_STEP: Final = 0.6  # [rad] between neighbouring poses; more is a change of branch
 _SAME: Final = 1e-2  # [rad] solutions closer than this are one

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+
+from deft_arm.paths import ARM_JOINTS
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
-
-from deft_arm.paths import ARM_JOINTS
 
 Six: TypeAlias = tuple[float, float, float, float, float, float]
 Three: TypeAlias = tuple[float, float, float]

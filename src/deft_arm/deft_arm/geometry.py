@@ -8,6 +8,7 @@ from typing import Final
 
 import mujoco
 import numpy as np
+
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray

@@ -9,11 +9,10 @@ from typing import Final
 import mink
 import mujoco
 import numpy as np
-from deft_core.validation import FloatArray
-from deft_description.models import FLANGE_SITE, GRASP_CENTRE_SITE, arm_spec, robot_model
 
 from deft_arm.configuration import ArmConfiguration
-from deft_arm.paths import ARM_JOINTS
+from deft_core.validation import FloatArray
+from deft_description.models import FLANGE_SITE, GRASP_CENTRE_SITE, arm_spec, robot_model
 
 POSITION_TOLERANCE: Final = 2e-4  # [m] far below what the arm repeats with a hand on it
 ROTATION_TOLERANCE: Final = 2e-3  # [rad]
@@ -99,7 +98,7 @@ class ArmKinematics:
         Args:
             joint_positions: Shape (6,). [rad].
         """
-        return self._update(joint_positions).site_xpos[self._flange].copy()
+        return np.array(self._update(joint_positions).site_xpos[self._flange])
 
     def track(self, rotation: FloatArray, position: FloatArray, start: FloatArray) -> Solution:
         """Solve for a pose near that of `start`, staying on its branch.
@@ -138,7 +137,7 @@ class ArmKinematics:
         best = self._measure()
         stalled = 0
         for _ in range(iterations):
-            if best.reached and best.position_error < 1e-6 or not self._step([self._target]):
+            if (best.reached and best.position_error < 1e-6) or not self._step([self._target]):
                 break
             current = self._measure()
             stalled = stalled + 1 if _score(current) > _STALL_RATIO * _score(best) else 0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
+
 from deft_core.errors import InvalidInputError
 from deft_core.validation import FloatArray, finite_array
-from scipy.interpolate import PchipInterpolator
 
 ARM_JOINTS: Final = 6
 SETPOINT_RATE: Final = 50.0  # [Hz] Dense enough for controllers that interpolate linearly.
@@ -58,9 +59,9 @@ class JointPath:
             raise InvalidInputError(f'A path time must be finite, got {time}.')
         upper = int(np.searchsorted(self.times, time, side='right'))
         if upper == 0:
-            return self.positions[0].copy()
+            return np.array(self.positions[0])
         if upper == len(self.times):
-            return self.positions[-1].copy()
+            return np.array(self.positions[-1])
         start, end = self.times[upper - 1], self.times[upper]
         share = (time - start) / (end - start)
         low, high = self.positions[upper - 1], self.positions[upper]

@@ -6,11 +6,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from deft_arm.paths import JointPath
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import GraspParameters
 from deft_core.validation import FloatArray
-
-from deft_arm.paths import JointPath
 
 
 class Phase(enum.StrEnum):

@@ -11,11 +11,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from deft_core.errors import InvalidInputError, UnreachableError
-from deft_core.frames import BASE_FRAME
-from deft_core.grasp import GraspParameters
-from deft_core.trajectory import WristTrajectory
-from deft_core.validation import FloatArray, finite_array
 
 from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.configuration import ArmConfiguration
@@ -24,6 +19,11 @@ from deft_arm.paths import JointPath, constant_rate, hold, rest_to_rest
 from deft_arm.plan import EpisodePlan, MotionPlan, Phase, PlannedPhase
 from deft_arm.safety import CollisionError, MotionGuard, check_hand
 from deft_arm.transfer import TransferPlanner
+from deft_core.errors import InvalidInputError, UnreachableError
+from deft_core.frames import BASE_FRAME
+from deft_core.grasp import GraspParameters
+from deft_core.trajectory import WristTrajectory
+from deft_core.validation import FloatArray, finite_array
 
 _LONGEST_APPROACH: Final = 0.3  # [m]
 _SLOWEST: Final = 3.0  # A trajectory stretched more than this is another motion.
@@ -47,9 +47,7 @@ class EpisodePlanner:
         self.kinematics = ArmKinematics(configuration)
         self.guard = MotionGuard(configuration)
         self._solver = BranchSolver(self.kinematics, configuration)
-        self._transfer = TransferPlanner(
-            configuration, self.kinematics, self._solver, self.guard
-        )
+        self._transfer = TransferPlanner(configuration, self.kinematics, self._solver, self.guard)
         self._speed = np.asarray(configuration.speed_limit)
         self._acceleration = np.asarray(configuration.acceleration_limit)
 
@@ -144,7 +142,7 @@ class EpisodePlanner:
         for what, frame in (('grasp', grasp.frame_id), ('trajectory', trajectory.frame_id)):
             if frame != BASE_FRAME:
                 raise InvalidInputError(
-                    f'The {what} is given in frame {frame!r}; transform it to {BASE_FRAME!r} first.'
+                    f'The {what} is given in frame {frame!r}; transform it to {BASE_FRAME!r}.'
                 )
         if len(trajectory) == 0:
             raise InvalidInputError('The trajectory has no displacement; it needs at least one.')
@@ -163,7 +161,11 @@ class EpisodePlanner:
         return targets
 
     def _solve(
-        self, targets: list[TargetPose], current: FloatArray, opened: FloatArray, closed: FloatArray
+        self,
+        targets: list[TargetPose],
+        current: FloatArray,
+        opened: FloatArray,
+        closed: FloatArray,
     ) -> tuple[FloatArray, FloatArray]:
         """Joint positions and errors of all targets on the first branch that passes.
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from deft_core.errors import InvalidInputError, SafetyError, UnreachableError
-from deft_core.validation import FloatArray, finite_array
 
 from deft_arm.configuration import ArmConfiguration
 from deft_arm.geometry import Clearance, RobotGeometry
 from deft_arm.paths import ARM_JOINTS, JointPath
+from deft_core.errors import InvalidInputError, SafetyError, UnreachableError
+from deft_core.validation import FloatArray, finite_array
 
 _LIMIT_TOLERANCE: Final = 1e-6
 _SPEED_TOLERANCE: Final = 1.02  # Finite differences of a sampled profile.

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from deft_core.errors import UnreachableError
-from deft_core.validation import FloatArray
 
 from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.configuration import ArmConfiguration
 from deft_arm.kinematics import ArmKinematics
 from deft_arm.paths import JointPath, rest_to_rest
 from deft_arm.safety import CollisionError, MotionGuard
+from deft_core.errors import UnreachableError
+from deft_core.validation import FloatArray
 
 _LIFT_STEP: Final = 0.02  # [m] between the poses of a straight lift
 _HIGHEST_LIFT: Final = 0.30  # [m]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from deft_bringup.launch_xml.interpreter import Interpreter
 from deft_bringup.process import ProcessPlan
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from deft_bringup.launch_xml.arguments import (
     check_known,
     declarations,

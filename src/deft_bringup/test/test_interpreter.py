@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from deft_bringup.process import ProcessPlan
 from deft_core.errors import ConfigurationError
 
@@ -132,9 +133,11 @@ def test_include_needs_the_argument_even_when_it_is_set_outside(
     interpret: Interpret, write: Write
 ) -> None:
     write('<arg name="a"/>', 'other.launch.xml')
-    body = '<let name="a" value="x"/>\n<include file="$(dirname)/other.launch.xml"/>'
+    include = '<include file="$(dirname)/other.launch.xml"/>'
+    with pytest.raises(ConfigurationError, match=r"'a' is required"):
+        interpret(f'<let name="a" value="x"/>{include}')
     with pytest.raises(ConfigurationError, match=r":3: .*'a' is required"):
-        interpret(body)
+        interpret(f'<let name="a" value="x"/>\n{include}', a='x')
 
 
 def test_outer_value_wins_over_the_default_of_an_include(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from deft_bringup.launch_xml.document import Element
 from deft_bringup.launch_xml.substitutions import Scope
 from deft_bringup.launch_xml.values import attribute_number, parse_value, truth
@@ -87,7 +88,7 @@ def test_value(value: str, kind: str | None, expected: object) -> None:
     ],
 )
 def test_refusal(value: str, kind: str | None, reason: str) -> None:
-    with pytest.raises(ConfigurationError, match='^some.launch.xml:3: ') as caught:
+    with pytest.raises(ConfigurationError, match=r'^some\.launch\.xml:3: ') as caught:
         value_of(value, kind)
     assert reason in str(caught.value)
 

@@ -8,23 +8,23 @@ sizes are bounded before memory is taken, and every chunk's checksum is verified
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-import struct
 from typing import Any, Final
 
+import zstandard
 from mcap.exceptions import McapError
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
-import zstandard
 
-from deft_core.episode import Episode
-from deft_core.errors import RecordingError
 from deft_cem.bag_writer import BAG_FILE
-from deft_cem.episode_records import episode_from_record
+from deft_core.decode_records import episode_from_msg
+from deft_core.episode import Episode
+from deft_core.errors import InvalidInputError, RecordingError
 
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
@@ -112,10 +112,8 @@ class BagReader:
             raise RecordingError(f'cannot read {self._file}: {error}') from error
 
     def _records(self, stream: Any) -> Iterator[Any]:
-        """Records of the file, chunks opened; a missing end sets `truncated` instead of raising."""
-        reader = StreamReader(
-            stream, emit_chunks=True, record_size_limit=_MAXIMUM_RECORD_BYTES
-        )
+        """Records of the file, chunks opened; a missing end sets `truncated`, not an error."""
+        reader = StreamReader(stream, emit_chunks=True, record_size_limit=_MAXIMUM_RECORD_BYTES)
         records = reader.records
         while True:
             try:
@@ -206,10 +204,25 @@ class BagReader:
                 raise RecordingError(
                     f'{self._file}: an episode record cannot be decoded: {error}'
                 ) from error
-            episode = episode_from_record(record)
+            episode = self._episode(record)
             if episode.episode_id in seen:
                 raise RecordingError(
                     f'{self._file}: episode {episode.episode_id} is recorded twice'
                 )
             seen.add(episode.episode_id)
             yield episode
+
+    def _episode(self, record: Any) -> Episode:
+        """Convert one record; a file is trusted with less than a running node."""
+        try:
+            episode = episode_from_msg(record)
+            if not episode.episode_id:
+                raise InvalidInputError('episode_id is empty')
+            if episode.reward is not None and not 0.0 <= episode.reward <= 1.0:
+                raise InvalidInputError(f'reward is {episode.reward}, expected 0 to 1 or NaN')
+        except (InvalidInputError, ValueError, KeyError, AttributeError) as error:
+            name = getattr(record, 'episode_id', '?')
+            raise RecordingError(
+                f'{self._file}: episode record {name!r} is not usable: {error}'
+            ) from error
+        return episode

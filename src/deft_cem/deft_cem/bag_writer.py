@@ -9,16 +9,16 @@ disk, so what was recorded before it can be read whatever happens after. `ros2 b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final
 
+import yaml
 from mcap.writer import CompressionType, Writer
 from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
-import yaml
 
 from deft_core.errors import ConfigurationError, RecordingError
 
@@ -196,7 +196,7 @@ class BagWriter:
             return
         self._closed = True
         try:
-            self._writer.finish()
+            self._writer.finish()  # type: ignore[no-untyped-call]
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._write_metadata()

@@ -142,12 +142,12 @@ class CrossEntropyMethod:
 
     @property
     def mean(self) -> FloatArray:
-        """Mean of the present distribution. Shape (d,). [m | rad | rad]"""
+        """Mean of the present distribution. Shape (d,). [m | rad | rad]."""
         return self._mean.copy()
 
     @property
     def std(self) -> FloatArray:
-        """Standard deviation of the present distribution. Shape (d,). [m | rad | rad]"""
+        """Standard deviation of the present distribution. Shape (d,). [m | rad | rad]."""
         return self._std.copy()
 
     @property
@@ -162,7 +162,7 @@ class CrossEntropyMethod:
 
     @property
     def recommendation(self) -> FloatArray:
-        """Mean of the elites (zero before the first fit). Shape (d,). [m | rad | rad]"""
+        """Mean of the elites (zero before the first fit). Shape (d,). [m | rad | rad]."""
         return self.mean
 
     @property
@@ -295,9 +295,7 @@ class CrossEntropyMethod:
                 isinstance(reward, int | float) and 0.0 <= reward <= 1.0
             ):
                 raise InvalidInputError(f'optimiser state has the reward {reward!r}, not in 0..1')
-        if pending is not None and (
-            pending != len(residuals) - 1 or rewards[pending] is not None
-        ):
+        if pending is not None and (pending != len(residuals) - 1 or rewards[pending] is not None):
             raise InvalidInputError(
                 f'optimiser state has proposal {pending!r} pending, '
                 f'expected the last of {len(residuals)} and without a reward'

@@ -25,7 +25,7 @@ PRIOR_FEATURES = 25
 
 
 def prior_features(grasp: GraspParameters, sigma: FloatArray) -> FloatArray:
-    """xi as numbers without an Euler-angle jump, in units of the first spread of practice.
+    """Numbers of xi without an Euler-angle jump, in units of the first spread of practice.
 
     Args:
         grasp: The prior xi, base frame.

@@ -113,8 +113,8 @@ class GradientColorEncoder:
             for dy in (-1, 0, 1)
             for dx in (-1, 0, 1)
         )
-        # 1e-4: a cell without edges stays at zero instead of magnifying sensor noise.
-        normalised = histograms / np.sqrt(around + 1e-4)[:, :, None]
+        # 1e-3: a cell without edges stays at zero instead of magnifying sensor noise.
+        normalised = histograms / np.sqrt(around + 1e-3)[:, :, None]
         return np.asarray(np.minimum(normalised, 1.0), dtype=np.float64)
 
 

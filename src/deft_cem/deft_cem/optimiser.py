@@ -44,7 +44,7 @@ class ResidualOptimiser(Protocol):
 
     @property
     def recommendation(self) -> FloatArray:
-        """The residual to deploy. Shape (d,). [m | rad | rad]"""
+        """The residual to deploy. Shape (d,). [m | rad | rad]."""
         ...
 
     def ask(self) -> Sample:

@@ -8,10 +8,10 @@ never executes anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,9 +70,7 @@ class ResidualVaePolicy:
         Returns:
             delta, to be added to xi.
         """
-        condition = self.projection(
-            self.encoder.encode(image), prior_features(prior, self.sigma)
-        )
+        condition = self.projection(self.encoder.encode(image), prior_features(prior, self.sigma))
         z = np.zeros(self.settings.latent)
         if self.latent == 'sample':
             z = rng.standard_normal(self.settings.latent)
@@ -202,7 +200,7 @@ def load_policy(directory: Path) -> ResidualVaePolicy:
     _check_tensors(tensors, _expected_shapes(config, settings, encoder), path)
     latent = config['latent']
     if latent not in {'sample', 'mean'}:
-        raise TrainingError(f"{directory / CONFIG_FILE}: latent is {latent!r}, not sample or mean")
+        raise TrainingError(f'{directory / CONFIG_FILE}: latent is {latent!r}, not sample or mean')
     return ResidualVaePolicy(
         encoder=encoder,
         projection=ConditionProjection(

@@ -17,8 +17,8 @@ residuals that were not seen is known for every policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class VaeSettings:
     latent: int = field(default=2, metadata={'minimum': 1, 'maximum': 16})
     hidden: int = field(default=32, metadata={'minimum': 1, 'maximum': 1024})
     kl_weight: float = field(default=1.0, metadata={'minimum': 0.0, 'maximum': 100.0})
-    weight_penalty: float = field(default=8.0, metadata={'minimum': 0.0, 'maximum': 1e6})
+    weight_penalty: float = field(default=10.0, metadata={'minimum': 0.0, 'maximum': 1e6})
     noise_ratio: float = field(default=0.9, metadata={'minimum': 0.01, 'maximum': 10.0})
     learning_rate: float = field(default=5e-3, metadata={'minimum': 1e-6, 'maximum': 1.0})
     steps: int = field(default=300, metadata={'minimum': 1, 'maximum': 100_000})

@@ -124,5 +124,7 @@ def transition(state: State, event: Event) -> Step:
         return State.HALTED, (Effect.STOP_MOTION,)
     step = _TABLE.get((state, event))
     if step is None:
-        raise InvalidInputError(f'{event.value!r} is not possible while the session is {state.name}')
+        raise InvalidInputError(
+            f'{event.value!r} is not possible while the session is {state.name}'
+        )
     return step

@@ -8,13 +8,13 @@ sample can neither be drawn twice nor told twice.
 
 from __future__ import annotations
 
+import json
+import math
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-import json
-import math
 from pathlib import Path
-import sqlite3
 from types import TracebackType
 from typing import Any, Final
 

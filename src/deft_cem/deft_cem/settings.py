@@ -67,9 +67,7 @@ class LearningSettings:
         policy: The policy trained on the elites.
     """
 
-    episodes: int = field(
-        default=DEFAULT_EPISODES, metadata={'minimum': 3, 'maximum': 10_000}
-    )
+    episodes: int = field(default=DEFAULT_EPISODES, metadata={'minimum': 3, 'maximum': 10_000})
     warm_up_episodes: int = field(
         default=DEFAULT_WARM_UP, metadata={'minimum': 1, 'maximum': 10_000}
     )
@@ -89,7 +87,7 @@ class LearningSettings:
 
     @property
     def initial_std(self) -> npt.NDArray[np.float64]:
-        """First spread of all parameters. Shape (22,). [m | rad | rad]"""
+        """First spread of all parameters. Shape (22,). [m | rad | rad]."""
         return initial_standard_deviation(
             self.sigma_position, self.sigma_rotation, self.sigma_joint
         )

@@ -60,9 +60,7 @@ def rank_elites(episodes: Sequence[Episode], count: int) -> list[Episode]:
     return [episode for _, episode in sorted(rated, key=lambda pair: -pair[0])[:count]]
 
 
-def train_policy(
-    run_directory: Path, settings: LearningSettings, *, seed: int
-) -> TrainingReport:
+def train_policy(run_directory: Path, settings: LearningSettings, *, seed: int) -> TrainingReport:
     """Train on the elites of a recorded session and save the policy beside the bag.
 
     Args:
@@ -81,9 +79,7 @@ def train_policy(
     # One thread: the tensors are tiny, and the graph needs the other cores.
     torch.set_num_threads(1)
     reader = BagReader(run_directory / BAG_FOLDER)
-    practice = [
-        e for e in reader.episodes() if e.phase in _PRACTICE and e.reward is not None
-    ]
+    practice = [e for e in reader.episodes() if e.phase in _PRACTICE and e.reward is not None]
     _check_consistent(practice)
     elites = rank_elites(practice, settings.elites)
     if len(elites) < MINIMUM_ELITES:
@@ -103,9 +99,7 @@ def train_policy(
         BlockProjection.fit(np.stack(list(images.values())), policy_settings.image_components),
         BlockProjection.fit(np.stack(list(priors.values())), policy_settings.prior_components),
     )
-    conditions = np.stack(
-        [projection(images[e.episode_id], priors[e.episode_id]) for e in elites]
-    )
+    conditions = np.stack([projection(images[e.episode_id], priors[e.episode_id]) for e in elites])
     delta = np.stack([e.residual.to_vector() / sigma for e in elites])
     fit = fit_residual_vae(delta, conditions, policy_settings.vae, np.random.default_rng(seed))
     policy = ResidualVaePolicy(

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from deft_description import models
 import mujoco
 import numpy as np
 import pytest
+
+from deft_description import models
 
 FINGERS = ('index', 'middle', 'ring', 'thumb')
 HAND_JOINTS = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import FINGERS
@@ -41,7 +42,8 @@ class JointDescription:
         """Refuse an empty range and one without the rest position."""
         if not self.lower <= 0.0 <= self.upper or self.lower == self.upper:
             raise ConfigurationError(
-                f'A hand joint must have lower <= 0 <= upper, got {self.lower} to {self.upper} rad.'
+                'A hand joint must have lower <= 0 <= upper and some travel, '
+                f'got {self.lower} to {self.upper} rad.'
             )
 
 

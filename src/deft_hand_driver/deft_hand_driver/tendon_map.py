@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-
 from deft_hand_driver.description import MOTOR_NAMES, FingerDescription, HandDescription
 
 _JOINT_COUNT = len(HAND_JOINT_NAMES)

@@ -15,7 +15,9 @@ from deft_core.camera import DepthImage
 from deft_core.errors import NoObjectError
 from deft_perception.depth_view import DepthView, Mask
 
-_MERGE_SAMPLES: Final = 400  # points by which the gap between two parts is measured
+_SAMPLES: Final = 400  # points by which the gap between two parts is measured
+_CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on
+_LEAST_CONTACT: Final = 5  # pixels
 _SPECK: Final = 0.2  # of the least area of a body; smaller parts are not even joined to one
 
 
@@ -34,42 +36,49 @@ class Cluster:
 
 def find_clusters(
     candidate: Mask,
+    table: Mask,
     view: DepthView,
     above: DepthImage,
     *,
     depth_jump: float,
     merge_gap: float,
+    hanging_gap: float,
     minimum_area: float,
     maximum_clearance: float,
 ) -> list[Cluster]:
     """Group candidate pixels into bodies that stand on the table, largest first.
 
     Pixels belong together when they touch in the image without a step in depth; parts so found
-    that are near each other in space are joined, because a hole in depth or an inner edge (the rim
-    of a cup before its far wall) may lie between them.
+    that are near each other in space are joined, because a hole in depth may lie between them.
+    Nothing hangs in the air by itself: a part that is not seen to stand on the table (the far
+    wall of a cup, seen through its mouth) is held by a body beside it, so it is joined over a
+    wider gap, as sensors lose depth along edges such as the rim; alone, it is the robot and
+    dropped.
 
     Args:
         candidate: Pixels that may belong to an object. Shape (h, w).
+        table: Pixels at the height of the table. Shape (h, w).
         view: The depth image.
         above: Height of every pixel above the table. Shape (h, w). [m].
         depth_jump: A larger step between neighbours separates. [m].
         merge_gap: Parts nearer than this are joined. [m].
+        hanging_gap: A hanging part nearer than this to a standing one is joined to it. [m].
         minimum_area: Smaller bodies are dropped. [m^2].
-        maximum_clearance: Bodies that begin higher hang in the air and are dropped. [m].
+        maximum_clearance: A part stands if it is seen beside the table below this height. [m].
     """
-    surface = candidate & ~view.behind_an_edge(depth_jump)
-    count, raw_labels, _, _ = cv2.connectedComponentsWithStats(
-        surface.view(np.uint8), connectivity=8
-    )
-    labels = np.asarray(raw_labels, dtype=np.int32)
+    edge = view.behind_an_edge(depth_jump)
+    surface = candidate & ~edge
+    labels, count = _labelled(surface)
     areas = np.bincount(labels[surface], weights=view.pixel_areas(surface), minlength=count)
-    parts = [i for i in range(1, count) if areas[i] > _SPECK * minimum_area]
+    contact = _beside_the_table(table & ~edge) & (above <= maximum_clearance)
+    contacts = np.bincount(labels[contact & surface], minlength=count)
+    kept = [i for i in range(1, count) if areas[i] > _SPECK * minimum_area]
+    parts = [_part(i, labels, view, contacts[i] >= _LEAST_CONTACT) for i in kept]
     clusters = []
-    for group in _joined(parts, labels, surface, view, merge_gap):
-        area = float(areas[group].sum())
-        mask = np.isin(labels, group)
-        lowest = float(np.percentile(above[mask], 2.0))
-        if area >= minimum_area and lowest <= maximum_clearance:
+    for group in _joined(parts, merge_gap, hanging_gap):
+        area = float(sum(areas[part.label] for part in group))
+        if area >= minimum_area and any(part.stands for part in group):
+            mask = np.isin(labels, [part.label for part in group])
             clusters.append(Cluster(mask, area))
     return sorted(clusters, key=lambda cluster: -cluster.area)
 
@@ -108,23 +117,48 @@ def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radiu
     return best
 
 
-def _joined(
-    parts: list[int], labels: npt.NDArray[np.int32], surface: Mask, view: DepthView, gap: float
-) -> list[list[int]]:
-    """Labels in groups whose parts are connected by gaps below the limit."""
-    rows, columns = np.nonzero(surface)
-    label_of_pixel = labels[rows, columns]
-    clouds = []
-    for part in parts:
-        member = np.flatnonzero(label_of_pixel == part)
-        member = member[:: -(-len(member) // _MERGE_SAMPLES)]
-        clouds.append(cKDTree(view.points(rows[member], columns[member])))
+def _labelled(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
+    """Number of the connected region of every pixel, 0 outside, and how many numbers there are."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(labels, dtype=np.int32), count
+
+
+def _beside_the_table(table: Mask) -> Mask:
+    """Pixels on or beside the largest connected region of the table.
+
+    Smaller regions of the same height, such as the floor inside a cup, are not open table.
+    """
+    labels, count = _labelled(table)
+    sizes = np.bincount(labels[table], minlength=count)
+    largest = (labels == int(np.argmax(sizes))) & table
+    reach = np.ones((2 * _CONTACT_REACH + 1, 2 * _CONTACT_REACH + 1), dtype=np.uint8)
+    return np.asarray(cv2.dilate(largest.view(np.uint8), reach).view(bool))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Connected pixels: their label, some of their points, and whether they stand on the table."""
+
+    label: int
+    cloud: cKDTree
+    stands: bool
+
+
+def _part(label: int, labels: npt.NDArray[np.int32], view: DepthView, stands: bool) -> _Part:
+    rows, columns = np.nonzero(labels == label)
+    thin = slice(None, None, -(-len(rows) // _SAMPLES))
+    return _Part(label, cKDTree(view.points(rows[thin], columns[thin])), stands)
+
+
+def _joined(parts: list[_Part], merge_gap: float, hanging_gap: float) -> list[list[_Part]]:
+    """Parts in groups; see `find_clusters` for which belong together."""
     group_of = list(range(len(parts)))
-    for i, cloud in enumerate(clouds):
-        for j in range(i):
+    for i, first in enumerate(parts):
+        for j, second in enumerate(parts[:i]):
+            limit = merge_gap if first.stands == second.stands else hanging_gap
             if group_of[i] == group_of[j]:
                 continue
-            distance, _ = cloud.query(clouds[j].data, distance_upper_bound=gap)
+            distance, _ = first.cloud.query(second.cloud.data, distance_upper_bound=limit)
             if np.isfinite(distance).any():
                 absorbed, kept = group_of[i], group_of[j]
                 group_of = [kept if group == absorbed else group for group in group_of]

@@ -89,11 +89,15 @@ class DepthView:
 
 
 def _median_filtered(depth: DepthImage, valid: Mask, jump: float) -> DepthImage:
-    """Median of 5 x 5 pixels, which rounds off noise and keeps edges; 0 is missing.
+    """Median of the valid of 5 x 5 pixels, which rounds off noise and keeps edges; 0 is missing.
 
     A pixel far from its median lies on nothing: it is a mixture of two surfaces, and dropped.
     """
-    filled = np.where(valid, depth, np.float32(0.0)).astype(np.float32)
+    # Half of the missing pixels count as nearest and half as farthest, like the fields of a
+    # chessboard, so that they do not move the median of the others.
+    filler = np.zeros(depth.shape, dtype=np.float32)
+    filler[::2, ::2] = filler[1::2, 1::2] = _FAR
+    filled = np.where(valid, depth, filler).astype(np.float32)
     median = np.asarray(cv2.medianBlur(filled, 5), dtype=np.float32)
     plausible = np.abs(median - filled) < np.float32(jump)
     return np.where(valid & plausible, median, np.float32(0.0)).astype(np.float32)

@@ -30,10 +30,14 @@ from deft_perception.table_plane import TablePlane
 _CELL: Final = 0.003  # [m] footprint grid; two to three pixels at 0.8 m
 _TOP_PERCENTILE: Final = 98.0
 _SIDE_PERCENTILES: Final = (2.0, 98.0)  # the short end of a tool is 4 % of its outline
-_HYPOTHESES: Final = 240
-_SECTORS: Final = 36
-_MINIMUM_COVERAGE: Final = 0.75  # of the directions on the camera's side of the axis
-_MINIMUM_INLIERS: Final = 0.65  # of the outline that is not inside the circle
+_HYPOTHESES: Final = 400
+_SECTORS: Final = 36  # ten degrees each
+_LEAST_ON_CIRCLE: Final = 8  # cells of the outline
+_LEAST_FRACTION: Final = 0.7  # of the outline on or outside the circle; a square reaches 0.6
+_LEAST_COVERAGE: Final = 0.45  # of the whole circle
+_LEAST_FRONT: Final = 0.7  # of the half towards the camera
+_LOBE: Final = 1.2  # [rad] widest handle, as seen from the axis
+_LOBE_SHARE: Final = 0.3  # of the outline on or outside the circle, at most, is a handle
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.006, 0.20  # [m]
 
 
@@ -157,7 +161,8 @@ def _fit_circle(
     """Circle through most of the outline (m, 2), or None where it is not round.
 
     Outline inside the circle is no evidence against it, because there the body may hide its own
-    back; outline outside is, and so is a front (towards the camera, (2,)) that it does not follow.
+    back. Outline outside is, except in one narrow lobe: a handle. The circle must be followed on
+    half of its length, or on most of the front, which looks to the camera (2,).
     """
     centres, radii = _circle_hypotheses(outline, rng)
     if len(radii) == 0:
@@ -171,23 +176,33 @@ def _fit_circle(
     centre, radius = centres[best], float(radii[best])
     for _ in range(3):
         near = np.abs(np.linalg.norm(outline - centre, axis=1) - radius) < tolerance
-        if np.count_nonzero(near) < 8:
+        if np.count_nonzero(near) < _LEAST_ON_CIRCLE:
             return None
         centre, radius = _circle_least_squares(outline[near])
     offset = outline - centre
     gap = np.linalg.norm(offset, axis=1) - radius
-    near = np.abs(gap) < tolerance
+    near, outside = np.abs(gap) < tolerance, gap >= tolerance
     to_camera = camera - centre
-    bearing = np.arctan2(offset[near, 1], offset[near, 0])
-    bearing -= math.atan2(to_camera[1], to_camera[0])
-    sectors = np.unique(np.floor((bearing % (2.0 * math.pi)) / (2.0 * math.pi) * _SECTORS))
+    bearing = np.arctan2(offset[:, 1], offset[:, 0]) - math.atan2(to_camera[1], to_camera[0])
+    bearing %= 2.0 * math.pi
+    counted = np.count_nonzero(near | outside)
+    lobe = min(_largest_lobe(bearing[outside]), int(_LOBE_SHARE * counted))
+    fraction = np.count_nonzero(near) / max(1, counted - lobe)
+    sectors = np.unique(np.floor(bearing[near] / (2.0 * math.pi) * _SECTORS))
     front = np.count_nonzero((sectors < _SECTORS / 4) | (sectors >= 3 * _SECTORS / 4))
-    coverage = front / (_SECTORS / 2)
-    fraction = np.count_nonzero(near) / np.count_nonzero(gap > -tolerance)
-    if fraction < _MINIMUM_INLIERS or coverage < _MINIMUM_COVERAGE:
+    followed = len(sectors) >= _LEAST_COVERAGE * _SECTORS or front >= _LEAST_FRONT * _SECTORS / 2
+    if fraction < _LEAST_FRACTION or not followed:
         return None
     residual = float(np.sqrt(np.mean(gap[near] ** 2)))
-    return _Circle(centre, radius, residual, min(coverage, fraction))
+    return _Circle(centre, radius, residual, fraction)
+
+
+def _largest_lobe(bearings: FloatArray) -> int:
+    """Most of the bearings, shape (n,), that fit into one sector as wide as a handle. [rad]."""
+    if len(bearings) == 0:
+        return 0
+    ahead = (bearings[None] - bearings[:, None]) % (2.0 * math.pi)
+    return int(np.count_nonzero(ahead < _LOBE, axis=1).max())
 
 
 def _circle_hypotheses(

@@ -43,8 +43,9 @@ class PlaneSegmentationSettings:
         depth_jump: A larger step between neighbouring pixels separates two surfaces. [m].
         minimum_area: Smaller clusters, measured as seen by the camera, are dropped. [m^2].
         merge_gap: Clusters nearer than this are parts of one object. [m].
-        maximum_clearance: Clusters that begin higher above the table hang in the air: the robot,
-            not an object. [m].
+        hanging_gap: The same between a cluster that hangs in the air and one that stands. [m].
+        maximum_clearance: A cluster not seen beside the table below this height hangs in the
+            air: it is part of an object near it, else of the robot. [m].
         click_radius: How far beside an object a click may be. [pixel].
         crop_margin: Added around the object on each side, as a share of its longer side.
         maximum_points: More points than this are thinned out.
@@ -69,7 +70,7 @@ class PlaneSegmentationSettings:
         default=0.008, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'}
     )
     minimum_height: float = field(
-        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
+        default=0.006, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
     )
     noise_factor: float = field(default=4.0, metadata={'minimum': 1.0, 'maximum': 20.0})
     depth_jump: float = field(
@@ -79,6 +80,9 @@ class PlaneSegmentationSettings:
         default=1.5e-4, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm^2'}
     )
     merge_gap: float = field(default=0.012, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
+    hanging_gap: float = field(
+        default=0.05, metadata={'minimum': 0.0, 'maximum': 0.2, 'unit': 'm'}
+    )
     maximum_clearance: float = field(
         default=0.03, metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'}
     )
@@ -158,10 +162,12 @@ class PlaneSegmentation:
         least = max(settings.minimum_height, settings.noise_factor * plane.residual)
         clusters = find_clusters(
             self._inside_workspace(view) & (above > least),
+            view.valid & (np.abs(above) <= least),
             view,
             above,
             depth_jump=settings.depth_jump,
             merge_gap=settings.merge_gap,
+            hanging_gap=settings.hanging_gap,
             minimum_area=settings.minimum_area,
             maximum_clearance=settings.maximum_clearance,
         )

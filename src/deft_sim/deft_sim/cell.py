@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 import numpy.typing as npt
+
 from deft_core.camera import RgbdFrame
 from deft_core.errors import DeviceError, InvalidInputError, SafetyError
+from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
-from deft_description.models import MOTOR_NAMES
-
+from deft_description.models import FLANGE_SITE, MOTOR_NAMES
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
 from deft_sim.rendering import OffscreenRenderer
@@ -74,6 +75,10 @@ class SimulatedCell:
         self._motor_target: FloatArray = np.zeros(len(MOTOR_NAMES))
         self._motor_setpoint: FloatArray = np.zeros(len(MOTOR_NAMES))
         self._emergency_stop = False
+        self._protective_stop = False
+        self._arm_in_contact = False
+        self._collided = False
+        self._monitor = PickCupMonitor()
         self._world, self._data = self._lay_out(object_name, scene_seed, None)
 
     @property
@@ -189,6 +194,11 @@ class SimulatedCell:
             data.actuator_force[MOTORS] * motors.spool_radius / motors.torque_constant,
         )
 
+    def flange_pose(self) -> FloatArray:
+        """`T_base_flange`, as the arm's controller reports it. Shape (4, 4). [m]."""
+        site = self._data.site(FLANGE_SITE)
+        return transform(site.xmat.reshape(3, 3), site.xpos)
+
     def observed_hand_joints(self) -> FloatArray:
         """Finger joints as a camera tracker would see them, with noise. Shape (16,). [rad]."""
         sigma = self._settings.cell.variation.observed_joint_sigma
@@ -240,6 +250,18 @@ class SimulatedCell:
         self._protective_stop = False
         self._apply_setpoints()
         mujoco.mj_forward(self._world.model, data)
+
+    @property
+    def object_name(self) -> str:
+        """What lies on the table."""
+        return self._world.object_name
+
+    def object_position(self) -> FloatArray:
+        """Middle of the bottom of the object, base frame. Shape (3,). [m].
+
+        For the operator, the demonstration and tests: no robot can see this.
+        """
+        return np.array(self._data.qpos[OBJECT_POSE][:3])
 
     def evaluate(self) -> SceneEvaluation:
         """Judge the episode since the last reset; for the operator alone."""

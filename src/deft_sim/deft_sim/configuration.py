@@ -13,6 +13,7 @@ from deft_core.configuration import load_yaml
 from deft_perception.calibration import CameraCalibration, load_calibration
 
 ARM = 'xarm6'
+HAND = 'dash'
 CALIBRATION = 'simulated_cell'
 
 

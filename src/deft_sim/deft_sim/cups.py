@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from deft_core.validation import FloatArray
 
+from deft_core.validation import FloatArray
 from deft_sim.configuration import CupVariant
 
 OBJECT_BODY = 'object'

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from deft_core.camera import ColorImage, DepthImage
 from scipy import ndimage
 
+from deft_core.camera import ColorImage, DepthImage
 from deft_sim.configuration import CameraConfiguration
 
 _COARSE = 8  # [pixel] grain of holes and of the correlated part of the noise

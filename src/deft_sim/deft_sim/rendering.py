@@ -9,6 +9,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
 from deft_core.camera import ColorImage, DepthImage
 from deft_core.errors import DeviceError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
+
 from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import quaternion_from_matrix
 from deft_description.models import robot_spec
-
 from deft_sim.configuration import CameraConfiguration, PhysicsConfiguration, SimulationSettings
 from deft_sim.cups import add_cup
 
@@ -111,7 +111,7 @@ def _add_room(spec: mujoco.MjSpec) -> None:
 
 
 def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
-    T_base_camera = settings.calibration.T_base_camera  # noqa: N806
+    T_base_camera = settings.calibration.T_base_camera
     # MuJoCo looks along -z with y up; the optical frame looks along z with y down.
     x, y, z, w = quaternion_from_matrix(T_base_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))
     camera: CameraConfiguration = settings.cell.camera

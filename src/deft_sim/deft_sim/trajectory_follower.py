@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from deft_core.errors import InvalidInputError
 from deft_core.validation import FloatArray, finite_array
 
@@ -38,9 +39,9 @@ class JointTrajectoryFollower:
         """
         following = int(np.searchsorted(self._times, now, side='right'))
         if following == len(self._times):
-            return self._positions[-1].copy()
+            return np.array(self._positions[-1])
         if following == 0:
-            return self._positions[0].copy()
+            return np.array(self._positions[0])
         before, after = self._times[following - 1], self._times[following]
         share = (now - before) / (after - before)
         start, end = self._positions[following - 1], self._positions[following]
@@ -85,8 +86,9 @@ class JointTrajectoryFollower:
         ahead = absolute > now
         if not ahead.any():
             if absolute[-1] < now:
+                late = now - absolute[-1]
                 raise InvalidInputError(
-                    f'The last point of the trajectory lies {now - absolute[-1]:.3f} s in the past.'
+                    f'The last point of the trajectory lies {late:.3f} s in the past.'
                 )
             self.hold(points[-1])
             return

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 import numpy.typing as npt
+
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
-
 from deft_sim.configuration import SimulationSettings, VariationConfiguration
 from deft_sim.cups import OBJECT_BODY
 from deft_sim.scene import TABLE, build_world
@@ -94,7 +94,7 @@ class World:
         return ContactSummary(
             finger_forces=np.bincount(
                 finger[touching], weights=forces[touching], minlength=_PALM + 1
-            ),
+            ).astype(np.float64),
             object_on_table=bool(np.any(forces[on_table] > 0.0)),
             arm_force=float(forces[arm].max(initial=0.0)),
         )

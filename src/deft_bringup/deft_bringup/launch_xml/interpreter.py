@@ -219,7 +219,7 @@ class Interpreter:
     def _words(self, template: Template, element: Element) -> list[str]:
         """Split a command line as upstream does: literal text at spaces, substitutions never."""
         try:
-            words = [[]] if template == (Text(''),) else _split(template)
+            words = _split(template)
         except ValueError as error:
             raise element.error(f'a command line has unbalanced quotes: {error}.') from error
         return [''.join(self._text((part,), element) for part in word) for word in words]
@@ -260,6 +260,11 @@ def _split(template: Template) -> list[list[Text | Call]]:
             word.append(part)
             continue
         tokens = shlex.split(part.value)
+        if not tokens:
+            # Nothing but spaces ends a word. At the beginning that word is empty, as upstream.
+            words.append(word)
+            word = []
+            continue
         if part.value[0].isspace() and word:
             words.append(word)
             word = []
@@ -268,7 +273,7 @@ def _split(template: Template) -> list[list[Text | Call]]:
                 words.append(word)
                 word = []
             word.append(Text(token))
-        if tokens and part.value[-1].isspace():
+        if part.value[-1].isspace():
             words.append(word)
             word = []
     if word:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 import sys
+from pathlib import Path
 
+from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.settings import load_learning_settings
 from deft_cem.training import train_policy
 from deft_core.errors import ConfigurationError, DeftError
@@ -37,19 +38,17 @@ def main(arguments: argparse.Namespace) -> int:
         arguments: As declared by `add_arguments`.
 
     Returns:
-        0, or 2 for a wrong argument or setting, or 3 when the bag cannot be trained on.
+        Exit code 0.
+
+    Raises:
+        ConfigurationError: A wrong argument or setting.
+        RecordingError: There is no bag or it cannot be read.
+        TrainingError: The bag cannot be trained on.
     """
-    try:
-        if arguments.seed < 0:
-            raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
-        settings = load_learning_settings(arguments.settings)
-        report = train_policy(arguments.run, settings, seed=arguments.seed)
-    except ConfigurationError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except DeftError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 3
+    if arguments.seed < 0:
+        raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
+    settings = load_learning_settings(arguments.settings)
+    report = train_policy(arguments.run, settings, seed=arguments.seed)
     if report.truncated:
         print('note: the bag ends early; the episodes before its end were used')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
@@ -57,11 +56,16 @@ def main(arguments: argparse.Namespace) -> int:
         f'error on left-out elites {report.fit.left_out_error:.3f}, '
         f'constant mean {report.fit.constant_error:.3f}, skill {report.skill:+.3f}'
     )
-    print(f'wrote {arguments.run / "policy.safetensors"} and policy.json')
+    print(f'wrote {arguments.run / WEIGHTS_FILE} and {CONFIG_FILE}')
     return 0
 
 
 if __name__ == '__main__':
+    # The session node starts this module; `deft train` mounts the same two functions.
     own_parser = argparse.ArgumentParser(prog='deft train', description=DESCRIPTION)
     add_arguments(own_parser)
-    sys.exit(main(own_parser.parse_args()))
+    try:
+        sys.exit(main(own_parser.parse_args()))
+    except DeftError as refusal:
+        print(f'error: {refusal}', file=sys.stderr)
+        sys.exit(2 if isinstance(refusal, ConfigurationError) else 3)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deft_cem.bag_reader import BagReader
 from deft_cem.report import charts, figures, film
 from deft_cem.report.contents import (
-    Clip,
     best_and_worst,
     blocks,
     cards,
@@ -88,15 +87,13 @@ def write_report(record: RunRecord, run: Path) -> Path:
     Raises:
         RecordingError: The folder cannot be written to.
     """
-    findings = find(record)
+    page = render(record, _command(run))
     clips = best_and_worst(record)
-    draws = _draws(record, findings)
-    page = _render(record, findings, clips, draws, _command(run))
     report = run / REPORT
     try:
         _write(report, page.encode())
         (run / FIGURES).mkdir(exist_ok=True)
-        for name, draw in draws.items():
+        for name, draw in _draws(record, find(record)).items():
             _write(run / FIGURES / f'{name}.png', charts.to_png(draw))
         for clip in clips:
             _write(run / FIGURES / f'film_{clip.key}.webp', film.animate(clip.film))
@@ -119,22 +116,23 @@ def _draws(record: RunRecord, findings: Findings) -> dict[str, charts.Draw]:
     }
 
 
-def _render(
-    record: RunRecord,
-    findings: Findings,
-    clips: Iterable[Clip],
-    draws: dict[str, charts.Draw],
-    command: str,
-) -> str:
+def render(record: RunRecord, command: str) -> str:
+    """The page as HTML.
+
+    Args:
+        record: What to show.
+        command: The command that makes the page, shown at its end.
+    """
+    findings = find(record)
+    clips = best_and_worst(record)
+    described = facts(record)
     environment = Environment(
         loader=PackageLoader('deft_cem.report', '.'),
-        autoescape=True,
+        autoescape=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    clips = tuple(clips)
-    described = facts(record)
     damaged = sum(clip.film.damaged for clip in clips)
     notes = list(findings.notes)
     if damaged:
@@ -147,7 +145,9 @@ def _render(
         verdicts=findings.verdicts,
         yardstick=findings.yardstick,
         notes=notes,
-        charts={name: charts.to_svg(draw, name) for name, draw in draws.items()},
+        charts={
+            name: charts.to_svg(draw, name) for name, draw in _draws(record, findings).items()
+        },
         has_evaluation=bool(findings.pairs),
         has_skill='skill' in dict(described)['Policy'],
         clips=clips,

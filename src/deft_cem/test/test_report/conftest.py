@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic sessions for the tests of the report."""
+"""Synthetic sessions: the real optimiser on a smooth reward, with drawn pictures."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 from deft_cem.cem import CrossEntropyMethod, initial_standard_deviation
@@ -161,3 +163,21 @@ def session(
         policy=POLICY if trials else None,
         truncated=False,
     )
+
+
+@pytest.fixture(name='make_session', scope='session')
+def _make_session() -> Callable[..., RunRecord]:
+    """The builder above; test modules cannot import it."""
+    return session
+
+
+@pytest.fixture(name='full', scope='session')
+def _full() -> RunRecord:
+    """Thirty practice episodes, ten trials with the policy, ten with the prior alone."""
+    return session()
+
+
+@pytest.fixture(name='partial', scope='session')
+def _partial() -> RunRecord:
+    """Stopped in the warm-up: no summary, no policy, no evaluation."""
+    return session(practice=7, trials=0)

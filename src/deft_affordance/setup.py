@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+from setuptools import find_packages, setup
+
+PACKAGE = 'deft_affordance'
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    package_data={PACKAGE: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=True,
+    maintainer='DEFT developers',
+    maintainer_email='deft@example.org',
+    description='Grasp priors of DEFT: what proposes a first grasp for an observed object.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': ['affordance_node = deft_affordance.nodes.affordance_node:main'],
+    },
+)

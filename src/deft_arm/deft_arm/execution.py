@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a motion plan phase by phase: decides what to send and notices when the arm fails to follow.
+
+Two clocks: phases last as long as planned on the ROS clock, which a simulation may slow down or
+stop; every time-out counts real, monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from deft_arm.paths import JointPath
+from deft_arm.plan import MotionPlan, Phase, PlannedPhase
+from deft_core.clock import Deadline, MonotonicClock
+from deft_core.validation import FloatArray
+
+_FINISH_HOLD: Final = 0.25  # [s] in which a stopping arm comes to rest
+
+
+class Failure(enum.Enum):
+    """Why a motion ended early."""
+
+    COLLISION = 'collision'
+    STALE_STATE = 'stale state'
+    MOTION_TIMEOUT = 'motion timeout'
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """Tolerances and time-outs while moving.
+
+    Attributes:
+        goal_tolerance: Largest distance of a joint from the end of a phase. [rad].
+        path_tolerance: Largest distance of a joint from the recent path. [rad].
+        path_window: How far back the recent path reaches, for servo lag and latency. [s].
+        settle_timeout: Real time to reach the end of a phase after its planned duration. [s].
+        state_timeout: Real time without joint states, or with a ROS clock that stands. [s].
+    """
+
+    goal_tolerance: float = field(
+        default=0.05, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
+    )
+    path_tolerance: float = field(
+        default=0.25, metadata={'minimum': 0.01, 'maximum': 1.0, 'unit': 'rad'}
+    )
+    path_window: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 's'})
+    settle_timeout: float = field(
+        default=5.0, metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's'}
+    )
+    state_timeout: float = field(
+        default=2.0, metadata={'minimum': 0.05, 'maximum': 60.0, 'unit': 's'}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is known about the arm in one cycle.
+
+    Attributes:
+        now: ROS time. [s].
+        joint_positions: Newest measurement. Shape (6,). [rad].
+        age: Real time since it was received. [s].
+    """
+
+    now: float
+    joint_positions: FloatArray
+    age: float
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What one cycle brought.
+
+    Attributes:
+        start: Phase to send now, None where the running one goes on.
+        finished: Whether the last phase has ended well.
+        failure: Why the motion must be stopped, None where it goes on.
+        message: What happened and what to do, with a failure.
+    """
+
+    start: PlannedPhase | None = None
+    finished: bool = False
+    failure: Failure | None = None
+    message: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class PassedMark:
+    """Measured arm at the end of one displacement.
+
+    Attributes:
+        stamp: ROS time. [s].
+        joint_positions: Shape (6,). [rad].
+    """
+
+    stamp: float
+    joint_positions: FloatArray
+
+
+class PlanExecution:
+    """One run of a plan; call `update` in every cycle until it finishes or fails.
+
+    Attributes:
+        marks: Measured arm at the end of each displacement passed so far.
+    """
+
+    def __init__(
+        self,
+        plan: MotionPlan,
+        settings: ExecutionSettings,
+        displacement_count: int = 0,
+        clock: MonotonicClock = time.monotonic,
+    ) -> None:
+        """Prepare the first phase.
+
+        Args:
+            plan: What to run.
+            settings: Tolerances and time-outs.
+            displacement_count: Displacements in the phase follow_trajectory.
+            clock: Source of monotonic seconds.
+        """
+        self._phases = plan.phases
+        self._duration = plan.duration
+        self._settings = settings
+        self._displacement_count = displacement_count
+        self._clock = clock
+        self._index = -1
+        self._begin = 0.0
+        self._latest = -np.inf
+        self._moving_clock = Deadline(settings.state_timeout, clock)
+        self._settle: Deadline | None = None
+        self.marks: list[PassedMark] = []
+
+    @property
+    def phase(self) -> PlannedPhase:
+        """The running phase, the first one before the start."""
+        return self._phases[max(self._index, 0)]
+
+    def progress(self, now: float) -> float:
+        """Share of the running phase that has passed, 0 to 1. Time in ROS seconds."""
+        return self._share(self._elapsed(now), self.phase.duration)
+
+    def total_progress(self, now: float) -> float:
+        """Share of the whole plan that has passed, 0 to 1. Time in ROS seconds."""
+        before = sum(phase.duration for phase in self._phases[: max(self._index, 0)])
+        elapsed = min(self._elapsed(now), self.phase.duration)
+        return self._share(before + elapsed, self._duration)
+
+    def stop_path(self, observed: Observed) -> JointPath:
+        """Short path that brings the arm to rest where it is.
+
+        Where the measurement is stale the setpoint of this moment is held instead: an old
+        measurement would throw the arm back.
+        """
+        stale = observed.age > self._settings.state_timeout
+        target = observed.joint_positions
+        if stale and self._index >= 0:
+            target = self.phase.arm.sample(self._elapsed(observed.now))
+        return JointPath(np.array([0.0, _FINISH_HOLD]), np.stack([target, target]))
+
+    def update(self, observed: Observed) -> Update:
+        """One cycle.
+
+        Args:
+            observed: Newest measurement and time.
+        """
+        if observed.now > self._latest:
+            self._latest = observed.now
+            self._moving_clock = Deadline(self._settings.state_timeout, self._clock)
+        problem = self._stale(observed)
+        if problem:
+            return Update(failure=Failure.STALE_STATE, message=problem)
+        if self._index < 0:
+            return self._start_next(observed.now)
+        elapsed = self._elapsed(observed.now)
+        distance = self._distance_from_path(observed, elapsed)
+        if distance > self._settings.path_tolerance:
+            return Update(
+                failure=Failure.COLLISION,
+                message=f'During {self.phase.name} the arm stayed {distance:.2f} rad behind its '
+                'path, as after a collision or a stop of its controller; look at the arm and '
+                'return home.',
+            )
+        self._record(observed, elapsed)
+        if elapsed < self.phase.duration:
+            return Update()
+        return self._arrive(observed)
+
+    def _start_next(self, now: float) -> Update:
+        self._index += 1
+        self._begin = now
+        self._settle = None
+        return Update(start=self.phase)
+
+    def _arrive(self, observed: Observed) -> Update:
+        """Wait at the end of a phase until the joints are there."""
+        rest = np.abs(observed.joint_positions - self.phase.arm.positions[-1])
+        if float(rest.max()) <= self._settings.goal_tolerance:
+            if self._index + 1 < len(self._phases):
+                return self._start_next(observed.now)
+            return Update(finished=True)
+        if self._settle is None:
+            self._settle = Deadline(self._settings.settle_timeout, self._clock)
+        if self._settle.passed:
+            joint = int(np.argmax(rest))
+            return Update(
+                failure=Failure.MOTION_TIMEOUT,
+                message=f'At the end of {self.phase.name} joint {joint + 1} is still '
+                f'{rest[joint]:.3f} rad away after {self._settings.settle_timeout} s; is the '
+                'controller running and the arm free?',
+            )
+        return Update()
+
+    def _stale(self, observed: Observed) -> str:
+        limit = self._settings.state_timeout
+        if observed.age > limit:
+            return (
+                f'No joint state for {observed.age:.1f} s, allowed are {limit} s; is the driver '
+                'of the arm running?'
+            )
+        if self._moving_clock.passed:
+            return f'The ROS clock has stood still for {limit} s; is the simulation paused?'
+        if observed.now < self._begin and self._index >= 0:
+            return 'The ROS clock was set back during a motion; return home and start again.'
+        return ''
+
+    def _distance_from_path(self, observed: Observed, elapsed: float) -> float:
+        """Distance of the farthest joint from the nearest setpoint of the recent path. [rad]."""
+        path = self.phase.arm
+        since = elapsed - self._settings.path_window
+        recent = path.positions[(path.times >= since) & (path.times <= elapsed)]
+        now = path.sample(elapsed)[None]
+        distances = np.abs(np.concatenate([recent, now]) - observed.joint_positions).max(axis=1)
+        return float(distances.min())
+
+    def _record(self, observed: Observed, elapsed: float) -> None:
+        """Keep the measured arm at the end of each displacement."""
+        if self.phase.name is not Phase.FOLLOW_TRAJECTORY or not self._displacement_count:
+            return
+        passed = int(self._share(elapsed, self.phase.duration) * self._displacement_count + 1e-9)
+        while len(self.marks) < passed:
+            self.marks.append(PassedMark(observed.now, np.array(observed.joint_positions)))
+
+    def _elapsed(self, now: float) -> float:
+        return max(0.0, now - self._begin) if self._index >= 0 else 0.0
+
+    @staticmethod
+    def _share(part: float, whole: float) -> float:
+        return min(1.0, part / whole)

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real processes and signals. Every wait is for a line, an end or a process that is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+PATIENCE_S = 30.0
+QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6, 'abandon_s': 5.0}
+# Long enough that no test that should end by SIGINT can end by SIGTERM.
+PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
+
+# Small nodes. `{}` is the file into which each writes its process id when it is ready.
+READY = "import os, signal, sys, time\nopen({!r}, 'w').write(str(os.getpid()))\n"
+OBEYS = """
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+print('ready', flush=True)
+while True:
+    signal.pause()
+"""
+IGNORES_SIGINT = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print('ready', flush=True)
+while True:
+    signal.pause()
+"""
+IGNORES_ALL = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('ready', flush=True)
+while True:
+    signal.pause()
+"""
+PLAIN = "print('ready', flush=True)\ntime.sleep(1000)\n"
+
+
+class Launch:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, plans: list[dict[str, Any]], limits: dict[str, float], logs: Path) -> None:
+        source = Path(__file__).parents[1]
+        path = [str(source), str(source.parent / 'deft_core'), os.environ.get('PYTHONPATH', '')]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name('supervise.py')),
+                json.dumps(plans),
+                json.dumps(limits),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'ROS_LOG_DIR': str(logs)},
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._queue.put(line.rstrip('\n'))
+        self._queue.put(None)
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Until `count` lines hold a text."""
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(text in line for line in self.lines) < count:
+            line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
+            assert line is not None, f'no {text!r} in {self.lines}'
+            self.lines.append(line)
+
+    def wait(self) -> int:
+        """Until it ends."""
+        code = self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
+        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
+            self.lines.append(line)
+        return code
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+    launches: list[Launch] = []
+
+    def run(*plans: dict[str, Any], limits: dict[str, float] = PATIENT) -> Launch:
+        launches.append(Launch(list(plans), limits, tmp_path / 'logs'))
+        return launches[-1]
+
+    yield run
+    for launch in launches:
+        launch.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A plan whose process writes its id to `<label>.pid`."""
+
+    def plan(label: str, body: str, **fields: Any) -> dict[str, Any]:
+        script = READY.format(str(tmp_path / f'{label}.pid')) + body
+        return {'label': label, 'command': [sys.executable, '-c', script], **fields}
+
+    return plan
+
+
+Start = Callable[..., Launch]
+Node = Callable[..., dict[str, Any]]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_gone(folder: Path, label: str) -> None:
+    pid = int((folder / f'{label}.pid').read_text())
+    deadline = time.monotonic() + PATIENCE_S
+    while is_running(pid):
+        assert time.monotonic() < deadline, f'{label} is an orphan'
+        time.sleep(0.01)
+
+
+def until_exists(path: Path, then: str) -> str:
+    """Body of a node that goes on when a file is there."""
+    return f'while not os.path.exists({str(path)!r}): time.sleep(0.01)\n{then}'
+
+
+def with_child(tmp_path: Path, label: str, child: str, then: str) -> str:
+    """Body of a node that starts a child, waits for its id file and goes on."""
+    pid_file = str(tmp_path / f'{label}.pid')
+    script = READY.format(pid_file) + child
+    return (
+        'import subprocess\n'
+        f'subprocess.Popen([sys.executable, "-c", {script!r}])\n'
+        + until_exists(Path(pid_file), then)
+    )
+
+
+def test_all_end_well(start: Start, node: Node) -> None:
+    launch = start(node('a-1', "print('hello')"), node('b-2', ''))
+    assert launch.wait() == 0
+    assert '[a-1] hello' in launch.lines
+    assert launch.lines[-1] == 'result: '
+    assert '[launch] b-2: process has ended, exit code 0' in launch.lines
+
+
+def test_end_of_a_required_node_stops_the_others(start: Start, node: Node, tmp_path: Path) -> None:
+    launch = start(node('long-1', OBEYS), node('short-2', '', required=True))
+    assert launch.wait() == 0
+    assert '[launch] long-1: process has ended, exit code 0' in launch.lines
+    wait_until_gone(tmp_path, 'long-1')
+
+
+def test_end_of_another_node_stops_nothing(start: Start, node: Node) -> None:
+    launch = start(node('long-1', OBEYS), node('short-2', ''))
+    launch.wait_for('short-2: process has ended')
+    launch.wait_for('[long-1] ready')
+    assert launch.process.poll() is None
+    launch.process.send_signal(signal.SIGINT)
+    assert launch.wait() == 130
+
+
+@pytest.mark.parametrize(
+    ('body', 'code', 'words'),
+    [
+        ('sys.exit(3)', 3, 'exit code 3'),
+        ("raise RuntimeError('broken')", 1, 'exit code 1'),
+        ('os.kill(os.getpid(), signal.SIGSEGV)', 139, 'killed by SIGSEGV (exit code 139)'),
+        ('os.kill(os.getpid(), signal.SIGKILL)', 137, 'killed by SIGKILL (exit code 137)'),
+    ],
+)
+def test_failure_is_named_last(
+    start: Start, node: Node, tmp_path: Path, body: str, code: int, words: str
+) -> None:
+    launch = start(node('good-1', OBEYS), node('bad-2', body, required=True))
+    assert launch.wait() == code
+    assert launch.lines[-1] == f'result: bad-2 failed: {words}.'
+    wait_until_gone(tmp_path, 'good-1')
+
+
+def test_first_failure_counts(start: Start, node: Node, tmp_path: Path) -> None:
+    fails_late = OBEYS.replace('sys.exit(0)', 'sys.exit(9)')
+    fails_first = until_exists(tmp_path / 'go', 'sys.exit(4)')
+    launch = start(node('late-1', fails_late), node('first-2', fails_first, required=True))
+    launch.wait_for('[late-1] ready')
+    (tmp_path / 'go').touch()
+    assert launch.wait() == 4
+    assert launch.lines[-1] == 'result: first-2 failed: exit code 4.'
+
+
+def test_failure_while_stopping_counts(start: Start, node: Node, tmp_path: Path) -> None:
+    fails_late = OBEYS.replace('sys.exit(0)', 'sys.exit(9)')
+    good = until_exists(tmp_path / 'go', 'sys.exit(0)')
+    launch = start(node('late-1', fails_late), node('good-2', good, required=True))
+    launch.wait_for('[late-1] ready')
+    (tmp_path / 'go').touch()
+    assert launch.wait() == 9
+    assert launch.lines[-1] == 'result: late-1 failed: exit code 9.'
+
+
+@pytest.mark.parametrize(
+    ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signal_stops_all(
+    start: Start, node: Node, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    launch = start(node('a-1', OBEYS), node('b-2', PLAIN))
+    launch.wait_for('] ready', count=2)
+    launch.process.send_signal(number)
+    assert launch.wait() == code
+    assert launch.lines[-1] == f'result: The launch was stopped by {number.name}.'
+    for label in ('a-1', 'b-2'):
+        wait_until_gone(tmp_path, label)
+
+
+@pytest.mark.parametrize(
+    ('body', 'words'),
+    [
+        (IGNORES_SIGINT, 'killed by SIGTERM (exit code 143)'),
+        (IGNORES_ALL, 'killed by SIGKILL (exit code 137)'),
+    ],
+)
+def test_deaf_node_is_killed(
+    start: Start, node: Node, tmp_path: Path, body: str, words: str
+) -> None:
+    launch = start(node('deaf-1', body), limits=QUICK)
+    launch.wait_for('[deaf-1] ready')
+    launch.process.send_signal(signal.SIGINT)
+    assert launch.wait() == 130
+    assert f'[launch] deaf-1: process has ended, {words}' in launch.lines
+    wait_until_gone(tmp_path, 'deaf-1')
+
+
+def test_deaf_node_spoils_an_orderly_end(start: Start, node: Node, tmp_path: Path) -> None:
+    good = until_exists(tmp_path / 'go', 'sys.exit(0)')
+    launch = start(node('deaf-1', IGNORES_ALL), node('good-2', good, required=True), limits=QUICK)
+    launch.wait_for('[deaf-1] ready')
+    (tmp_path / 'go').touch()
+    assert launch.wait() == 137
+    assert launch.lines[-1].startswith('result: deaf-1 failed: killed by SIGKILL')
+
+
+def test_second_interrupt_changes_nothing(start: Start, node: Node, tmp_path: Path) -> None:
+    slow = (
+        'def stop(*_):\n'
+        "    print('stopping', flush=True)\n"
+        '    signal.sigwait({signal.SIGUSR1})\n'
+        '    sys.exit(0)\n'
+        'signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n'
+        'signal.signal(signal.SIGINT, stop)\n'
+        "print('ready', flush=True)\n"
+        'while True:\n'
+        '    signal.pause()\n'
+    )
+    launch = start(node('slow-1', slow))
+    launch.wait_for('[slow-1] ready')
+    launch.process.send_signal(signal.SIGINT)
+    launch.wait_for('[slow-1] stopping')
+    launch.process.send_signal(signal.SIGINT)
+    launch.wait_for('SIGINT again: still stopping')
+    os.kill(int((tmp_path / 'slow-1.pid').read_text()), signal.SIGUSR1)
+    assert launch.wait() == 130
+    assert '[launch] slow-1: process has ended, exit code 0' in launch.lines
+
+
+def test_children_of_a_crashed_node_are_stopped(start: Start, node: Node, tmp_path: Path) -> None:
+    body = with_child(tmp_path, 'child', IGNORES_SIGINT, 'os.kill(os.getpid(), signal.SIGKILL)')
+    launch = start(node('parent-1', body, required=True), limits=QUICK)
+    assert launch.wait() == 137
+    wait_until_gone(tmp_path, 'child')
+
+
+def test_children_of_a_node_that_ended_are_stopped(
+    start: Start, node: Node, tmp_path: Path
+) -> None:
+    launch = start(node('parent-1', with_child(tmp_path, 'child', PLAIN, 'sys.exit(0)')))
+    assert launch.wait() == 0
+    wait_until_gone(tmp_path, 'child')
+
+
+def test_killed_launch_leaves_no_orphan(start: Start, node: Node, tmp_path: Path) -> None:
+    parent = with_child(tmp_path, 'child', IGNORES_ALL, OBEYS)
+    labels = ('obeys-1', 'deaf-2', 'parent-3')
+    launch = start(
+        node(labels[0], OBEYS), node(labels[1], IGNORES_ALL), node(labels[2], parent), limits=QUICK
+    )
+    launch.wait_for('] ready', count=4)
+    launch.process.kill()
+    assert launch.process.wait(timeout=PATIENCE_S) == -signal.SIGKILL
+    for label in (*labels, 'child'):
+        wait_until_gone(tmp_path, label)
+
+
+def test_killed_launch_lets_nodes_finish(start: Start, node: Node, tmp_path: Path) -> None:
+    closed = tmp_path / 'closed'
+    body = OBEYS.replace('sys.exit(0)', f'(open({str(closed)!r}, "w").close(), sys.exit(0))')
+    launch = start(node('recorder-1', body))
+    launch.wait_for('[recorder-1] ready')
+    launch.process.kill()
+    wait_until_gone(tmp_path, 'recorder-1')
+    assert closed.exists()
+
+
+def test_program_that_cannot_start(start: Start, node: Node, tmp_path: Path) -> None:
+    missing = {'label': 'missing-2', 'command': ['/no/such/program']}
+    launch = start(node('a-1', PLAIN), missing)
+    assert launch.wait() == 2
+    expected = 'error: Cannot start missing-2 (/no/such/program): No such file or directory.'
+    assert launch.lines[-1] == expected
+    assert any('a-1: process has ended' in line for line in launch.lines)
+
+
+def test_respawn_until_the_retries_are_used_up(start: Start, node: Node) -> None:
+    launch = start(node('again-1', 'sys.exit(5)', respawn=True, respawn_max_retries=2))
+    assert launch.wait() == 5
+    assert sum('again-1: process started' in line for line in launch.lines) == 3
+
+
+def test_respawn_ends_with_the_launch(start: Start, node: Node) -> None:
+    launch = start(node('again-1', '', respawn=True, respawn_delay=0.01), node('b-2', OBEYS))
+    launch.wait_for('[b-2] ready')
+    launch.wait_for('again-1: process started', count=3)
+    launch.process.send_signal(signal.SIGINT)
+    assert launch.wait() == 130
+
+
+def test_output_is_whole_lines_of_both_streams(start: Start, node: Node) -> None:
+    body = (
+        "sys.stdout.write('one\\ntwo\\r\\nla'); sys.stdout.flush()\n"
+        "sys.stderr.write('error\\n'); sys.stderr.flush()\n"
+        "sys.stdout.buffer.write(b'st \\xff\\n'); sys.stdout.write('no end')\n"
+    )
+    launch = start(node('a-1', body))
+    assert launch.wait() == 0
+    shown = [line for line in launch.lines if line.startswith('[a-1]')]
+    assert sorted(shown) == sorted(
+        f'[a-1] {text}' for text in ('one', 'two', 'error', 'last �', 'no end')
+    )
+
+
+def test_much_output_is_complete(start: Start, node: Node) -> None:
+    launch = start(node('a-1', 'for i in range(20000): print(i, "x" * 50)'))
+    assert launch.wait() == 0
+    shown = [int(line.split()[1]) for line in launch.lines if line.startswith('[a-1]')]
+    assert shown == list(range(20000))
+
+
+@pytest.mark.parametrize(
+    ('output', 'on_screen', 'in_log'),
+    [
+        ('screen', {'out', 'err'}, set()),
+        ('log', {'err'}, {'out', 'err'}),
+        ('both', {'out', 'err'}, {'out', 'err'}),
+    ],
+)
+def test_destination_of_the_output(
+    start: Start, node: Node, tmp_path: Path, output: str, on_screen: set[str], in_log: set[str]
+) -> None:
+    body = "print('out'); print('err', file=sys.stderr)"
+    launch = start(node('a-1', body, output=output))
+    assert launch.wait() == 0
+    assert {line[6:] for line in launch.lines if line.startswith('[a-1]')} == on_screen
+    logs = list((tmp_path / 'logs').glob('*/launch.log'))
+    lines = logs[0].read_text().splitlines() if logs else []
+    assert {line.split('[a-1] ')[1] for line in lines} == in_log
+
+
+def test_environment_and_folder(start: Start, node: Node, tmp_path: Path) -> None:
+    body = "print(os.environ['MODE'], os.getcwd(), sys.stdin.read() == '')"
+    launch = start(node('a-1', body, environment={'MODE': 'slow'}, cwd=str(tmp_path)))
+    assert launch.wait() == 0
+    assert f'[a-1] slow {tmp_path} True' in launch.lines

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""summary.json: what a session achieved, in a dozen numbers, from its bag and its store."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+
+from deft_cem.bag_reader import BagReader
+from deft_cem.session_store import SessionStore
+from deft_cem.training import BAG_FOLDER
+from deft_core.episode import Episode, Phase
+from deft_core.errors import RecordingError
+
+SUMMARY_FILE: Final = 'summary.json'
+STORE_FILE: Final = 'session.sqlite'
+METHOD: Final = 'deft_cem_vae'
+_WINDOW: Final = 10  # episodes; the paper reports over ten trials
+_PACKAGES: Final = ('mcap', 'mujoco', 'numpy', 'rosbags', 'scipy', 'torch')
+
+
+@dataclass
+class PeakMemory:
+    """Largest sum of resident memory over the processes of a graph.
+
+    Attributes:
+        peak: Largest sum seen so far. [byte].
+    """
+
+    peak: int = 0
+
+    def sample(self, root: int) -> int:
+        """Add up the process `root` with all its descendants and keep the largest sum.
+
+        Args:
+            root: Process id whose children are the nodes: normally the launcher.
+
+        Returns:
+            The present sum. [byte].
+        """
+        total = 0
+        try:
+            process = psutil.Process(root)
+            family = [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return 0
+        for member in family:
+            try:
+                total += int(member.memory_info().rss)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                # It ended between listing and asking: it holds no memory now.
+                continue
+        self.peak = max(self.peak, total)
+        return total
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers of a run depend on; packages that are absent are left out."""
+    versions = {'python': platform.python_version(), 'platform': platform.platform()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _share(values: Iterable[bool | None]) -> float | None:
+    """Share of successes among the judged episodes; None when none was judged."""
+    judged = [value for value in values if value is not None]
+    return float(np.mean(judged)) if judged else None
+
+
+def _mean_reward(episodes: Sequence[Episode]) -> float | None:
+    rewards = [episode.reward for episode in episodes if episode.reward is not None]
+    return float(np.mean(rewards)) if rewards else None
+
+
+def summarise(
+    run_directory: Path, *, wall_s: float, peak_rss_bytes: int, software_version: str
+) -> dict[str, Any]:
+    """Compute the summary of a session from what it left on disk.
+
+    Args:
+        run_directory: Folder with bag/ and the session store.
+        wall_s: Duration of the session on the monotonic clock. [s].
+        peak_rss_bytes: Largest memory of all processes together. [byte].
+        software_version: Version of DEFT.
+
+    Returns:
+        JSON values; a share or mean over no episode is None.
+
+    Raises:
+        RecordingError: Bag or store cannot be read, or they do not hold the same episodes.
+    """
+    episodes = list(BagReader(run_directory / BAG_FOLDER).episodes())
+    with SessionStore.open(run_directory / STORE_FILE) as store:
+        rated = {stored.episode_id for stored in store.episodes() if stored.state == 'rated'}
+        session_id, task, seed = store.session_id, store.task, store.seed
+        configuration = store.configuration
+    missing = rated.symmetric_difference(episode.episode_id for episode in episodes)
+    if missing:
+        raise RecordingError(
+            f'{run_directory}: bag and session store disagree about the episodes '
+            f'{", ".join(sorted(missing))}; was the recorder running all the time?'
+        )
+    phases = {phase: [e for e in episodes if e.phase is phase] for phase in Phase}
+    practice = phases[Phase.WARM_UP] + phases[Phase.FINE_TUNE]
+    return {
+        'session': session_id,
+        'task': task,
+        'method': METHOD,
+        'seed': seed,
+        'episodes': len(practice),
+        'evaluation_trials': len(phases[Phase.EVALUATE_POLICY]),
+        'success_prior': _share(e.success for e in phases[Phase.EVALUATE_PRIOR]),
+        'success_warmup': _share(e.success for e in phases[Phase.WARM_UP]),
+        'success_last10': _share(e.success for e in practice[-_WINDOW:]),
+        'success_evaluation': _share(e.success for e in phases[Phase.EVALUATE_POLICY]),
+        'mean_reward_first10': _mean_reward(practice[:_WINDOW]),
+        'mean_reward_last10': _mean_reward(practice[-_WINDOW:]),
+        'mean_reward_evaluation': _mean_reward(phases[Phase.EVALUATE_POLICY]),
+        'mean_reward_prior': _mean_reward(phases[Phase.EVALUATE_PRIOR]),
+        'wall_s': round(wall_s, 3),
+        'peak_rss_mb': round(peak_rss_bytes / 1e6, 1),
+        'settings': configuration,
+        'software': {'deft': software_version, **software_versions()},
+    }
+
+
+def write_summary(run_directory: Path, summary: dict[str, Any]) -> Path:
+    """Write summary.json; it appears whole or not at all.
+
+    Raises:
+        RecordingError: The folder cannot be written.
+    """
+    path = run_directory / SUMMARY_FILE
+    temporary = path.with_name(f'{path.name}.part')
+    try:
+        with temporary.open('w', encoding='utf-8') as stream:
+            json.dump(summary, stream, indent=2, allow_nan=False)
+            stream.write('\n')
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RecordingError(f'cannot write {path}: {error}') from error
+    return path

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conditional VAE: closed forms, what it can learn, what it must not invent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deft_cem.residual_vae import (
+    VaeSettings,
+    decode,
+    fit_residual_vae,
+    kl_divergence,
+    weight_shapes,
+)
+from deft_core.errors import TrainingError
+
+QUICK = VaeSettings(steps=150)
+
+
+def predict(weights, z, condition):
+    with torch.no_grad():
+        return decode(weights, torch.tensor(z)[None], torch.tensor(condition)[None])[0].numpy()
+
+
+def test_divergence_equals_the_closed_form_and_a_sampled_estimate() -> None:
+    mean, log_variance = torch.tensor([[0.7, -0.2]]), torch.tensor([[-1.0, 0.3]])
+    exact = kl_divergence(mean, log_variance).item()
+    posterior = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    standard = torch.distributions.Normal(0.0, 1.0)
+    expected = torch.distributions.kl_divergence(posterior, standard).sum().item()
+    assert exact == pytest.approx(expected, rel=1e-5)
+    assert kl_divergence(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0.0
+
+
+def test_equal_seeds_give_equal_networks_and_leave_the_global_generator_alone() -> None:
+    rng = np.random.default_rng(0)
+    delta, condition = rng.standard_normal((8, 22)), rng.standard_normal((8, 5))
+    before = torch.random.get_rng_state()
+    first = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(5))
+    second = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(5))
+    other = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(6))
+    assert torch.equal(before, torch.random.get_rng_state())
+    for name in first.weights:
+        assert torch.equal(first.weights[name], second.weights[name])
+    assert first.left_out_error == second.left_out_error
+    assert not torch.equal(first.weights['decoder_1_weight'], other.weights['decoder_1_weight'])
+
+
+def test_elites_without_structure_give_about_their_mean() -> None:
+    """Ten random elites: the policy must not be much worse than the constant mean."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        delta = 1.0 + 0.7 * rng.standard_normal((10, 22))
+        condition = rng.standard_normal((10, 5))
+        fit = fit_residual_vae(delta, condition, VaeSettings(), np.random.default_rng(seed))
+        assert fit.left_out_error < 1.2 * fit.constant_error
+        assert fit.sampled_error < 1.2 * fit.constant_error
+
+
+def test_a_strong_dependence_on_the_condition_is_learned() -> None:
+    rng = np.random.default_rng(1)
+    condition = rng.uniform(-1.5, 1.5, (30, 2))
+    slope = rng.standard_normal((2, 22))
+    delta = condition @ slope + 0.2 * rng.standard_normal((30, 22))
+    settings = VaeSettings(steps=400, weight_penalty=1.0, noise_ratio=0.3)
+    fit = fit_residual_vae(delta, condition, settings, np.random.default_rng(0))
+    assert fit.left_out_error < 0.5 * fit.constant_error
+    probe = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    predicted = predict(fit.weights, np.zeros((2, 2)), probe)
+    assert np.corrcoef(predicted[0] - predicted[1], slope[0])[0, 1] > 0.9
+
+
+def test_two_clusters_live_in_the_latent() -> None:
+    """The data are bimodal and the condition does not tell: z has to (paper, section 5)."""
+    rng = np.random.default_rng(2)
+    side = np.repeat([1.0, -1.0], 10)
+    direction = np.ones(22)
+    delta = side[:, None] * direction + 0.1 * rng.standard_normal((20, 22))
+    settings = VaeSettings(steps=500, weight_penalty=0.1, noise_ratio=0.3)
+    fit = fit_residual_vae(delta, np.zeros((20, 1)), settings, np.random.default_rng(0))
+    z = np.random.default_rng(3).standard_normal((200, 2))
+    along = predict(fit.weights, z, np.zeros((200, 1))) @ direction / 22.0
+    assert np.mean(along > 0.5) > 0.2
+    assert np.mean(along < -0.5) > 0.2
+
+
+def test_loss_gradient_agrees_with_finite_differences() -> None:
+    from deft_cem import residual_vae
+
+    rng = np.random.default_rng(4)
+    settings = VaeSettings(latent=2, hidden=3)
+    weights = {
+        name: torch.tensor(0.3 * rng.standard_normal((1, *shape)), requires_grad=True)
+        for name, shape in weight_shapes(settings, 2, 4).items()
+    }
+    delta, condition = (torch.tensor(rng.standard_normal((1, 5, n))) for n in (4, 2))
+    noise = torch.tensor(rng.standard_normal((5, 2)))
+    arguments = (delta, condition, torch.ones(1, 5, dtype=torch.float64), noise)
+    std = torch.tensor([0.7], dtype=torch.float64)
+
+    def loss() -> torch.Tensor:
+        return residual_vae._loss(weights, *arguments, std, settings)
+
+    loss().backward()
+    for name in ('encoder_1_weight', 'decoder_2_bias'):
+        with torch.no_grad():
+            flat = weights[name].view(-1)
+            flat[0] += 1e-6
+            up = loss().item()
+            flat[0] -= 2e-6
+            down = loss().item()
+            flat[0] += 1e-6
+        assert weights[name].grad.view(-1)[0].item() == pytest.approx(
+            (up - down) / 2e-6, rel=1e-4, abs=1e-6
+        )
+
+
+def test_equal_elites_are_no_division_by_zero() -> None:
+    delta = np.tile(np.linspace(0, 1, 22), (5, 1))
+    fit = fit_residual_vae(delta, np.zeros((5, 0)), QUICK, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        predict(fit.weights, [[0.0, 0.0]], np.zeros((1, 0))), delta[:1], atol=0.05
+    )
+
+
+def test_tables_that_cannot_be_trained_on_are_refused() -> None:
+    good = np.zeros((5, 22))
+    rng = np.random.default_rng(0)
+    for delta, condition in (
+        (good[:2], np.zeros((2, 3))),
+        (good, np.zeros((4, 3))),
+        (good * np.nan, np.zeros((5, 3))),
+        (good[0], np.zeros((5, 3))),
+    ):
+        with pytest.raises(TrainingError):
+            fit_residual_vae(delta, condition, QUICK, rng)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bag to policy files and back, and the summary of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_cem.commands import train
+from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
+from deft_cem.residual_vae import VaeSettings
+from deft_cem.session_store import SessionStore, StoredEpisode
+from deft_cem.settings import LearningSettings, PolicySettings, load_learning_settings
+from deft_cem.summary import STORE_FILE, PeakMemory, summarise, write_summary
+from deft_cem.training import train_policy
+from deft_core.episode import Outcome, Phase
+from deft_core.errors import ConfigurationError, RecordingError, TrainingError
+
+QUICK = LearningSettings(elites=5, policy=PolicySettings(vae=VaeSettings(steps=20)))
+
+
+@pytest.fixture
+def run(records, tmp_path: Path) -> Path:
+    """A run folder with twelve practice episodes and four trials."""
+    episodes = [records.make_episode(i, reward=i / 12) for i in range(12)]
+    episodes += [
+        records.make_episode(12 + i, reward=0.9, phase=phase)
+        for i, phase in enumerate([Phase.EVALUATE_POLICY] * 2 + [Phase.EVALUATE_PRIOR] * 2)
+    ]
+    records.write_bag(tmp_path / 'bag', episodes)
+    return tmp_path
+
+
+def test_training_takes_the_best_practice_episodes_and_nothing_else(records, run: Path) -> None:
+    report = train_policy(run, QUICK, seed=0)
+    assert report.elite_ids == tuple(f'test-0-{i:03d}' for i in (11, 10, 9, 8, 7))
+    config = json.loads((run / CONFIG_FILE).read_text())
+    assert config['details']['practice_episodes'] == 12
+    errors = config['details']['left_out_error']
+    assert errors['skill'] == pytest.approx(
+        1 - errors['policy_latent_zero'] / errors['constant_elite_mean']
+    )
+    elite = [records.make_episode(i).residual.to_vector() for i in (11, 10, 9, 8, 7)]
+    np.testing.assert_allclose(config['details']['elite_mean'], np.mean(elite, axis=0))
+
+
+def test_a_saved_policy_predicts_like_the_trained_one(records, run: Path) -> None:
+    policy = train_policy(run, QUICK, seed=0).policy
+    loaded = load_policy(run)
+    episode = records.make_episode(40, seed=9)
+    for _ in range(2):
+        predicted = [
+            p.predict(episode.first_image, episode.prior.grasp, np.random.default_rng(1))
+            for p in (policy, loaded)
+        ]
+        np.testing.assert_array_equal(predicted[0].to_vector(), predicted[1].to_vector())
+    assert np.all(np.isfinite(predicted[0].to_vector()))
+
+
+def test_latent_mean_ignores_the_generator_and_sample_does_not(records, run: Path) -> None:
+    episode = records.make_episode(0)
+
+    def predictions(latent: str) -> list[np.ndarray]:
+        vae = VaeSettings(steps=100, weight_penalty=0.1, noise_ratio=0.2)
+        settings = replace(QUICK, policy=PolicySettings(latent=latent, vae=vae))
+        policy = train_policy(run, settings, seed=0).policy
+        return [
+            policy.predict(
+                episode.first_image, episode.prior.grasp, np.random.default_rng(seed)
+            ).to_vector()
+            for seed in (1, 2)
+        ]
+
+    first, second = predictions('mean')
+    np.testing.assert_array_equal(first, second)
+    first, second = predictions('sample')
+    assert not np.array_equal(first, second)
+
+
+def test_training_twice_gives_equal_bytes(run: Path) -> None:
+    train_policy(run, QUICK, seed=4)
+    first = (run / WEIGHTS_FILE).read_bytes()
+    train_policy(run, QUICK, seed=4)
+    assert (run / WEIGHTS_FILE).read_bytes() == first
+
+
+def test_a_bag_of_a_killed_recorder_is_trained_on(run: Path) -> None:
+    bag = run / 'bag' / 'bag_0.mcap'
+    bag.write_bytes(bag.read_bytes()[:-2000])
+    assert train_policy(run, QUICK, seed=0).truncated
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: c.update(schema_version=2), 'schema version'),
+        (lambda c: c.update(kind='pickle'), 'expected'),
+        (lambda c: c.update(surprise=1), 'exactly the keys'),
+        (lambda c: c.update(encoder='r3m'), 'encoder'),
+        (lambda c: c.update(latent='both'), 'latent'),
+        (lambda c: c['vae'].update(hidden=7), 'shape'),
+        (lambda c: c['vae'].update(hidden='x'), 'cannot be used'),
+        (lambda c: c.update(vae=None), 'cannot be used'),
+        (lambda c: c.update(image_components=10**9), 'component'),
+        (lambda c: c.update(weights_sha256='0' * 64), 'checksum'),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(run: Path, change, message: str) -> None:
+    train_policy(run, QUICK, seed=0)
+    config = json.loads((run / CONFIG_FILE).read_text())
+    change(config)
+    (run / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(TrainingError, match=message):
+        load_policy(run)
+
+
+def test_damaged_or_missing_weights_are_refused(run: Path) -> None:
+    train_policy(run, QUICK, seed=0)
+    data = bytearray((run / WEIGHTS_FILE).read_bytes())
+    data[-1] ^= 1
+    (run / WEIGHTS_FILE).write_bytes(bytes(data))
+    with pytest.raises(TrainingError, match='checksum'):
+        load_policy(run)
+    (run / WEIGHTS_FILE).unlink()
+    with pytest.raises(TrainingError, match='cannot read'):
+        load_policy(run)
+
+
+def test_too_few_or_mixed_episodes_are_refused(records, tmp_path: Path) -> None:
+    few = [records.make_episode(i, reward=0.5 if i < 2 else None) for i in range(5)]
+    records.write_bag(tmp_path / 'few' / 'bag', few)
+    with pytest.raises(TrainingError, match='at least 3'):
+        train_policy(tmp_path / 'few', QUICK, seed=0)
+    mixed = [records.make_episode(i, task='pick_cup' if i else 'pour_cup') for i in range(5)]
+    records.write_bag(tmp_path / 'mixed' / 'bag', mixed)
+    with pytest.raises(TrainingError, match='mixes tasks'):
+        train_policy(tmp_path / 'mixed', QUICK, seed=0)
+
+
+def test_the_command_trains_and_refuses_in_one_sentence(run: Path, capsys) -> None:
+    import argparse
+
+    settings_file = run / 'learning.yaml'
+    settings_file.write_text('elites: 4\npolicy: {vae: {steps: 10}}\n')
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    assert train.main(parser.parse_args([str(run), '--settings', str(settings_file)])) == 0
+    assert 'trained on 4 elites of 12 episodes' in capsys.readouterr().out
+    with pytest.raises(RecordingError, match='no bag'):
+        train.main(parser.parse_args([str(run / 'nowhere')]))
+    with pytest.raises(ConfigurationError, match='--seed'):
+        train.main(parser.parse_args([str(run), '--seed', '-1']))
+    settings_file.write_text('elite: 4\n')
+    with pytest.raises(ConfigurationError, match='elites'):
+        train.main(parser.parse_args([str(run), '--settings', str(settings_file)]))
+
+
+def test_shipped_settings_are_those_of_the_paper() -> None:
+    settings = load_learning_settings()
+    assert (settings.elites, settings.warm_up_episodes, settings.episodes) == (10, 10, 30)
+    assert settings.initial_std.tolist() == [0.02] * 3 + [0.2] * 3 + [0.05] * 16
+    assert settings.evaluation_trials == 10
+
+
+def fill_store(run: Path, count: int) -> None:
+    with SessionStore.create(
+        run / STORE_FILE,
+        session_id='test',
+        task='pick_cup',
+        seed=3,
+        configuration=QUICK.to_dict(),
+        optimiser_state={},
+    ) as store:
+        for i in range(count):
+            name = f'test-0-{i:03d}'
+            stored = StoredEpisode(i, name, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,))
+            store.record_ask(stored, {})
+            store.record_outcome(name, Outcome.COMPLETED)
+            store.record_reward(name, 0.5, 'operator', None, {})
+
+
+def test_summary_counts_what_is_in_the_bag(run: Path) -> None:
+    fill_store(run, 16)
+    summary = summarise(run, wall_s=12.0, peak_rss_bytes=5_000_000, software_version='0.1.0')
+    assert summary['episodes'] == 12
+    assert summary['seed'] == 3
+    assert summary['mean_reward_first10'] == pytest.approx(np.mean(np.arange(10) / 12))
+    assert summary['mean_reward_last10'] == pytest.approx(np.mean(np.arange(2, 12) / 12))
+    assert summary['success_warmup'] == pytest.approx(1 / 10)  # rewards above 0.7
+    assert summary['success_last10'] == pytest.approx(3 / 10)
+    assert summary['success_evaluation'] == summary['success_prior'] == 1.0
+    assert summary['peak_rss_mb'] == 5.0
+    path = write_summary(run, summary)
+    assert json.loads(path.read_text()) == summary
+
+
+def test_summary_refuses_a_bag_that_misses_an_episode(run: Path) -> None:
+    fill_store(run, 17)
+    with pytest.raises(RecordingError, match='test-0-016'):
+        summarise(run, wall_s=1.0, peak_rss_bytes=1, software_version='0.1.0')
+
+
+def test_memory_of_a_process_is_counted_and_the_peak_kept() -> None:
+    import os
+
+    memory = PeakMemory()
+    now = memory.sample(os.getpid())
+    assert now > 10_000_000
+    assert memory.peak >= now
+    assert memory.sample(2**22 + 1) == 0  # above the largest process id of Linux
+    assert memory.peak >= now

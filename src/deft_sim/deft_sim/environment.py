@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated cell without ROS: one call per step of an episode, as fast as the machine allows.
+
+Planner and tendon map are those of the graph, so a grasp does here what it does there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from deft_arm.configuration import load_arm_configuration
+from deft_arm.plan import EpisodePlan, PlannedPhase
+from deft_arm.planning import EpisodePlanner
+from deft_core.camera import RgbdFrame
+from deft_core.configuration import config_directory
+from deft_core.episode import Outcome
+from deft_core.errors import SafetyError, UnreachableError
+from deft_core.grasp import GraspParameters
+from deft_core.task import Task, load_task
+from deft_core.trajectory import WristTrajectory
+from deft_core.validation import FloatArray
+from deft_hand_driver.description import load_hand_description
+from deft_hand_driver.tendon_map import TendonMap
+from deft_sim.cell import SimulatedCell
+from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
+from deft_sim.scoring import SceneEvaluation
+
+SETTLE_TIME = 0.2  # [s] between a reset and the first picture
+
+
+class TableTopEnvironment:
+    """One task on the simulated table. Equal calls give equal results, bit for bit.
+
+    Example:
+        >>> environment = TableTopEnvironment.open('pick_cup')  # doctest: +SKIP
+        >>> frame = environment.reset(0, 'red_mug')  # doctest: +SKIP
+        >>> outcome = environment.execute(grasp, trajectory)  # doctest: +SKIP
+        >>> environment.final_image(), environment.score()  # doctest: +SKIP
+
+    Args:
+        settings: Cell, objects and camera pose.
+        task: What is done with the object.
+        planner: Plans arm and hand.
+        tendon_map: From hand joints to motors.
+    """
+
+    def __init__(
+        self,
+        settings: SimulationSettings,
+        task: Task,
+        planner: EpisodePlanner,
+        tendon_map: TendonMap,
+    ) -> None:
+        """Build the cell with the first object of the train set."""
+        self.task = task
+        self.settings = settings
+        self.cell = SimulatedCell(settings, task.object_sets['train'][0], 0)
+        self.planner = planner
+        self._tendon_map = tendon_map
+        self._joint_lower, self._joint_upper = tendon_map.description.joint_limits()
+        self._hand: FloatArray = np.zeros_like(self._joint_lower)
+
+    @classmethod
+    def open(cls, task_name: str, directory: Path | None = None) -> TableTopEnvironment:
+        """Build the environment from a configuration folder.
+
+        Args:
+            task_name: File in `config/tasks`.
+            directory: Configuration folder; the usual one when None.
+
+        Raises:
+            ConfigurationError: A file is missing or wrong.
+        """
+        folder = config_directory() if directory is None else directory
+        return cls(
+            load_simulation_settings(folder),
+            load_task(task_name, folder),
+            EpisodePlanner(load_arm_configuration(ARM, folder)),
+            TendonMap(load_hand_description(HAND, folder)),
+        )
+
+    def reset(self, scene_seed: int, object_name: str) -> RgbdFrame:
+        """Bring the robot home, lay out the scene, and take the first picture.
+
+        Args:
+            scene_seed: Seed of everything that is random until the next reset; not negative.
+            object_name: A name of the catalogue.
+
+        Raises:
+            InvalidInputError: Unknown object or negative seed.
+            DeviceError: No offscreen OpenGL on this machine.
+        """
+        self.cell.return_robot_home()
+        self._hand = np.zeros_like(self._joint_lower)
+        self.cell.reset_scene(object_name, scene_seed)
+        self.cell.advance(SETTLE_TIME)
+        return self.cell.capture()
+
+    def execute(self, grasp: GraspParameters, trajectory: WristTrajectory) -> Outcome:
+        """Approach, close the hand, replay the trajectory and hold (paper, Algorithm 1).
+
+        Args:
+            grasp: Prior plus residual, in the base frame.
+            trajectory: Displacements after the grasp.
+
+        Returns:
+            COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), or COLLISION.
+        """
+        try:
+            plan = self.plan(grasp, trajectory)
+        except (UnreachableError, SafetyError):
+            return Outcome.UNREACHABLE
+        for phase in plan.phases:
+            self.play(phase)
+            if self.cell.collided:
+                return Outcome.COLLISION
+        return Outcome.COMPLETED
+
+    def plan(self, grasp: GraspParameters, trajectory: WristTrajectory) -> EpisodePlan:
+        """Plan an episode from where the arm is now.
+
+        Args:
+            grasp: Prior plus residual, in the base frame.
+            trajectory: Displacements after the grasp.
+
+        Raises:
+            UnreachableError: A pose cannot be reached.
+            SafetyError: A posture or a move is not allowed.
+        """
+        pregrasp = self.task.pregrasp
+        return self.planner.plan(
+            grasp,
+            trajectory,
+            pregrasp.distance,
+            pregrasp.direction,
+            self.cell.arm_state().positions,
+            self.task.open_hand,
+        )
+
+    def play(self, phase: PlannedPhase) -> None:
+        """Run one phase of a plan; stops early when the arm collides."""
+        cell = self.cell
+        cell.follow_arm(phase.arm.times, phase.arm.positions)
+        periods = round(phase.duration / cell.setpoint_period)
+        if phase.hand_joint_positions is None:
+            cell.advance(periods * cell.setpoint_period)
+            return
+        start = self._hand
+        target = np.clip(phase.hand_joint_positions, self._joint_lower, self._joint_upper)
+        ramp = round(phase.hand_duration / cell.setpoint_period)
+        for period in range(1, periods + 1):
+            # The driver ramps in the same way: linearly from what it commanded last.
+            self._hand = start + min(period / ramp, 1.0) * (target - start)
+            cell.command_motors(self._tendon_map.motors_from_joints(self._hand))
+            cell.advance(cell.setpoint_period)
+            if cell.collided:
+                return
+
+    def final_image(self) -> RgbdFrame:
+        """Picture of the scene as it is now."""
+        return self.cell.capture()
+
+    def score(self) -> SceneEvaluation:
+        """The operator's verdict; nothing that learns may read more of the state than this."""
+        return self.cell.evaluate()
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self.cell.close()

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated cell on the wire.
+
+Publishes and takes what the arm's controller, the hand's motors and realsense2_camera would, and
+offers two services to the scripted operator.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMsg
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from deft_core.configuration import config_directory
+from deft_core.decode import order_joints, time_from_msg
+from deft_core.errors import ConfigurationError, InvalidInputError, SafetyError
+from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.nodes.encode import header
+from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
+from deft_core.nodes.encode_records import SUCCESS_TO_MSG
+from deft_core.nodes.parameters import declare_parameters
+from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER
+from deft_core.nodes.runner import run_node
+from deft_core.validation import FloatArray
+from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+from deft_msgs.msg import EmergencyStop
+from deft_msgs.srv import EvaluateScene, ResetScene
+from deft_sim.cell import JointSample, SimulatedCell
+from deft_sim.configuration import load_simulation_settings
+from deft_sim.pacing import Pacer
+
+_TICK: Final = 0.005  # [s] of real time between two looks at the clock
+_LONGEST_STEP: Final = 0.1  # [s] of simulated time
+_STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
+_CAMERA: Final = '/camera/camera'
+
+
+@dataclass(frozen=True)
+class SimulationParameters:
+    """Parameters of the node `simulation`."""
+
+    real_time_factor: float = field(
+        default=2.0,
+        metadata={'minimum': 0.01, 'maximum': 50.0, 'doc': 'simulated seconds per second'},
+    )
+    camera_rate: float = field(
+        default=5.0,
+        metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 'Hz', 'doc': 'of simulated time'},
+    )
+    first_object: str = field(default='red_mug', metadata={'doc': 'on the table at the start'})
+    first_scene_seed: int = field(
+        default=0, metadata={'minimum': 0, 'maximum': 2**31, 'doc': 'layout at the start'}
+    )
+
+
+class SimulationNode(Node):
+    """Owns the simulated cell; physics, rendering and messages share one thread."""
+
+    def __init__(self) -> None:
+        """Build the world and the interfaces.
+
+        Raises:
+            ConfigurationError: A parameter or a configuration file is wrong.
+            DeviceError: There is no offscreen OpenGL on this machine.
+        """
+        super().__init__('simulation')
+        parameters = declare_parameters(self, SimulationParameters)
+        settings = load_simulation_settings(config_directory())
+        try:
+            self._cell = SimulatedCell(
+                settings, parameters.first_object, parameters.first_scene_seed
+            )
+        except InvalidInputError as error:
+            raise ConfigurationError(f'parameters of node simulation: {error}') from error
+        self._cell.capture()  # fails here, with the remedy, rather than in the first callback
+        self._steps_per_state = round(_STATE_PERIOD / self._cell.setpoint_period)
+        self._camera_period = 1.0 / parameters.camera_rate
+        self._next_picture = 0.0
+        self._steps = 0
+        self._create_publishers()
+        self.create_subscription(
+            JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
+        )
+        self.create_subscription(JointState, '/hand/motor_command', self._on_motors, COMMAND)
+        self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+        self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
+        self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
+        self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
+        self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._cell.close()
+
+    def _create_publishers(self) -> None:
+        self._clock_publisher = self.create_publisher(ClockMsg, '/clock', STATE_PUBLISHER)
+        self._arm_publisher = self.create_publisher(JointState, '/joint_states', STATE_PUBLISHER)
+        self._motor_publisher = self.create_publisher(
+            JointState, '/hand/motor_state', STATE_PUBLISHER
+        )
+        self._observed_publisher = self.create_publisher(
+            JointState, '/hand/observed_joint_states', STATE_PUBLISHER
+        )
+        self._image_publishers = {
+            stream: (
+                self.create_publisher(Image, f'{_CAMERA}/{stream}/image_raw', IMAGE_PUBLISHER),
+                self.create_publisher(
+                    CameraInfo, f'{_CAMERA}/{stream}/camera_info', IMAGE_PUBLISHER
+                ),
+            )
+            for stream in ('color', 'aligned_depth_to_color')
+        }
+
+    def _tick(self) -> None:
+        for _ in range(self._pacer.due(self._cell.setpoint_period)):
+            self._cell.advance(self._cell.setpoint_period)
+            self._steps += 1
+            if self._steps % self._steps_per_state == 0:
+                self._publish_states()
+            if self._cell.time >= self._next_picture:
+                self._next_picture = self._cell.time + self._camera_period
+                self._publish_pictures()
+
+    def _publish_states(self) -> None:
+        stamp = self._cell.time
+        clock = ClockMsg()
+        clock.clock = Time(sec=int(stamp), nanosec=int((stamp % 1.0) * 1e9))
+        self._clock_publisher.publish(clock)
+        self._arm_publisher.publish(
+            _joint_state(stamp, ARM_JOINT_NAMES, self._cell.arm_state())
+        )
+        self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, self._cell.motor_state()))
+        if self._observed_publisher.get_subscription_count() > 0:
+            joints = self._cell.observed_hand_joints()
+            self._observed_publisher.publish(
+                JointState(
+                    header=header(stamp, ''), name=list(HAND_JOINT_NAMES), position=joints.tolist()
+                )
+            )
+
+    def _publish_pictures(self) -> None:
+        watched = any(
+            publisher.get_subscription_count() > 0
+            for pair in self._image_publishers.values()
+            for publisher in pair
+        )
+        if not watched:
+            return
+        frame = self._cell.capture()
+        millimetres = np.nan_to_num(np.rint(frame.depth * 1000.0), nan=0.0).astype(np.uint16)
+        pictures = {
+            'color': (frame.color, 'rgb8'),
+            'aligned_depth_to_color': (millimetres, '16UC1'),
+        }
+        info = intrinsics_to_msg(frame.intrinsics, frame.stamp, frame.frame_id)
+        for stream, (pixels, encoding) in pictures.items():
+            images, infos = self._image_publishers[stream]
+            images.publish(image_to_msg(pixels, encoding, frame.stamp, frame.frame_id))
+            infos.publish(info)
+
+    def _on_arm(self, message: JointTrajectory) -> None:
+        try:
+            positions = [
+                order_joints(message.joint_names, point.positions, ARM_JOINT_NAMES)
+                for point in message.points
+            ]
+            if not positions:  # the controller's convention: an empty trajectory stops
+                self._cell.hold_arm()
+                return
+            times = [
+                point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
+                for point in message.points
+            ]
+            start = time_from_msg(message.header.stamp)
+            taken = self._cell.follow_arm(times, np.array(positions), start or None)
+        except InvalidInputError as error:
+            self.get_logger().error(f'Refused a joint trajectory: {error}')
+            return
+        if not taken:
+            self.get_logger().warning(
+                'Refused a joint trajectory: the arm is stopped by the emergency stop or by a '
+                'collision and the trajectory does not start where the arm is.'
+            )
+
+    def _on_motors(self, message: JointState) -> None:
+        try:
+            self._cell.command_motors(order_joints(message.name, message.position, MOTOR_NAMES))
+        except InvalidInputError as error:
+            self.get_logger().error(f'Refused a motor command: {error}')
+
+    def _on_stop(self, message: EmergencyStop) -> None:
+        self._cell.set_emergency_stop(message.pressed)
+
+    def _on_reset(
+        self, request: ResetScene.Request, response: ResetScene.Response
+    ) -> ResetScene.Response:
+        try:
+            self._cell.reset_scene(request.object_name, request.scene_seed)
+        except InvalidInputError as error:
+            response.error_code = ResetScene.Response.UNKNOWN_OBJECT
+            response.error_message = str(error)
+        except SafetyError as error:
+            response.error_code = ResetScene.Response.ROBOT_IN_THE_WAY
+            response.error_message = str(error)
+        return response
+
+    def _on_evaluate(
+        self, _: EvaluateScene.Request, response: EvaluateScene.Response
+    ) -> EvaluateScene.Response:
+        evaluation = self._cell.evaluate()
+        response.score = evaluation.score
+        response.success = SUCCESS_TO_MSG[evaluation.success]
+        response.explanation = evaluation.explanation
+        return response
+
+
+def _joint_state(stamp: float, names: tuple[str, ...], sample: JointSample) -> JointState:
+    def plain(values: FloatArray) -> list[float]:
+        return [float(value) for value in values]
+
+    return JointState(
+        header=header(stamp, ''),
+        name=list(names),
+        position=plain(sample.positions),
+        velocity=plain(sample.velocities),
+        effort=plain(sample.efforts),
+    )
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(SimulationNode)
