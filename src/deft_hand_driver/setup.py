@@ -21,6 +21,4 @@ setup(
     entry_points={
         'console_scripts': [f'hand_driver_node = {PACKAGE}.nodes.hand_driver_node:main'],
     },
-        'console_scripts': [f'hand_driver_node = {PACKAGE}.nodes.hand_driver_node:main']
-    },
 )

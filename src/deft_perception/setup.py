@@ -16,7 +16,7 @@ setup(
     zip_safe=True,
     maintainer='DEFT developers',
     maintainer_email='deft@example.org',
-    description="From aligned depth to a segmented object in the robot's base frame; camera calibration on TF.",
+    description='From aligned depth to a segmented object in the base frame; calibration on TF.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [

@@ -48,6 +48,14 @@ def test_each_figure_stands_with_its_command_and_unit(folder):
     assert common.machine_summary()['cpu'] in page
 
 
+def test_results_stand_in_order_of_their_names(tmp_path):
+    names = [f'b{index}' for index in (7, 2, 9, 4, 1)]
+    for name in names:
+        common.write_result(name, {'value': 1}, 'python x.py', directory=tmp_path)
+    found = [result['name'] for result in make_results_page.load_results(tmp_path)]
+    assert found == sorted(names)
+
+
 def test_the_check_tells_a_stale_page(folder, capsys):
     assert make_results_page.main(['--check']) == 1
     assert make_results_page.main([]) == 0

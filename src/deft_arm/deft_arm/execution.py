@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a motion plan phase by phase: decides what to send and notices when the arm fails to follow.
+"""Runs a motion plan phase by phase: what to send, and whether the arm follows.
 
 Two clocks: phases last as long as planned on the ROS clock, which a simulation may slow down or
 stop; every time-out counts real, monotonic seconds.

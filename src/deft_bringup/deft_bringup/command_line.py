@@ -56,7 +56,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         if command.name == chosen:
             module = importlib.import_module(command.module)
             module.add_arguments(sub)
-            sub.set_defaults(run=module.main)
+            sub.set_defaults(command_main=module.main)
     return parser
 
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if word in names), None)
     try:
         options = build_parser(chosen).parse_args(words)
-        return int(options.run(options))
+        return int(options.command_main(options))
     except DeftError as error:
         print(f'deft: {error}', file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError | InvalidInputError) else 3

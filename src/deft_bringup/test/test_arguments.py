@@ -72,6 +72,16 @@ def test_arguments_of_includes_belong_to_the_file(write: Write) -> None:
     assert found == {'both': 'test.launch.xml', 'inner': 'other.launch.xml'}
 
 
+def test_condition_counts_for_what_it_holds_directly(write: Write) -> None:
+    write('<arg name="inner" default="1"/>', 'other.launch.xml')
+    file = write(
+        '<group if="true"><arg name="a"/><group><arg name="b" if="1"/><arg name="c"/></group>'
+        '<include file="$(dirname)/other.launch.xml"/></group>'
+    )
+    found = {d.argument.name: d.conditional for d in declarations(file, {})}
+    assert found == {'a': True, 'b': True, 'c': False, 'inner': False}
+
+
 def test_file_that_includes_itself_can_be_listed(write: Write) -> None:
     file = write('<arg name="a" default="1"/><include file="$(dirname)/test.launch.xml"/>')
     assert [d.argument.name for d in declarations(file, {})] == ['a']

@@ -132,7 +132,7 @@ def test_unknown_file_names_the_nearest() -> None:
 
 
 def test_path_that_does_not_exist() -> None:
-    with pytest.raises(ConfigurationError, match='/no/such/file.launch.xml does not exist'):
+    with pytest.raises(ConfigurationError, match='does not exist'):
         find_launch_file('/no/such/file.launch.xml')
 
 
@@ -231,12 +231,11 @@ def test_demo_refuses_wrong_numbers(number: str) -> None:
     assert '--episodes' in result.stderr
 
 
-def test_last_lines_of_the_demo(tmp_path: Path) -> None:
+def test_numbers_of_the_demo(tmp_path: Path) -> None:
     summary = {'success_evaluation': 0.7, 'success_prior': None, 'mean_reward_last10': 0.5}
     (tmp_path / 'summary.json').write_text(json.dumps(summary))
-    lines = summary_lines(tmp_path)
-    assert lines[-1] == f'report: {tmp_path}/report.html'
-    values = {line.rsplit('  ', 1)[0].strip(): line.rsplit('  ', 1)[1] for line in lines[:-1]}
+    pairs = [line.rsplit('  ', 1) for line in summary_lines(tmp_path)]
+    values = {label.strip(): value for label, value in pairs}
     assert values['success of the policy'] == '0.70'
     assert values['success of the prior alone'] == '-'
     assert values['mean reward, last ten'] == '0.50'

@@ -59,8 +59,8 @@ class CrossEntropyMethod:
     """Diagonal Gaussian over residuals, refitted to the best episodes so far.
 
     Exactly Algorithm 1: D starts as N(0, sigma^2); after every rated episode k > M all episodes
-    1..k are ranked by reward, the best E are the elites, and D becomes their mean and their
-    standard deviation. The paper leaves four things open; they are decided here:
+    1..k are ranked by reward, the best E (all, while k < E) are the elites, and D becomes their
+    mean and their standard deviation. The paper leaves four things open; they are decided here:
 
     - The fit is diagonal: the covariance of ten points in 22 dimensions has rank 9 and would
       lock the search into a subspace.
@@ -114,10 +114,9 @@ class CrossEntropyMethod:
             raise ConfigurationError(
                 f'elites is {elites}, expected at least 2: the spread of one point is zero'
             )
-        if elites > warm_up + 1:
+        if warm_up < 1:
             raise ConfigurationError(
-                f'elites is {elites} but the first fit has only {warm_up + 1} episodes '
-                '(warm_up + 1); lower elites or raise warm_up'
+                f'warm_up is {warm_up}, expected at least 1: a fit needs two episodes'
             )
         if not isinstance(rng.bit_generator, np.random.PCG64):
             raise InvalidInputError(

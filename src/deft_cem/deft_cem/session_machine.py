@@ -3,7 +3,7 @@
 
 Pure: no clock, no I/O, no ROS. Effects are names of what the session node has to do; each of
 them ends in an event. An event that has no row in the table is refused, except the emergency
-stop, which halts every state, and FAULT, which halts every running one.
+stop, which halts every state, and FAULT and CANCEL, which halt every state but the last two.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Effect(Enum):
     FINISH = 'finish'  # write the summary
 
 
-RUNNING: Final = frozenset(State) - {State.IDLE, State.HALTED, State.DONE}
+# States of a session that is not over; in IDLE it waits for its peers.
+OPEN: Final = frozenset(State) - {State.HALTED, State.DONE}
 Step = tuple[State, tuple[Effect, ...]]
 
 _TABLE: Final[MappingProxyType[tuple[State, Event], Step]] = MappingProxyType(
@@ -96,7 +97,10 @@ _TABLE: Final[MappingProxyType[tuple[State, Event], Step]] = MappingProxyType(
         (State.AWAIT_REWARD, Event.EPISODES_REMAIN): (State.RESET, (Effect.PREPARE_SCENE,)),
         (State.AWAIT_REWARD, Event.PRACTICE_COMPLETE): (State.TRAIN, (Effect.TRAIN,)),
         (State.AWAIT_REWARD, Event.TRIALS_COMPLETE): (State.DONE, (Effect.FINISH,)),
+        (State.TRAIN, Event.TRIALS_COMPLETE): (State.DONE, (Effect.FINISH,)),
         (State.TRAIN, Event.TRAINED): (State.RESET, (Effect.PREPARE_SCENE,)),
+        # The summary could not be written.
+        (State.DONE, Event.FAULT): (State.HALTED, ()),
         # Pausing is possible where the robot stands still and nothing is pending: while the
         # operator lays out the scene. The episode then starts over.
         (State.RESET, Event.PAUSE): (State.PAUSED, (Effect.STOP_MOTION,)),
@@ -120,7 +124,7 @@ def transition(state: State, event: Event) -> Step:
     """
     if event is Event.EMERGENCY_STOP:
         return State.HALTED, (Effect.STOP_MOTION,)
-    if event in (Event.FAULT, Event.CANCEL) and state in RUNNING:
+    if event in (Event.FAULT, Event.CANCEL) and state in OPEN:
         return State.HALTED, (Effect.STOP_MOTION,)
     step = _TABLE.get((state, event))
     if step is None:

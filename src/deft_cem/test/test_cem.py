@@ -64,6 +64,17 @@ def test_refit_equals_the_definition(rewards: list[float], seed: int) -> None:
     np.testing.assert_array_equal(optimiser.recommendation, optimiser.mean)
 
 
+def test_with_fewer_episodes_than_elites_all_are_elites() -> None:
+    optimiser = make(elites=10, warm_up=2)
+    residuals = []
+    for reward in (0.1, 0.9, 0.5):
+        sample = optimiser.ask()
+        residuals.append(sample.residual)
+        optimiser.tell(sample.index, reward)
+    assert optimiser.elite_indices == (1, 2, 0)
+    np.testing.assert_allclose(optimiser.mean, np.mean(residuals, axis=0))
+
+
 def test_equal_rewards_rank_in_order_of_trial() -> None:
     optimiser = make()
     for _ in range(6):
@@ -141,8 +152,8 @@ def test_ask_and_tell_out_of_order_are_refused() -> None:
 def test_sizes_algorithm_1_cannot_run_with_are_refused() -> None:
     with pytest.raises(ConfigurationError, match='at least 2'):
         make(elites=1)
-    with pytest.raises(ConfigurationError, match='first fit'):
-        make(elites=6, warm_up=4)
+    with pytest.raises(ConfigurationError, match='two episodes'):
+        make(warm_up=0)
     with pytest.raises(InvalidInputError, match='> 0'):
         CrossEntropyMethod(np.zeros(3), np.random.default_rng(0))
     with pytest.raises(InvalidInputError, match='PCG64'):

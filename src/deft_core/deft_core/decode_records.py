@@ -34,6 +34,11 @@ def observation_from_msg(message: Any) -> ObjectObservation:
         raise InvalidInputError(
             f'An observation must be in {BASE_FRAME!r}, got {message.header.frame_id!r}.'
         )
+    if len(message.quality_names) != len(message.quality_values):
+        raise InvalidInputError(
+            f'Every quality figure needs a name and a value, got {len(message.quality_names)} '
+            f'names and {len(message.quality_values)} values.'
+        )
     crop = message.crop
     return ObjectObservation(
         stamp=time_from_msg(message.header.stamp),

@@ -33,7 +33,11 @@ def finite_array(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Flo
     )
     if not fits:
         raise InvalidInputError(f'{name} must have shape {shape}, got {array.shape}.')
-    if not np.all(np.isfinite(array)):
-        raise InvalidInputError(f'{name} must be finite, got {array.tolist()}.')
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong) > 0:
+        first = tuple(int(i) for i in wrong[0])
+        raise InvalidInputError(
+            f'{name} must be finite, got {array[first]} at {first} and {len(wrong) - 1} more.'
+        )
     array.setflags(write=False)
     return array

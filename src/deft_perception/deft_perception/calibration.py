@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deft_core.configuration import load_yaml
+from deft_core.configuration import load_yaml, nearest
 from deft_core.errors import ConfigurationError
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
@@ -94,3 +94,15 @@ def load_calibration(path: Path) -> CameraCalibration:
             f'{path} calls itself {calibration.identifier!r}; identifier and file name must agree.'
         )
     return calibration
+
+
+def load_named_calibration(name: str, directory: Path) -> CameraCalibration:
+    """Read a calibration by name from the `calibration` folder of the configuration folder.
+
+    Raises:
+        ConfigurationError: There is no such calibration, or its file is wrong.
+    """
+    names = sorted(path.stem for path in (directory / 'calibration').glob('*.yaml'))
+    if name not in names:
+        raise ConfigurationError(f'Unknown camera calibration {name!r}; {nearest(name, names)}')
+    return load_calibration(directory / 'calibration' / f'{name}.yaml')

@@ -85,6 +85,11 @@ class FramePairing(Generic[ColorT, DepthT]):
         """Images dropped so far because no partner with the same stamp came."""
         return self._unpaired
 
+    @property
+    def newest(self) -> ImagePair[ColorT, DepthT] | None:
+        """The newest pair, however old it is; None before the first."""
+        return self._latest
+
     def add_color(self, stamp_ns: int, image: ColorT) -> ImagePair[ColorT, DepthT] | None:
         """Take a colour image; returns the pair if its depth image has already come."""
         partner = self._depths.pop(stamp_ns, None)

@@ -33,7 +33,7 @@ _SIDE_PERCENTILES: Final = (2.0, 98.0)  # the short end of a tool is 4 % of its 
 _HYPOTHESES: Final = 400
 _SECTORS: Final = 36  # ten degrees each
 _LEAST_ON_CIRCLE: Final = 8  # cells of the outline
-_LEAST_FRACTION: Final = 0.7  # of the outline on or outside the circle; a square reaches 0.6
+_LEAST_FRACTION: Final = 0.75  # of the outline on or outside the circle; a square reaches 0.6
 _LEAST_COVERAGE: Final = 0.45  # of the whole circle
 _LEAST_FRONT: Final = 0.7  # of the half towards the camera
 _LOBE: Final = 1.2  # [rad] widest handle, as seen from the axis
@@ -185,9 +185,9 @@ def _fit_circle(
     to_camera = camera - centre
     bearing = np.arctan2(offset[:, 1], offset[:, 0]) - math.atan2(to_camera[1], to_camera[0])
     bearing %= 2.0 * math.pi
-    counted = np.count_nonzero(near | outside)
+    counted = int(np.count_nonzero(near | outside))
     lobe = min(_largest_lobe(bearing[outside]), int(_LOBE_SHARE * counted))
-    fraction = np.count_nonzero(near) / max(1, counted - lobe)
+    fraction = float(np.count_nonzero(near)) / max(1, counted - lobe)
     sectors = np.unique(np.floor(bearing[near] / (2.0 * math.pi) * _SECTORS))
     front = np.count_nonzero((sectors < _SECTORS / 4) | (sectors >= 3 * _SECTORS / 4))
     followed = len(sectors) >= _LEAST_COVERAGE * _SECTORS or front >= _LEAST_FRONT * _SECTORS / 2

@@ -74,11 +74,13 @@ def main(arguments: argparse.Namespace) -> int:
     code = launch(find_launch_file('fine_tune.launch.xml'), assignments)
     if code != 0:
         return code
-    code = _report(folder)
-    if code != 0:
-        return code
+    # Imported here because it loads what draws the pictures.
+    from deft_cem.report.build import build_report  # noqa: PLC0415
+
+    report = build_report(folder)
     for line in summary_lines(folder):
         print(line)
+    print(f'report: {report}')
     return 0
 
 
@@ -111,17 +113,8 @@ def fresh_run_folder(wish: Path | None) -> Path:
     return folder
 
 
-def _report(folder: Path) -> int:
-    # Imported here because it loads what draws the pictures.
-    from deft_cem.commands import report  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser()
-    report.add_arguments(parser)
-    return int(report.main(parser.parse_args([str(folder)])))
-
-
 def summary_lines(folder: Path) -> list[str]:
-    """Last lines of the demo: the numbers of the run and where its report is.
+    """The numbers of a run, one in a line.
 
     Raises:
         RecordingError: The run left no readable summary.
@@ -132,8 +125,7 @@ def summary_lines(folder: Path) -> list[str]:
     except (OSError, json.JSONDecodeError) as error:
         raise RecordingError(f'Cannot read the summary {path} of the run: {error}') from error
     width = max(len(label) for label in _SUMMARY.values())
-    lines = [f'{label:{width}}  {_number(summary.get(key))}' for key, label in _SUMMARY.items()]
-    return [*lines, f'report: {folder / "report.html"}']
+    return [f'{label:{width}}  {_number(summary.get(key))}' for key, label in _SUMMARY.items()]
 
 
 def _number(value: object) -> str:

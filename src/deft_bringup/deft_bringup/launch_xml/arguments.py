@@ -23,7 +23,7 @@ class Declaration:
 
     Attributes:
         argument: The `<arg>` tag.
-        conditional: It stands behind a condition, so it may not be read.
+        conditional: It or what holds it has a condition, so it may not be read.
         supplied: Names that the includes on the way to it pass on.
     """
 
@@ -74,10 +74,12 @@ def _collect(
     depth: int,
 ) -> None:
     for action in actions:
-        behind = conditional or action.condition is not None
+        # As upstream, only the next enclosing group or include counts: in a conditional group an
+        # include without a condition of its own makes its arguments unconditional.
+        behind = action.condition is not None
         if isinstance(action, Argument):
             # The first declaration of a name is the one that counts.
-            found.setdefault(action.name, Declaration(action, behind, supplied))
+            found.setdefault(action.name, Declaration(action, conditional or behind, supplied))
         elif isinstance(action, Group):
             _collect(action.actions, file, environment, found, behind, supplied, depth)
         elif isinstance(action, Include) and depth < DEEPEST_INCLUDE:

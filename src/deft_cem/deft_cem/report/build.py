@@ -128,7 +128,7 @@ def render(record: RunRecord, command: str) -> str:
     described = facts(record)
     environment = Environment(
         loader=PackageLoader('deft_cem.report', '.'),
-        autoescape=False,
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -133,17 +133,19 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
     summary = record.summary or {}
     objects = Counter(episode.object_name for episode in record.practice or record.episodes)
     listed: list[tuple[str, str]] = [('Run', record.name)]
-    for label, key in (('Method', 'method'), ('Object set', 'object_set')):
-        if key in summary:
-            listed.append((label, str(summary[key])))
+    if 'method' in summary:
+        listed.append(('Method', str(summary['method'])))
     listed.append(('Objects', ', '.join(f'{name} ({n})' for name, n in sorted(objects.items()))))
+    settings = summary.get('settings')
+    if isinstance(settings, Mapping) and 'evaluation_object_set' in settings:
+        listed.append(('Object set of the evaluation', str(settings['evaluation_object_set'])))
     listed.append(('Prior', record.episodes[0].prior.source))
     listed.append(('Seed', str(summary.get('seed', record.episodes[0].sample_seed))))
     listed.append(('Episodes', _counts(record)))
     listed.append(('Wall time', _duration(summary.get('wall_s'))))
     listed.append(('Peak memory', _megabytes(summary.get('peak_rss_mb'))))
     listed.append(('Policy', _policy(record.policy)))
-    versions = summary.get('versions')
+    versions = summary.get('software')
     if isinstance(versions, Mapping):
         text = ', '.join(f'{name} {version}' for name, version in sorted(versions.items()))
         listed.append(('Versions', text))

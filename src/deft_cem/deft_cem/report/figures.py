@@ -159,7 +159,7 @@ def _evaluation(axes: Axes, record: RunRecord, findings: Findings, palette: Pale
     axes.text(
         0.5,
         1.06,
-        'evaluation, same scenes',
+        'evaluation, same scenes' if findings.pairs else 'evaluation',
         color=palette.muted,
         ha='center',
         va='bottom',

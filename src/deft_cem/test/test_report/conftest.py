@@ -148,13 +148,13 @@ def session(
             run(phase, 2000 + trial, residual, zero, zero)
     summary = {
         'task': 'pick_cup',
-        'method': 'cem',
-        'object_set': 'train',
+        'method': 'deft_cem_vae',
+        'settings': {'evaluation_object_set': 'train'},
         'seed': seed,
         'episodes': practice,
         'wall_s': 431.2,
         'peak_rss_mb': 1834.0,
-        'versions': {'deft': '0.1.0', 'python': '3.11.7', 'numpy': '2.4.6', 'mujoco': '4.0.0'},
+        'software': {'deft': '0.1.0', 'python': '3.11.7', 'numpy': '2.4.6', 'mujoco': '4.0.0'},
     }
     return RunRecord(
         name='pick_cup_seed3',

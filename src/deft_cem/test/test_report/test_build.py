@@ -14,9 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_cem.bag_writer import BagWriter
 from deft_cem.commands import report as command
-from deft_cem.message_types import message_typestore
 from deft_cem.report import build, charts, figures
 from deft_cem.report.contents import best_and_worst, rows, turning_points
 from deft_cem.report.findings import find
@@ -220,30 +220,53 @@ def test_spread_is_one_at_the_start_and_falls(full):
     assert all(line[-1] < 1.0 for line in lines)
 
 
-def test_the_run_folder_is_read(full, tmp_path, monkeypatch, capsys):
-    class Reader:
-        truncated = True
-
-        def __init__(self, path):
-            assert path == tmp_path / 'bag'
-
-        def episodes(self):
-            return iter(full.episodes[:9])
-
-    monkeypatch.setattr(build, 'BagReader', Reader)
+@pytest.fixture(name='run')
+def _run(full, records, tmp_path):
+    """A run folder as a session leaves it that was stopped after nine episodes."""
+    records.write_bag(tmp_path / 'bag', full.episodes[:9])
     (tmp_path / 'summary.json').write_text('{"wall_s": 59.6, "seed": 12}')
+    return tmp_path
+
+
+def test_the_command_reports_a_run_folder(run, capsys):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    assert command.main(parser.parse_args([str(tmp_path)])) == 0
+    assert command.main(parser.parse_args([str(run)])) == 0
     assert 'report.html' in capsys.readouterr().out
-    text = Page((tmp_path / 'report.html').read_text(encoding='utf-8')).text
-    assert '1 min 00 s' in text
-    assert 'ends in the middle of a record' in text
-    assert str(tmp_path.parent) not in text
+    page = Page((run / 'report.html').read_text(encoding='utf-8'))
+    assert page.tags['tr'] == 10
+    assert '1 min 00 s' in page.text
+    # Folders above the run are nobody's business.
+    assert str(run.parent) not in page.text
 
 
-def test_an_empty_bag_is_one_sentence(tmp_path):
-    BagWriter(tmp_path / 'bag', message_typestore()).close()
+def test_what_is_read_from_the_bag_is_what_was_recorded(run, full):
+    record = build.load_run(run)
+    assert not record.truncated
+    for read, original in zip(record.episodes, full.episodes[:9], strict=True):
+        assert read.reward == original.reward
+        assert np.array_equal(read.last_image, original.last_image)
+        assert read.film[-1].jpeg == original.film[-1].jpeg
+
+
+def test_a_bag_that_was_cut_off_is_reported_up_to_the_cut(full, records, tmp_path):
+    with BagWriter(tmp_path / 'bag', records.typestore) as writer:
+        writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
+        for episode in full.episodes[:3]:
+            # As the recorder does: an episode is on the disk before the next one starts.
+            writer.write(EPISODE_TOPIC, records.cdr(records.record_of(episode)), 1)
+            writer.flush()
+        whole = writer.size
+    bag = next((tmp_path / 'bag').glob('*.mcap'))
+    bag.write_bytes(bag.read_bytes()[: whole - 1000])
+    record = build.load_run(tmp_path)
+    assert record.truncated
+    assert len(record.episodes) == 2
+    assert 'ends in the middle of a record' in build.render(record, 'deft report')
+
+
+def test_an_empty_bag_is_one_sentence(tmp_path, records):
+    records.write_bag(tmp_path / 'bag', [])
     with pytest.raises(RecordingError, match='no finished episode'):
         build.build_report(tmp_path)
     assert not (tmp_path / 'report.html').exists()

@@ -56,6 +56,7 @@ def test_scenes_laid_out_by_hand_are_not_paired(full):
 def test_a_clear_win_is_separable_and_a_narrow_one_is_not(full):
     clear = find(judge(full, policy=10, prior=2))
     assert [verdict.answer for verdict in clear.verdicts[:2]] == ['Separable: better'] * 2
+    assert 'Of 10 shared scenes, 8 succeed with the policy only and 0' in clear.verdicts[0].detail
     narrow = find(judge(full, policy=6, prior=4))
     assert [verdict.answer for verdict in narrow.verdicts[:2]] == ['Not separable'] * 2
     worse = find(judge(full, policy=0, prior=9))
@@ -104,6 +105,12 @@ def test_a_summary_that_disagrees_with_the_bag_is_told(full):
     assert find(agreeing).notes == ()
     lying = replace(full, summary={**full.summary, 'success_evaluation': true_rate - 0.1})
     assert 'success_evaluation' in find(lying).notes[0]
+
+
+def test_the_last_ten_of_a_short_session_are_not_compared(make_session):
+    short = make_session(practice=14, trials=0)
+    claim = replace(short, summary={'success_last10': 0.123})
+    assert not [note for note in find(claim).notes if 'success_last10' in note]
 
 
 def test_a_run_without_episodes_is_refused():

@@ -51,10 +51,10 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = _StopFlag()
+    executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
         node = factory()
-        executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.requested:
             executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
@@ -73,6 +73,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
             if close is not None:
                 close()
             node.destroy_node()
+        executor.shutdown()
         rclpy.try_shutdown()
 
 

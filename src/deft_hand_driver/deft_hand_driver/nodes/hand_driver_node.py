@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from deft_core.decode import order_joints
-from deft_core.errors import DeviceError, InvalidInputError, SafetyError
+from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
@@ -28,6 +28,8 @@ from deft_hand_driver.tendon_map import TendonMap
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState
 
 _WATCHDOG_PERIOD: Final = 0.05  # [s] of real time
+NEVER: Final = 'never'
+SIMULATION: Final = 'simulation'
 _STATES: Final = {
     HandMode.DISABLED: HandState.DISABLED,
     HandMode.ENABLED: HandState.ENABLED,
@@ -53,9 +55,18 @@ class HandDriverParameters:
             'doc': 'real time without a motor state before an enabled hand goes to fault',
         },
     )
-    enable_on_start: bool = field(
-        default=False, metadata={'doc': 'enable at the first motor state, for simulated motors'}
+    enable_on_start: str = field(
+        default=NEVER,
+        metadata={'doc': 'never, or simulation: at the first motor state if use_sim_time is set'},
     )
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        if self.enable_on_start not in (NEVER, SIMULATION):
+            raise ConfigurationError(
+                f'enable_on_start must be {NEVER!r} or {SIMULATION!r}, '
+                f'got {self.enable_on_start!r}.'
+            )
 
 
 class HandDriverNode(Node):
@@ -75,13 +86,16 @@ class HandDriverNode(Node):
             ConfigurationError: A parameter or the file of the hand is wrong.
         """
         super().__init__('hand_driver', **options)
-        self._parameters = declare_parameters(self, HandDriverParameters)
-        self._map = TendonMap(load_hand_description(self._parameters.hand))
+        self._settings = declare_parameters(self, HandDriverParameters)
+        self._map = TendonMap(load_hand_description(self._settings.hand))
         self._controller = HandController(self._map)
         self._motor_state: JointState | None = None
         self._received: float | None = None
         self._stopped = False
-        self._wants_enable = self._parameters.enable_on_start
+        self._wants_enable = (
+            self._settings.enable_on_start == SIMULATION
+            and self.get_parameter('use_sim_time').value
+        )
         self._motor_publisher = self.create_publisher(JointState, '/hand/motor_command', COMMAND)
         self._state_publisher = self.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
         self._joint_publisher = self.create_publisher(
@@ -92,7 +106,7 @@ class HandDriverNode(Node):
         self._subscribe(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
         self.create_service(SetBool, '/hand/enable', self._on_enable)
         self.create_service(Trigger, '/hand/clear_fault', self._on_clear_fault)
-        self.create_timer(1.0 / self._parameters.rate, partial(self._guard, self._cycle))
+        self.create_timer(1.0 / self._settings.rate, partial(self._guard, self._cycle))
         # The ROS clock stops together with a simulation; the watchdog must not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_WATCHDOG_PERIOD, partial(self._guard, self._watch), clock=steady)
@@ -181,7 +195,8 @@ class HandDriverNode(Node):
         return response
 
     def _require_fresh_motors(self) -> None:
-        if self._silence() > self._parameters.motor_state_timeout:
+        faulted = self._controller.mode is HandMode.FAULT  # which is told first
+        if not faulted and self._silence() > self._settings.motor_state_timeout:
             raise DeviceError(
                 f'No motor state for {self._silence():.1f} s on /hand/motor_state; is what drives '
                 'the motors running?'
@@ -194,10 +209,10 @@ class HandDriverNode(Node):
     def _watch(self) -> None:
         silence = self._silence()
         enabled = self._controller.mode is HandMode.ENABLED
-        if enabled and silence > self._parameters.motor_state_timeout:
+        if enabled and silence > self._settings.motor_state_timeout:
             self._enter_fault(
                 f'No motor state for {silence:.2f} s, allowed are '
-                f'{self._parameters.motor_state_timeout} s; check the motors, then call '
+                f'{self._settings.motor_state_timeout} s; check the motors, then call '
                 '/hand/clear_fault and /hand/enable.'
             )
 

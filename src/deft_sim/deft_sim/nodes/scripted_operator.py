@@ -56,7 +56,7 @@ class ScriptedOperator(Node):
             ConfigurationError: A parameter is wrong.
         """
         super().__init__('scripted_operator')
-        self._parameters = declare_parameters(self, OperatorParameters)
+        self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None
         self._arm_state = ArmState.DISCONNECTED
         self._scene: tuple[str, str] | None = None  # episode id and object laid out for it
@@ -146,7 +146,7 @@ class ScriptedOperator(Node):
         """Call a service; nothing else is begun until it answered or the time is over."""
         if not client.service_is_ready():
             return
-        deadline = Deadline(self._parameters.answer_timeout, time.monotonic)
+        deadline = Deadline(self._settings.answer_timeout, time.monotonic)
         self._waiting = deadline
 
         def finished(future: Future) -> None:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from deft_arm.branches import BranchSolver, TargetPose
+from deft_arm.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE
+from deft_core.errors import UnreachableError
+from deft_core.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from deft_description.models import FLANGE_AT_ZERO
+
+SHARES = arrays(np.float64, 6, elements=st.floats(0.05, 0.95))
+
+
+@pytest.fixture(scope='module')
+def kinematics(planner):
+    return planner.kinematics
+
+
+@pytest.fixture(scope='module')
+def solver(kinematics, configuration):
+    return BranchSolver(kinematics, configuration)
+
+
+def angle(first, second):
+    return np.linalg.norm(rotation_vector_from_matrix(first @ second.T))
+
+
+def test_flange_at_zero_is_the_published_one(kinematics):
+    np.testing.assert_allclose(kinematics.flange_position(np.zeros(6)), FLANGE_AT_ZERO, atol=1e-6)
+
+
+def test_grasp_centre_moves_with_the_flange(kinematics, configuration):
+    home = np.array(configuration.home)
+    rotation, centre = kinematics.forward(home)
+    expected = kinematics.flange_position(home) + rotation @ [0.050, 0.004, 0.185]
+    np.testing.assert_allclose(centre, expected, atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(SHARES, arrays(np.float64, 6, elements=st.floats(-0.02, 0.02)))
+def test_tracking_returns_to_a_posture(kinematics, configuration, shares, shift):
+    lower, upper = configuration.planning_limits()
+    posture = lower + shares * (upper - lower)
+    rotation, position = kinematics.forward(posture)
+    solution = kinematics.track(rotation, position, posture + shift)
+    reached_rotation, reached = kinematics.forward(solution.joint_positions)
+    # The reported errors are the real ones, and no joint leaves its travel.
+    assert np.linalg.norm(reached - position) == pytest.approx(solution.position_error, abs=1e-9)
+    assert angle(reached_rotation, rotation) == pytest.approx(solution.rotation_error, abs=1e-7)
+    assert np.all(solution.joint_positions >= lower - 1e-9)
+    assert np.all(solution.joint_positions <= upper + 1e-9)
+
+
+def test_reached_poses_have_small_residuals(kinematics, solver, configuration):
+    down = np.diag([-1.0, 1.0, -1.0])
+    home = np.array(configuration.home)
+    for x in (0.35, 0.45, 0.55):
+        for y in (-0.2, 0.0, 0.2):
+            target = TargetPose('test', down, np.array([x, y, 0.1]))
+            branch = next(solver.branches(target, home))
+            rotation, position = kinematics.forward(branch[0])
+            assert np.linalg.norm(position - target.position) < POSITION_TOLERANCE
+            assert angle(rotation, down) < ROTATION_TOLERANCE
+
+
+def test_branches_differ_and_all_reach(kinematics, solver, configuration):
+    target = TargetPose('test', np.diag([-1.0, 1.0, -1.0]), np.array([0.45, 0.05, 0.1]))
+    lower, upper = configuration.planning_limits()
+    branches = list(solver.branches(target, np.array(configuration.home)))
+    assert len(branches) >= 2
+    for branch in branches:
+        for posture in branch:
+            assert np.all((posture >= lower) & (posture <= upper))
+            _, position = kinematics.forward(posture)
+            np.testing.assert_allclose(position, target.position, atol=POSITION_TOLERANCE)
+
+
+def test_a_pose_out_of_reach_is_named(solver, configuration):
+    target = TargetPose('far pose', np.eye(3), np.array([2.0, 0.0, 0.3]))
+    with pytest.raises(UnreachableError, match=r'far pose.*2\.0.*off by'):
+        next(solver.branches(target, np.array(configuration.home)))
+
+
+def test_following_refuses_to_jump(solver, configuration):
+    home = np.array(configuration.home)
+    start = TargetPose('first', np.diag([-1.0, 1.0, -1.0]), np.array([0.45, 0.0, 0.2]))
+    posture = next(solver.branches(start, home))[0]
+    turned = matrix_from_rotation_vector([0.0, 0.0, 1.5]) @ start.rotation
+    far = TargetPose('second', turned, start.position)
+    with pytest.raises(UnreachableError, match='second needs a joint to jump'):
+        solver.follow([start, far], posture)

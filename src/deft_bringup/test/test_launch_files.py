@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our launch files against the packages they start: programs, parameters, topics, defaults."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deft_bringup.commands.demo import add_arguments
+from deft_bringup.launch_xml.actions import (
+    Action,
+    Argument,
+    Executable,
+    Group,
+    Include,
+    Node,
+    parse_file,
+)
+from deft_bringup.launch_xml.arguments import declarations
+from deft_bringup.launch_xml.interpreter import Interpreter
+from deft_bringup.launch_xml.substitutions import Text
+from deft_bringup.process import ProcessPlan
+from deft_core.configuration import build
+
+REPOSITORY = Path(__file__).parents[3]
+LAUNCH_FILES = sorted((REPOSITORY / 'launch').glob('*.launch.xml'))
+# Programs of packages that are not ours; the parameters of these are not checked.
+FOREIGN = {'realsense2_camera': ['realsense2_camera_node']}
+ALWAYS_DECLARED = {'use_sim_time'}
+COMBINATIONS: list[dict[str, str]] = [
+    {},
+    {'operator': 'person', 'prior': 'heuristic'},
+    {'robot': 'hardware'},
+    {'robot': 'hardware', 'operator': 'person'},
+]
+
+
+def entry_points(package: Path) -> dict[str, str]:
+    """Programs of a Python package: name to `module:function`, read from its setup.py."""
+    tree = ast.parse((package / 'setup.py').read_text())
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            text = eval(compile(ast.Expression(node), 'setup.py', 'eval'), {}, constants)
+            if isinstance(text, str) and text.endswith(':main') and ' = ' in text:
+                name, target = text.split(' = ')
+                found[name] = target
+    return found
+
+
+PROGRAMS = {
+    setup.parent.name: entry_points(setup.parent)
+    for setup in sorted((REPOSITORY / 'src').glob('deft_*/setup.py'))
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An install folder as colcon makes it from the sources, with empty programs."""
+    root = tmp_path / 'install'
+    index = root / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    index.mkdir(parents=True)
+    programs = {**{name: list(found) for name, found in PROGRAMS.items()}, **FOREIGN}
+    for package, names in {**programs, 'deft_bringup': []}.items():
+        (index / package).touch()
+        (root / 'share' / package).mkdir()
+        folder = root / 'lib' / package
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).touch(mode=0o755)
+    for name in ('launch', 'config'):
+        (root / 'share' / 'deft_bringup' / name).symlink_to(REPOSITORY / name)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(root))
+    return root
+
+
+def plans_of(tmp_path: Path, name: str, arguments: dict[str, str]) -> list[ProcessPlan]:
+    scratch = tmp_path / 'scratch'
+    scratch.mkdir(exist_ok=True)
+    file = tmp_path / 'install' / 'share' / 'deft_bringup' / 'launch' / name
+    return list(Interpreter(os.environ, scratch).run(file, arguments))
+
+
+def remapped(plan: ProcessPlan, rule: str) -> str:
+    """Value of a rule such as `__node`, empty where there is none."""
+    values = [word.removeprefix(f'{rule}:=') for word in plan.command if word.startswith(rule)]
+    return values[0] if values else ''
+
+
+def parameters(plan: ProcessPlan) -> dict[str, Any]:
+    """Parameters in the order in which the node applies them."""
+    values: dict[str, Any] = {}
+    name = remapped(plan, '__node')
+    full_name = remapped(plan, '__ns').rstrip('/') + '/' + name
+    command = plan.command
+    for file in [command[i + 1] for i, word in enumerate(command) if word == '--params-file']:
+        for rule, content in yaml.safe_load(Path(file).read_text()).items():
+            assert rule in (name, full_name, '/**'), f'{file} speaks of another node: {rule}'
+            # Where a file used the wildcard, only the order of full names would be kept.
+            assert rule != '/**', f'{file}: use the name {name!r}, so that later values win'
+            assert set(content) == {'ros__parameters'}
+            values.update(content['ros__parameters'])
+    return values
+
+
+def parameter_class(package: str, program: str) -> Any:
+    """The dataclass that a node passes to `declare_parameters`."""
+    pytest.importorskip('rclpy', reason='the nodes need ROS')
+    pytest.importorskip('deft_msgs.msg', reason='the messages are not built')
+    module = importlib.import_module(PROGRAMS[package][program].split(':')[0])
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    names = [
+        call.args[1].id
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == 'declare_parameters'
+        and isinstance(call.args[1], ast.Name)
+    ]
+    assert len(names) == 1, f'{module.__name__} declares its parameters {len(names)} times'
+    return getattr(module, names[0])
+
+
+@pytest.mark.parametrize('arguments', COMBINATIONS)
+def test_every_program_and_parameter_file_exists(
+    installed: Path, tmp_path: Path, arguments: dict[str, str]
+) -> None:
+    plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
+    names = {remapped(plan, '__node') for plan in plans}
+    always = {'calibration_publisher', 'hand_driver', 'arm', 'segmentation', 'affordance'}
+    assert always | {'recorder', 'session'} <= names
+    simulated = arguments.get('robot', 'sim') == 'sim'
+    assert ('simulation' in names) == simulated
+    assert ('camera' in names) == (not simulated)
+    scripted = arguments.get('operator', 'scripted') == 'scripted'
+    assert ('scripted_operator' in names) == (simulated and scripted)
+
+
+@pytest.mark.parametrize('arguments', COMBINATIONS)
+def test_nodes_know_their_parameters(
+    installed: Path, tmp_path: Path, arguments: dict[str, str]
+) -> None:
+    for plan in plans_of(tmp_path, 'fine_tune.launch.xml', arguments):
+        program = Path(plan.command[0])
+        if program.parent.name in FOREIGN:
+            continue
+        kind = parameter_class(program.parent.name, program.name)
+        values = parameters(plan)
+        own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
+        # Refuses what is unknown, of a wrong type or out of range.
+        build(kind, own, plan.label)
+
+
+@pytest.mark.parametrize('arguments', COMBINATIONS)
+def test_every_node_is_named_required_and_shown(
+    installed: Path, tmp_path: Path, arguments: dict[str, str]
+) -> None:
+    plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
+    for plan in plans:
+        assert remapped(plan, '__node'), plan.label
+        # Without a namespace the values of arguments would lose against those of files.
+        assert remapped(plan, '__ns'), plan.label
+        assert plan.required, plan.label
+        assert plan.output == 'screen', plan.label
+    names = [remapped(plan, '__ns') + remapped(plan, '__node') for plan in plans]
+    assert len(set(names)) == len(names)
+
+
+def test_one_clock(installed: Path, tmp_path: Path) -> None:
+    for robot, expected in (('sim', True), ('hardware', False)):
+        for plan in plans_of(tmp_path, 'fine_tune.launch.xml', {'robot': robot}):
+            name = remapped(plan, '__node')
+            if name not in ('simulation', 'camera'):  # one gives the clock, one has no other
+                assert parameters(plan)['use_sim_time'] is expected, name
+
+
+def test_arguments_reach_their_nodes(installed: Path, tmp_path: Path) -> None:
+    given = {
+        'task': 'pick_cup',
+        'run': '/tmp/some_run',
+        'seed': '7',
+        'episodes': '5',
+        'warm_up': '2',
+        'evaluation_trials': '3',
+        'prior': 'heuristic',
+        'real_time_factor': '1',
+    }
+    plans = plans_of(tmp_path, 'fine_tune.launch.xml', given)
+    values = {remapped(plan, '__node'): parameters(plan) for plan in plans}
+    assert values['simulation']['real_time_factor'] == 1.0
+    assert values['recorder']['run'] == values['session']['run'] == '/tmp/some_run'
+    everything = [value for node in values.values() for value in node.values()]
+    for expected in (7, 5, 2, 3, 'heuristic', 'pick_cup'):
+        assert expected in everything
+
+
+def test_simulation_alone(installed: Path, tmp_path: Path) -> None:
+    names = {remapped(p, '__node') for p in plans_of(tmp_path, 'simulation.launch.xml', {})}
+    assert names == {'simulation', 'calibration_publisher', 'hand_driver', 'arm'}
+
+
+def all_actions(actions: tuple[Action, ...]) -> list[Action]:
+    found: list[Action] = []
+    for action in actions:
+        found.append(action)
+        if isinstance(action, Group):
+            found += all_actions(action.actions)
+    return found
+
+
+@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
+def test_remapped_topics_are_known(file: Path) -> None:
+    sources = ' '.join(path.read_text() for path in (REPOSITORY / 'src').glob('*/*/nodes/*.py'))
+    for action in all_actions(parse_file(file)):
+        if isinstance(action, Node):
+            for _, target in action.remappings:
+                (text,) = target
+                assert isinstance(text, Text)
+                assert f"'{text.value}'" in sources, f'{file.name}: no node knows {text.value}'
+
+
+@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
+def test_files_keep_to_what_upstream_has_too(file: Path) -> None:
+    """Upstream lists the arguments of includes only where their path needs no arguments."""
+    for action in all_actions(parse_file(file)):
+        assert not isinstance(action, Executable), 'nodes only: an executable has no parameters'
+        if isinstance(action, Include):
+            names = {part.name for part in action.file if not isinstance(part, Text)}
+            assert names == {'find-pkg-share'}
+
+
+@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
+def test_every_argument_is_described(installed: Path, file: Path) -> None:
+    for declaration in declarations(file, os.environ):
+        assert 'no description' not in declaration.argument.description
+        assert not declaration.argument.description.startswith('One of')
+
+
+def argument(name: str) -> Argument:
+    (found,) = [
+        action
+        for action in parse_file(REPOSITORY / 'launch' / 'fine_tune.launch.xml')
+        if isinstance(action, Argument) and action.name == name
+    ]
+    return found
+
+
+def test_tasks_of_the_launch_file_are_those_of_the_configuration() -> None:
+    tasks = sorted(path.stem for path in (REPOSITORY / 'config' / 'tasks').glob('*.yaml'))
+    assert sorted(argument('task').choices) == tasks
+
+
+@pytest.mark.parametrize(
+    ('name', 'file', 'path'),
+    [
+        ('episodes', 'learning.yaml', ['episodes']),
+        ('warm_up', 'learning.yaml', ['warm_up_episodes']),
+        ('evaluation_trials', 'learning.yaml', ['evaluation_trials']),
+        (
+            'real_time_factor',
+            'nodes/simulation.yaml',
+            ['simulation', 'ros__parameters', 'real_time_factor'],
+        ),
+        ('prior', 'nodes/affordance.yaml', ['affordance', 'ros__parameters', 'predictor']),
+    ],
+)
+def test_defaults_are_those_of_the_configuration(name: str, file: str, path: list[str]) -> None:
+    value = yaml.safe_load((REPOSITORY / 'config' / file).read_text())
+    for key in path:
+        value = value[key]
+    assert argument(name).default == (Text(str(value)),)
+
+
+def test_demo_knows_arguments_of_the_launch_file() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = set(vars(parser.parse_args([])))
+    declared = {
+        action.name
+        for action in parse_file(REPOSITORY / 'launch' / 'fine_tune.launch.xml')
+        if isinstance(action, Argument)
+    }
+    assert options <= declared
+
+
+def test_parameter_files_are_all_used(installed: Path, tmp_path: Path) -> None:
+    used = {
+        Path(word).name
+        for arguments in COMBINATIONS
+        for plan in plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
+        for word in plan.command
+        if '/config/nodes/' in word
+    }
+    assert used == {path.name for path in (REPOSITORY / 'config' / 'nodes').glob('*.yaml')}

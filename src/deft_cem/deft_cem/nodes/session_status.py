@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status message of a session."""
+
+from __future__ import annotations
+
+import math
+
+from deft_cem.nodes.episode_director import SessionSetup
+from deft_cem.session_machine import State
+from deft_core.nodes.encode import distribution_to_msg, header
+from deft_msgs.msg import SessionStatus
+
+
+def status_message(
+    setup: SessionSetup | None, state: State, reason: str, stamp: float
+) -> SessionStatus:
+    """Where the session stands.
+
+    Args:
+        setup: The session; None before the first one.
+        state: State of its machine.
+        reason: Why it halted; empty otherwise.
+        stamp: ROS time. [s].
+    """
+    text = f'{state.name.lower()}: {reason}' if reason else state.name.lower()
+    message = SessionStatus(
+        header=header(stamp, ''),
+        state=state.value,
+        state_text=text,
+        scene_seed=-1,
+        last_reward=math.nan,
+        mean_reward=math.nan,
+    )
+    if setup is None:
+        return message
+    core, planned = setup.core, setup.core.planned
+    message.session_id = core.session_id
+    message.task = setup.task.name
+    message.instruction = setup.task.instruction
+    message.object_set = planned.object_set
+    message.episode_id = core.episode_id
+    message.phase = planned.phase.value
+    message.episode_index = planned.position
+    message.episode_count = len(core.plan)
+    message.scene_seed = planned.scene_seed
+    if core.rewards:
+        message.last_reward = core.rewards[-1]
+        message.mean_reward = core.recent_mean
+    message.distribution = distribution_to_msg(*core.distribution)
+    message.run_directory = str(core.run_directory)
+    return message

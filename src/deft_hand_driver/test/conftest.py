@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hand of the configuration folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.tendon_map import TendonMap
+
+CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
+
+
+@pytest.fixture(scope='session')
+def description() -> HandDescription:
+    return load_hand_description('dash', CONFIGURATION)
+
+
+@pytest.fixture(scope='session')
+def tendon_map(description: HandDescription) -> TendonMap:
+    return TendonMap(description)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the segmentation of the object on the table from the newest camera images."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from deft_core.camera import RgbdFrame
+from deft_core.clock import Deadline
+from deft_core.decode import time_from_msg
+from deft_core.decode_images import color_from_msg, depth_from_msg, intrinsics_from_msg
+from deft_core.errors import (
+    DeftError,
+    FrameError,
+    InvalidInputError,
+    NoObjectError,
+    StaleDataError,
+)
+from deft_core.frames import BASE_FRAME
+from deft_core.nodes.encode_images import image_to_msg, points_to_msg
+from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.nodes.parameters import declare_parameters
+from deft_core.nodes.qos import IMAGE, LATCHED
+from deft_core.nodes.runner import run_node
+from deft_msgs.srv import SegmentObject
+from deft_perception.frame_pairing import FramePairing, ImagePair
+from deft_perception.nodes.transform_listener import TransformListener
+from deft_perception.overlay import draw_overlay
+from deft_perception.plane_segmentation import (
+    DepthMissingError,
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
+
+_WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
+_COLOR = '/camera/camera/color/image_raw'
+_DEPTH = '/camera/camera/aligned_depth_to_color/image_raw'
+_INFO = '/camera/camera/color/camera_info'
+
+Pair = ImagePair[Image, Image]
+
+
+@dataclass(frozen=True)
+class Parameters(PlaneSegmentationSettings):
+    """Parameters of the node: those of the segmentation, and of the camera intake.
+
+    Attributes:
+        maximum_age: Images received longer ago are stale. [s], monotonic clock.
+        frozen_after: Depth images identical for this long mean a frozen camera; 0 = off. [s].
+        wait_timeout: How long a request waits for an image as new as it asks for. [s].
+        seed: Seed of the fits; together with the stamp of the image it fixes the result.
+    """
+
+    maximum_age: float = field(
+        default=2.0, metadata={'minimum': 0.01, 'maximum': 60.0, 'unit': 's'}
+    )
+    frozen_after: float = field(
+        default=3.0, metadata={'minimum': 0.0, 'maximum': 600.0, 'unit': 's'}
+    )
+    wait_timeout: float = field(
+        default=5.0, metadata={'minimum': 0.0, 'maximum': 60.0, 'unit': 's'}
+    )
+    seed: int = field(default=0, metadata={'minimum': 0})
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A request that waits for a new image; the future holds None when time is up."""
+
+    not_before_ns: int
+    deadline: Deadline
+    pair: Future
+
+
+class SegmentationNode(Node):
+    """Answers `/perception/segment_object`, latches the overlay and the points of the answer."""
+
+    def __init__(self, **node_options: Any) -> None:
+        """Create the interfaces.
+
+        Args:
+            **node_options: Passed on to `Node`, such as `context`.
+
+        Raises:
+            ConfigurationError: A parameter is unknown or out of range.
+            InvalidInputError: The workspace box is empty.
+        """
+        super().__init__('segmentation', **node_options)
+        self._settings = declare_parameters(self, Parameters)
+        self._segmentation = PlaneSegmentation(self._settings)
+        self._images: FramePairing[Image, Image] = FramePairing(
+            self._settings.maximum_age, self._settings.frozen_after, time.monotonic
+        )
+        self._info: CameraInfo | None = None
+        self._waiting: list[_Waiting] = []
+        self._transforms = TransformListener(self)
+        self.create_subscription(Image, _COLOR, self._take_color, IMAGE)
+        self.create_subscription(Image, _DEPTH, self._take_depth, IMAGE)
+        self.create_subscription(CameraInfo, _INFO, self._take_info, IMAGE)
+        self._overlay = self.create_publisher(Image, '/perception/overlay', LATCHED)
+        self._points = self.create_publisher(PointCloud2, '/perception/object_points', LATCHED)
+        # A request waits for an image; in the default group that wait would lock the images out.
+        self.create_service(
+            SegmentObject,
+            '/perception/segment_object',
+            self._segment,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_WAIT_CHECK_PERIOD, self._end_waits, clock=steady)
+
+    def _take_info(self, message: CameraInfo) -> None:
+        self._info = message
+
+    def _take_color(self, message: Image) -> None:
+        self._offer(self._images.add_color(_nanoseconds(message.header.stamp), message))
+
+    def _take_depth(self, message: Image) -> None:
+        signature = zlib.crc32(message.data)
+        self._offer(self._images.add_depth(_nanoseconds(message.header.stamp), message, signature))
+
+    def _offer(self, pair: Pair | None) -> None:
+        """Give a new pair to the requests that wait for it."""
+        if pair is None:
+            return
+        for waiting in self._waiting:
+            if pair.stamp_ns >= waiting.not_before_ns:
+                waiting.pair.set_result(pair)
+        self._waiting = [waiting for waiting in self._waiting if not waiting.pair.done()]
+
+    def _end_waits(self) -> None:
+        for waiting in self._waiting:
+            if waiting.deadline.passed:
+                waiting.pair.set_result(None)
+        self._waiting = [waiting for waiting in self._waiting if not waiting.pair.done()]
+
+    async def _segment(
+        self, request: SegmentObject.Request, response: SegmentObject.Response
+    ) -> SegmentObject.Response:
+        try:
+            pair = await self._pair_since(_nanoseconds(request.not_before))
+            self._answer(pair, request, response)
+        except DeftError as error:
+            response.error_code = self._error_code(error)
+            response.error_message = str(error)
+            self.get_logger().warning(response.error_message)
+        return response
+
+    async def _pair_since(self, not_before_ns: int) -> Pair:
+        """The newest pair if it is as new as asked for, else the first that is.
+
+        Awaiting gives the executor back, so images keep arriving.
+
+        Raises:
+            StaleDataError: No such pair came in time, or the camera is frozen.
+        """
+        newest = self._images.newest
+        if newest is None or newest.stamp_ns < not_before_ns:
+            timeout = self._settings.wait_timeout
+            waiting = _Waiting(not_before_ns, Deadline(timeout), Future())
+            self._waiting.append(waiting)
+            if await waiting.pair is None:
+                latest = self._images.latest()  # says it better where the camera is at fault
+                raise StaleDataError(
+                    f'No image with stamp {not_before_ns * 1e-9:.3f} s or later came within '
+                    f'{timeout:.1f} s; the newest has {latest.stamp_ns * 1e-9:.3f} s. Do camera '
+                    'and robot use the same clock?'
+                )
+        return self._images.latest()
+
+    def _answer(
+        self, pair: Pair, request: SegmentObject.Request, response: SegmentObject.Response
+    ) -> None:
+        frame = self._frame(pair)
+        pose, calibration_id = self._transforms.camera_pose(BASE_FRAME, frame.frame_id)
+        observation = self._segmentation.segment(
+            frame,
+            pose,
+            np.random.default_rng([self._settings.seed, pair.stamp_ns]),
+            click=(request.click_column, request.click_row) if request.use_click else None,
+            calibration_id=calibration_id,
+        )
+        response.observation = observation_to_msg(observation, frame.color)
+        response.error_code = SegmentObject.Request.NONE
+        overlay = draw_overlay(frame, observation, pose)
+        self._overlay.publish(image_to_msg(overlay, 'rgb8', frame.stamp, frame.frame_id))
+        self._points.publish(points_to_msg(observation.points, frame.stamp, BASE_FRAME))
+
+    def _frame(self, pair: Pair) -> RgbdFrame:
+        if self._info is None:
+            raise StaleDataError(f'Images arrive but no camera_info on {_INFO}; check the camera.')
+        color_frame, depth_frame = pair.color.header.frame_id, pair.depth.header.frame_id
+        if color_frame != depth_frame:
+            raise InvalidInputError(
+                f'Depth in frame {depth_frame!r} is not aligned to colour in {color_frame!r}; '
+                'use the aligned depth of the camera.'
+            )
+        return RgbdFrame(
+            stamp=time_from_msg(pair.color.header.stamp),
+            color=color_from_msg(pair.color),
+            depth=depth_from_msg(pair.depth),
+            intrinsics=intrinsics_from_msg(self._info),
+            frame_id=color_frame,
+        )
+
+    def _error_code(self, error: DeftError) -> int:
+        codes = SegmentObject.Request
+        if isinstance(error, StaleDataError):
+            never = self._images.newest is None or self._info is None
+            return int(codes.NO_IMAGE if never else codes.STALE_IMAGE)
+        if isinstance(error, FrameError):
+            return int(codes.NO_TRANSFORM)
+        if isinstance(error, DepthMissingError):
+            return int(codes.DEPTH_MISSING)
+        if isinstance(error, NoObjectError):
+            return int(codes.NO_OBJECT)
+        return int(codes.UNKNOWN)
+
+
+def _nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run_node(SegmentationNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated cell as its users see it, without pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deft_core.errors import InvalidInputError, SafetyError
+from deft_core.grasp import HAND_JOINT_NAMES
+from deft_description.models import MOTOR_NAMES
+from deft_sim.cell import SimulatedCell
+from deft_sim.configuration import SimulationSettings
+
+
+def test_starts_at_home_with_the_object_where_layouts_put_it(
+    cell: SimulatedCell, settings: SimulationSettings
+) -> None:
+    np.testing.assert_allclose(cell.arm_state().positions, settings.arm_home)
+    layout = settings.cell.layout
+    offset = np.abs(cell.object_position()[:2] - layout.centre)
+    assert np.all(offset <= layout.half_extents)
+
+
+def test_stays_at_rest(cell: SimulatedCell) -> None:
+    before = cell.object_position()
+    cell.advance(1.0)
+    assert np.abs(cell.object_position() - before).max() < 5e-4
+    assert np.abs(cell.arm_state().velocities).max() < 1e-3
+    assert not cell.collided
+
+
+def test_time_counts_steps_and_goes_on_over_resets(
+    cell: SimulatedCell, settings: SimulationSettings
+) -> None:
+    cell.advance(0.25)
+    assert cell.time == pytest.approx(0.25)
+    assert cell.step_count == round(0.25 / settings.cell.physics.timestep)
+    cell.reset_scene('blue_tumbler', 3)
+    assert cell.time == pytest.approx(0.25)
+    cell.advance(0.01)
+    assert cell.time == pytest.approx(0.26)
+
+
+def test_the_arm_follows_a_trajectory_closely(cell: SimulatedCell) -> None:
+    start = cell.arm_state().positions
+    end = start + [0.5, 0.1, -0.2, 0.3, 0.2, -0.4]
+    assert cell.follow_arm([1.0], [end])
+    cell.advance(0.5)
+    middle = cell.arm_state().positions
+    np.testing.assert_allclose(middle, (start + end) / 2.0, atol=0.02)
+    cell.advance(1.0)
+    np.testing.assert_allclose(cell.arm_state().positions, end, atol=0.002)
+
+
+def test_setpoints_respect_the_velocity_limit(
+    cell: SimulatedCell, settings: SimulationSettings
+) -> None:
+    start = cell.arm_state().positions
+    cell.follow_arm([0.01], [start + [1.5, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    fastest = 0.0
+    for _ in range(60):
+        cell.advance(0.01)
+        fastest = max(fastest, float(np.abs(cell.arm_state().velocities).max()))
+    assert fastest < 1.15 * settings.cell.control.arm_velocity_limit
+
+
+def test_motors_move_their_tendons_and_report_current(cell: SimulatedCell) -> None:
+    command = np.zeros(len(MOTOR_NAMES))
+    command[MOTOR_NAMES.index('index_curl')] = 1.2
+    assert cell.command_motors(command)
+    cell.advance(1.0)
+    state = cell.motor_state()
+    index = MOTOR_NAMES.index('index_curl')
+    assert state.positions[index] == pytest.approx(1.2, abs=0.1)
+    assert 0.0 < state.efforts[index] < 0.3
+    others = np.delete(state.positions, index)
+    assert np.abs(others).max() < 0.05
+    joints = dict(zip(HAND_JOINT_NAMES, cell.observed_hand_joints(), strict=True))
+    assert joints['index_pip'] > 0.3
+    assert joints['index_dip'] > 0.3
+    assert abs(joints['ring_pip']) < 0.15
+
+
+def test_the_emergency_stop_holds_arm_and_hand(cell: SimulatedCell) -> None:
+    start = cell.arm_state().positions
+    cell.follow_arm([1.0], [start + [0.8, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    cell.command_motors(np.full(len(MOTOR_NAMES), 0.5))
+    cell.advance(0.3)
+    cell.set_emergency_stop(True)
+    stopped = cell.arm_state().positions
+    motors = cell.motor_state().positions
+    cell.advance(1.0)
+    assert np.abs(cell.arm_state().positions - stopped).max() < 0.06
+    assert np.abs(cell.motor_state().positions - motors).max() < 0.1
+    assert not cell.follow_arm([1.0], [start])
+    assert not cell.command_motors(np.zeros(len(MOTOR_NAMES)))
+    cell.set_emergency_stop(False)
+    assert cell.follow_arm([1.0], [start])
+    cell.advance(1.3)
+    np.testing.assert_allclose(cell.arm_state().positions, start, atol=0.005)
+
+
+def drive_into_table(cell: SimulatedCell) -> None:
+    """The wrist goes down on the table with the hand turned up."""
+    cell.follow_arm([1.5], [[-0.8, 1.15, -1.1, 0.0, 2.4, 0.0]])
+    cell.advance(2.0)
+
+
+def test_hitting_the_table_stops_the_arm_and_scores_zero(cell: SimulatedCell) -> None:
+    drive_into_table(cell)
+    assert cell.collided
+    assert cell.evaluate().score == 0.0
+    assert 'collided' in cell.evaluate().explanation
+    resting = cell.arm_state().positions
+    cell.advance(0.5)
+    assert np.abs(cell.arm_state().positions - resting).max() < 0.02
+
+
+def test_after_a_collision_only_a_motion_from_where_the_arm_is_is_taken(
+    cell: SimulatedCell, settings: SimulationSettings
+) -> None:
+    drive_into_table(cell)
+    assert not cell.follow_arm([1.0], [settings.arm_home])
+    here = cell.arm_state().positions
+    assert cell.follow_arm([0.0, 2.0], [here, settings.arm_home])
+    cell.advance(2.5)
+    np.testing.assert_allclose(cell.arm_state().positions, settings.arm_home, atol=0.005)
+    assert cell.collided
+    cell.reset_scene('red_mug', 1)
+    assert not cell.collided
+
+
+def test_equal_seeds_lay_out_equal_scenes(cell: SimulatedCell) -> None:
+    cell.reset_scene('green_beaker', 11)
+    first = cell.object_position()
+    cell.reset_scene('green_beaker', 12)
+    other = cell.object_position()
+    cell.reset_scene('green_beaker', 11)
+    np.testing.assert_array_equal(cell.object_position(), first)
+    assert np.abs(other - first).max() > 1e-3
+    assert cell.object_name == 'green_beaker'
+
+
+def test_a_reset_keeps_the_robot(cell: SimulatedCell) -> None:
+    start = cell.arm_state().positions
+    cell.follow_arm([0.5], [start + 0.1])
+    cell.advance(1.0)
+    before = cell.arm_state()
+    cell.reset_scene('purple_tall_cup', 0)
+    np.testing.assert_array_equal(cell.arm_state().positions, before.positions)
+
+
+def test_unknown_objects_and_negative_seeds_are_refused(cell: SimulatedCell) -> None:
+    with pytest.raises(InvalidInputError, match=r"did you mean 'red_mug'"):
+        cell.reset_scene('red_mog', 0)
+    with pytest.raises(InvalidInputError, match='not be negative'):
+        cell.reset_scene('red_mug', -1)
+    assert cell.object_name == 'red_mug'
+
+
+def test_a_robot_in_the_way_keeps_the_old_scene(cell: SimulatedCell) -> None:
+    # Flange 0.30 m over the middle of the layout area, fingers down.
+    cell.follow_arm([2.0], [[0.0, 0.271, -1.241, 0.0, 0.970, 0.0]])
+    cell.advance(2.5)
+    refused = False
+    for seed in range(30):
+        before = (cell.object_name, cell.object_position().tolist())
+        try:
+            cell.reset_scene('white_mug', seed)
+        except SafetyError:
+            refused = True
+            assert (cell.object_name, cell.object_position().tolist()) == before
+    assert refused
+
+
+def test_bad_commands_are_refused(cell: SimulatedCell) -> None:
+    with pytest.raises(InvalidInputError):
+        cell.command_motors(np.zeros(11))
+    with pytest.raises(InvalidInputError):
+        cell.command_motors(np.full(12, np.nan))
+    with pytest.raises(InvalidInputError):
+        cell.follow_arm([1.0], [[0.0] * 5])
