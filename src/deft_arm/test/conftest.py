@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def lift(step=0.004, count=40, rate=10.0):
     translations = np.zeros((count, 3))
     translations[:, 2] = step
     return WristTrajectory(translations, np.zeros((count, 3)), rate, 'test')
+
+
+@pytest.fixture(scope='session')
+def cup() -> SimpleNamespace:
+    """What a cup is grasped with."""
+    return SimpleNamespace(
+        grasp=cup_grasp, lift=lift, open=OPEN, closed=CLOSED, side=SIDE, approach=V_APPROACH
+    )
 
 
 @pytest.fixture(scope='session')

@@ -23,8 +23,13 @@ QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6, 'abandon_s': 5.0}
 # Long enough that no test that should end by SIGINT can end by SIGTERM.
 PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
 
-# Small nodes. `{}` is the file into which each writes its process id when it is ready.
-READY = "import os, signal, sys, time\nopen({!r}, 'w').write(str(os.getpid()))\n"
+# Small nodes. `{0}` is the file that holds the process id of each, written in one step.
+READY = """
+import os, signal, sys, time
+with open({0!r} + '.new', 'w') as file:
+    file.write(str(os.getpid()))
+os.replace({0!r} + '.new', {0!r})
+"""
 OBEYS = """
 signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
 print('ready', flush=True)
@@ -169,7 +174,10 @@ def test_all_end_well(start: Start, node: Node) -> None:
 
 
 def test_end_of_a_required_node_stops_the_others(start: Start, node: Node, tmp_path: Path) -> None:
-    launch = start(node('long-1', OBEYS), node('short-2', '', required=True))
+    short = until_exists(tmp_path / 'go', 'sys.exit(0)')
+    launch = start(node('long-1', OBEYS), node('short-2', short, required=True))
+    launch.wait_for('[long-1] ready')
+    (tmp_path / 'go').touch()
     assert launch.wait() == 0
     assert '[launch] long-1: process has ended, exit code 0' in launch.lines
     wait_until_gone(tmp_path, 'long-1')
@@ -196,7 +204,10 @@ def test_end_of_another_node_stops_nothing(start: Start, node: Node) -> None:
 def test_failure_is_named_last(
     start: Start, node: Node, tmp_path: Path, body: str, code: int, words: str
 ) -> None:
-    launch = start(node('good-1', OBEYS), node('bad-2', body, required=True))
+    bad = until_exists(tmp_path / 'go', body)
+    launch = start(node('good-1', OBEYS), node('bad-2', bad, required=True))
+    launch.wait_for('[good-1] ready')
+    (tmp_path / 'go').touch()
     assert launch.wait() == code
     assert launch.lines[-1] == f'result: bad-2 failed: {words}.'
     wait_until_gone(tmp_path, 'good-1')

@@ -31,6 +31,10 @@ _TOLERATED: Final = frozenset({'bag', 'log', 'logs'})
 _WINDOW: Final = 10
 
 
+class RunOccupiedError(ConfigurationError):
+    """The folder of the run holds another run."""
+
+
 @dataclass(frozen=True, eq=False)
 class Proposal:
     """What the open episode tries.
@@ -76,7 +80,8 @@ class SessionCore:
             settings: How to practise.
 
         Raises:
-            ConfigurationError: The folder is occupied, or settings that make no session.
+            RunOccupiedError: The folder is occupied.
+            ConfigurationError: Settings that make no session.
             RecordingError: The folder cannot be written.
         """
         self.plan = SessionPlan(
@@ -270,6 +275,14 @@ class SessionCore:
         done = self.position == len(self.plan)
         return Event.TRIALS_COMPLETE if done else Event.TRAINED
 
+    def verdicts(self, phase: Phase) -> list[bool]:
+        """Whether the task criterion was met, of the judged episodes of one part, in order."""
+        return [
+            stored.success
+            for stored in self._store.episodes()
+            if stored.phase is phase and stored.success is not None
+        ]
+
     def rated(self, episode_id: str) -> StoredEpisode | None:
         """The stored episode of that name when it has a reward, else None."""
         for stored in self._store.episodes():
@@ -282,7 +295,7 @@ def claim_run_directory(directory: Path) -> None:
     """Make the folder of a run, or refuse one that holds another run.
 
     Raises:
-        ConfigurationError: The folder is occupied.
+        RunOccupiedError: The folder is occupied.
         RecordingError: It cannot be made.
     """
     try:
@@ -296,7 +309,7 @@ def claim_run_directory(directory: Path) -> None:
         raise RecordingError(f'cannot use {directory} as run folder: {error}') from error
     occupants = [name for name in occupants if name not in _TOLERATED]
     if occupants:
-        raise ConfigurationError(
+        raise RunOccupiedError(
             f'the run folder {directory} is occupied ({", ".join(occupants[:3])}); '
             'choose another one or remove it'
         )

@@ -20,6 +20,7 @@ ColorT = TypeVar('ColorT')
 DepthT = TypeVar('DepthT')
 ItemT = TypeVar('ItemT')
 
+_LATE_NS: Final = 1_000_000_000  # farther back is no late image but a clock that began again
 _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second at 30 Hz
 
 
@@ -141,8 +142,8 @@ class FramePairing(Generic[ColorT, DepthT]):
         self, stamp_ns: int, color: ColorT, depth: DepthT, signature: int
     ) -> ImagePair[ColorT, DepthT] | None:
         previous = self._latest
-        if previous is not None and stamp_ns == previous.stamp_ns:
-            return None  # the same frame sent again tells nothing new: let it grow stale
+        if previous is not None and 0 <= previous.stamp_ns - stamp_ns < _LATE_NS:
+            return None  # late, or the same frame sent again: nothing new, let it grow stale
         now = self._clock()
         if signature != self._signature:
             self._signature, self._changed = signature, now

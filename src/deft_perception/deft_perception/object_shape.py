@@ -27,7 +27,8 @@ from deft_core.errors import NoObjectError
 from deft_core.validation import FloatArray
 from deft_perception.table_plane import TablePlane
 
-_CELL: Final = 0.003  # [m] footprint grid; two to three pixels at 0.8 m
+_SMALLEST_CELL: Final = 0.003  # [m] of the footprint grid
+_CELL_PER_PIXEL: Final = 2.2  # so that a cell of a level face holds about three points
 _TOP_PERCENTILE: Final = 98.0
 _SIDE_PERCENTILES: Final = (2.0, 98.0)  # the short end of a tool is 4 % of its outline
 _HYPOTHESES: Final = 400
@@ -74,7 +75,9 @@ def fit_object_shape(
     points: FloatArray,
     plane: TablePlane,
     camera: FloatArray,
+    *,
     noise: float,
+    pixel_size: float,
     rng: np.random.Generator,
 ) -> ObjectShape:
     """Complete the seen points of one object to a box standing on the table.
@@ -84,6 +87,7 @@ def fit_object_shape(
         plane: The table.
         camera: Where the camera stands, base frame. Shape (3,). [m].
         noise: Standard deviation of depth after filtering. [m].
+        pixel_size: Side of what a pixel covers at the object, across the line of sight. [m].
         rng: Draws the hypotheses of the circle fit.
 
     Raises:
@@ -93,8 +97,10 @@ def fit_object_shape(
     height = _top(above, noise)
     frame = _table_frame(plane)
     footprint = points @ frame[:, :2]
-    outline = _outline(footprint)
-    circle = _fit_circle(outline, camera @ frame[:, :2], noise, rng)
+    cell = max(_SMALLEST_CELL, _CELL_PER_PIXEL * pixel_size)
+    outline = _outline(footprint, cell)
+    tolerance = max(0.5 * cell, 1.5 * noise)
+    circle = _fit_circle(outline, camera @ frame[:, :2], tolerance, rng)
     if circle is not None:
         planar_centre = circle.centre
         angle = 0.0  # every direction is a principal one; the base's x is as good as any
@@ -137,10 +143,10 @@ def _table_frame(plane: TablePlane) -> FloatArray:
     return np.stack([first, np.cross(up, first), up], axis=1)
 
 
-def _outline(footprint: FloatArray) -> FloatArray:
-    """Outer border of the cells that points (n, 2) fall into. Shape (m, 2). [m]."""
-    corner = footprint.min(axis=0) - 4 * _CELL
-    cells = ((footprint - corner) / _CELL).astype(np.intp)
+def _outline(footprint: FloatArray, cell: float) -> FloatArray:
+    """Outer border of the cells, of this side, that points (n, 2) fall into. Shape (m, 2). [m]."""
+    corner = footprint.min(axis=0) - 4 * cell
+    cells = ((footprint - corner) / cell).astype(np.intp)
     size = cells.max(axis=0) + 5
     counts = np.bincount(cells[:, 1] * size[0] + cells[:, 0], minlength=size[0] * size[1])
     # A cell of a face turned to the camera holds several points; stray points are alone.
@@ -152,22 +158,23 @@ def _outline(footprint: FloatArray) -> FloatArray:
     if not contours:
         raise NoObjectError('The object has too few depth points for a footprint.')
     border = np.concatenate([contour[:, 0] for contour in contours]).astype(np.float64)
-    return np.asarray(corner + (border + 0.5) * _CELL)
+    return np.asarray(corner + (border + 0.5) * cell)
 
 
 def _fit_circle(
-    outline: FloatArray, camera: FloatArray, noise: float, rng: np.random.Generator
+    outline: FloatArray, camera: FloatArray, tolerance: float, rng: np.random.Generator
 ) -> _Circle | None:
     """Circle through most of the outline (m, 2), or None where it is not round.
 
     Outline inside the circle is no evidence against it, because there the body may hide its own
     back. Outline outside is, except in one narrow lobe: a handle. The circle must be followed on
-    half of its length, or on most of the front, which looks to the camera (2,).
+    half of its length, or on most of the front, which looks to the camera (2,). Outline
+    nearer than the tolerance [m], or a twentieth of the radius, is on it.
     """
     centres, radii = _circle_hypotheses(outline, rng)
     if len(radii) == 0:
         return None
-    tolerance = max(0.5 * _CELL, 1.5 * noise, 0.05 * float(np.median(radii)))
+    tolerance = max(tolerance, 0.05 * float(np.median(radii)))
     gap = np.linalg.norm(outline[None] - centres[:, None], axis=2) - radii[:, None]
     score = np.count_nonzero(np.abs(gap) < tolerance, axis=1) - np.count_nonzero(
         gap >= tolerance, axis=1

@@ -7,6 +7,7 @@ table. Only depth is used; colour and task sentence are not.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -212,7 +213,14 @@ class PlaneSegmentation:
     ) -> ObjectObservation:
         mask = _without_holes(cluster.mask, view.raw_valid)
         points = view.points(*np.nonzero(cluster.mask))
-        shape = fit_object_shape(points, plane, view.pose[:3, 3], plane.residual, rng)
+        shape = fit_object_shape(
+            points,
+            plane,
+            view.pose[:3, 3],
+            noise=plane.residual,
+            pixel_size=math.sqrt(cluster.area / len(points)),
+            rng=rng,
+        )
         rows, columns = np.nonzero(mask)
         bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
         last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1

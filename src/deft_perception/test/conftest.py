@@ -124,6 +124,7 @@ class Scene:
     hole_share: float = 0.0
     quantisation: float = 0.0
     mixed_pixels: bool = False
+    lost_beside_edges: int = 0
     seed: int = 0
     width: int = 320
     height: int = 240
@@ -149,6 +150,8 @@ class Scene:
         if self.quantisation:
             depth = np.round(depth / self.quantisation) * self.quantisation
         depth[rng.random(depth.shape) < self.hole_share] = np.nan
+        if self.lost_beside_edges:
+            depth[self._edges()] = np.nan
         color = np.full((self.height, self.width, 3), 128, dtype=np.uint8)
         return RgbdFrame(12.5, color, depth.astype(np.float32), self.camera)
 
@@ -157,6 +160,17 @@ class Scene:
         point = transform_points(invert_transform(self.pose), [[x, y, z]])
         column, row = self.camera.project(point)[0]
         return round(column), round(row)
+
+    def _edges(self):
+        """Pixels within `lost_beside_edges` of a step in depth."""
+        exact = self._cast(1)
+        reach = self.lost_beside_edges
+        lost = np.zeros(exact.shape, dtype=bool)
+        for axis in (0, 1):
+            step = np.abs(exact - np.roll(exact, 1, axis)) > 0.015
+            for shift in range(-reach, reach):
+                lost |= np.roll(step, shift, axis)
+        return lost
 
     def _mixed(self):
         """Mean of 2 x 2 rays per pixel: at an edge a value between the two surfaces."""
@@ -185,6 +199,18 @@ class Scene:
 def scene() -> Callable[..., Scene]:
     """Makes a scene: `scene(bodies=(...), noise=0.002)`."""
     return Scene
+
+
+@pytest.fixture(scope='session')
+def scene_class() -> type[Scene]:
+    """The same for tests of hypothesis, which forbid fixtures made for each test."""
+    return Scene
+
+
+@pytest.fixture(scope='session')
+def box_class() -> type[Box]:
+    """Makes a box in tests of hypothesis."""
+    return Box
 
 
 @pytest.fixture

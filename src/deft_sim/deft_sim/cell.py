@@ -355,4 +355,6 @@ class SimulatedCell:
             self._protective_stop = True
             self.hold_arm()
         self._arm_in_contact = hit
-        self._monitor.update(float(data.qpos[OBJECT_POSE][2]), contacts, self._collided)
+        _, _, height, _, x, y, _ = data.qpos[OBJECT_POSE]
+        tilt = float(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))
+        self._monitor.update(float(height), tilt, contacts, self._collided)

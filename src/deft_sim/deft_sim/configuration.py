@@ -131,6 +131,8 @@ class CameraConfiguration:
         edge_width: How many pixels beside such a jump are lost. [pixel].
         grazing_cosine: Surfaces whose normal makes a smaller cosine with the ray are lost in part.
         hole_share: Share of the image in random holes. [-].
+        mounting_error: Where the camera really stands minus where its calibration says, base
+            axes. [m].
     """
 
     width: int = field(metadata={'minimum': 16, 'maximum': 1280, 'unit': 'pixel'})
@@ -148,6 +150,9 @@ class CameraConfiguration:
     edge_width: int = field(metadata={'minimum': 0, 'maximum': 20, 'unit': 'pixel'})
     grazing_cosine: float = field(metadata={'minimum': 0.0, 'maximum': 1.0})
     hole_share: float = field(metadata={'minimum': 0.0, 'maximum': 0.5})
+    mounting_error: tuple[float, float, float] = field(
+        metadata={'minimum': -0.05, 'maximum': 0.05, 'unit': 'm'}
+    )
 
     @property
     def intrinsics(self) -> CameraIntrinsics:
@@ -206,7 +211,7 @@ class SimulationSettings:
     Attributes:
         cell: Table, robot, camera and noise.
         objects: What can be put on the table.
-        calibration: Where the camera really stands.
+        calibration: Where the camera stands, up to its mounting error.
         arm_home: Arm joints when the world starts. Shape (6,). [rad].
     """
 

@@ -117,7 +117,7 @@ def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
     camera: CameraConfiguration = settings.cell.camera
     spec.worldbody.add_camera(
         name=CAMERA,
-        pos=T_base_camera[:3, 3].tolist(),
+        pos=(T_base_camera[:3, 3] + camera.mounting_error).tolist(),
         quat=[w, x, y, z],
         resolution=[camera.width, camera.height],
         sensor_size=[0.001 * camera.width, 0.001 * camera.height],

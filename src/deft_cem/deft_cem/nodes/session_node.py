@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -21,8 +20,8 @@ from deft_cem import __version__
 from deft_cem.nodes.episode_director import EpisodeDirector, SessionSetup
 from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
-from deft_cem.nodes.session_status import status_message
-from deft_cem.session_core import SessionCore, with_overrides
+from deft_cem.nodes.session_status import result_message, status_message
+from deft_cem.session_core import RunOccupiedError, SessionCore, with_overrides
 from deft_cem.session_machine import Effect, Event, State, transition
 from deft_cem.settings import LEARNING_FILE, load_learning_settings
 from deft_cem.summary import PeakMemory, summarise, write_summary
@@ -178,8 +177,8 @@ class SessionNode(Node):
         elif self._peers.passed:
             self._error_code = RunSession.Goal.PEER_MISSING
             self._fail(
-                f'after {self._parameters.peer_timeout:.0f} s there is still no '
-                f'{", no ".join(missing)}; look at the output of the nodes that offer them'
+                f'still missing after {self._parameters.peer_timeout:.0f} s: '
+                f'{", ".join(missing)}; look at the output of the nodes that offer them'
             )
         elif time.monotonic() >= self._next_word:
             self._next_word += _WAITING_PERIOD
@@ -364,16 +363,21 @@ class SessionNode(Node):
     def _on_accepted(self, goal: Any) -> None:
         request = goal.request
         self._goal = goal
-        self._error_code = RunSession.Goal.INVALID_REQUEST
         try:
             if request.resume:
                 raise InvalidInputError('an interrupted session cannot be resumed; start anew')
             self._begin(request.task, request.run_directory, request.seed)
+        except RunOccupiedError as error:
+            self._refuse(RunSession.Goal.RUN_OCCUPIED, error)
         except DeftError as error:
-            self._reason = str(error)
-            goal.execute()
+            self._refuse(RunSession.Goal.INVALID_REQUEST, error)
         else:
             self._error_code = RunSession.Goal.HALTED
+
+    def _refuse(self, error_code: int, error: DeftError) -> None:
+        """Answer a goal that did not become a session."""
+        self._error_code, self._reason = error_code, str(error)
+        self._goal.execute()
 
     def _on_cancel(self, _: Any) -> CancelResponse:
         self._reason, self._error_code = 'cancelled', RunSession.Goal.CANCELLED
@@ -382,11 +386,6 @@ class SessionNode(Node):
 
     def _answer_goal(self, goal: Any) -> RunSession.Result:
         """Called by `goal.execute()` when the session is over."""
-        result = RunSession.Result(error_code=self._error_code, error_message=self._reason)
-        result.mean_reward = result.success_evaluation = math.nan
-        if self._setup is not None:
-            result.episode_count = self._setup.core.position
-            result.mean_reward = self._setup.core.recent_mean or math.nan
         if self._error_code == RunSession.Goal.NONE:
             goal.succeed()
         elif goal.is_cancel_requested:
@@ -394,7 +393,7 @@ class SessionNode(Node):
         else:
             goal.abort()
         self._goal = None
-        return result
+        return result_message(self._setup, self._error_code, self._reason)
 
     def _publish_status(self) -> None:
         stamp = self.get_clock().now().nanoseconds * 1e-9

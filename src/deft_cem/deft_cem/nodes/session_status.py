@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The status message of a session."""
+"""The messages that say where a session stands and how it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import math
 
 from deft_cem.nodes.episode_director import SessionSetup
 from deft_cem.session_machine import State
+from deft_core.episode import Phase
 from deft_core.nodes.encode import distribution_to_msg, header
+from deft_msgs.action import RunSession
 from deft_msgs.msg import SessionStatus
 
 
@@ -49,3 +51,29 @@ def status_message(
     message.distribution = distribution_to_msg(*core.distribution)
     message.run_directory = str(core.run_directory)
     return message
+
+
+def result_message(setup: SessionSetup | None, error_code: int, reason: str) -> RunSession.Result:
+    """How the session ended.
+
+    Args:
+        setup: The session; None when there was none.
+        error_code: A constant of RunSession.
+        reason: Why it ended early; empty otherwise.
+    """
+    result = RunSession.Result(
+        error_code=error_code,
+        error_message=reason,
+        mean_reward=math.nan,
+        success_evaluation=math.nan,
+    )
+    if setup is not None:
+        core = setup.core
+        result.episode_count = core.position
+        practice = core.rewards[: core.plan.practice_count][-10:]
+        if practice:
+            result.mean_reward = sum(practice) / len(practice)
+        judged = core.verdicts(Phase.EVALUATE_POLICY)
+        if judged:
+            result.success_evaluation = sum(judged) / len(judged)
+    return result

@@ -101,9 +101,9 @@ class ScriptedOperator(Node):
         name = objects[int(generator.integers(len(objects)))]
 
         def laid_out(response: ResetScene.Response) -> None:
-            if response.error_code == ResetScene.Response.NONE:
+            if response.error_code == ResetScene.Request.NONE:
                 self._scene = (status.episode_id, name)
-            elif response.error_code != ResetScene.Response.ROBOT_IN_THE_WAY:
+            elif response.error_code != ResetScene.Request.ROBOT_IN_THE_WAY:
                 self.get_logger().error(f'The scene was not laid out: {response.error_message}')
 
         request = ResetScene.Request(object_name=name, scene_seed=status.scene_seed)
@@ -122,7 +122,7 @@ class ScriptedOperator(Node):
         self._call(self._confirm, request, answered)
 
     def _score(self, status: SessionStatus, evaluation: EvaluateScene.Response) -> None:
-        if evaluation.error_code != EvaluateScene.Response.NONE:
+        if evaluation.error_code != EvaluateScene.Request.NONE:
             self.get_logger().error(f'No score: {evaluation.error_message}')
             return
 

@@ -205,10 +205,10 @@ class SimulationNode(Node):
         try:
             self._cell.reset_scene(request.object_name, request.scene_seed)
         except InvalidInputError as error:
-            response.error_code = ResetScene.Response.UNKNOWN_OBJECT
+            response.error_code = ResetScene.Request.UNKNOWN_OBJECT
             response.error_message = str(error)
         except SafetyError as error:
-            response.error_code = ResetScene.Response.ROBOT_IN_THE_WAY
+            response.error_code = ResetScene.Request.ROBOT_IN_THE_WAY
             response.error_message = str(error)
         return response
 
