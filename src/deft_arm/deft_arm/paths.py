@@ -145,8 +145,9 @@ def constant_rate(waypoints: FloatArray, rate: float, speed_limit: FloatArray) -
     """
     curve = _curve(waypoints)
     intended = (len(waypoints) - 1) / rate
-    samples = curve(np.linspace(0.0, 1.0, 8 * (len(waypoints) - 1) + 1))
-    speed = np.abs(np.diff(samples, axis=0)).max(axis=0) * (len(samples) - 1)
+    # The speed is a parabola between two waypoints; 16 samples miss its peak by 0.4 % at most.
+    rates = curve.derivative()(np.linspace(0.0, 1.0, 16 * (len(waypoints) - 1) + 1))
+    speed = np.abs(rates).max(axis=0)
     duration = max(intended, float(np.max(speed / speed_limit)))
     times = np.linspace(0.0, duration, _setpoint_count(duration))
     return JointPath(times, curve(times / duration))

@@ -249,12 +249,13 @@ class EpisodePlanner:
 def _approach_offset(distance: float, direction: npt.ArrayLike) -> FloatArray:
     """Motion of the approach in flange axes. Shape (3,). [m]."""
     axis = finite_array('pre-grasp direction', direction, (3,))
-    length = float(np.linalg.norm(axis))
-    if length < 1e-6:
+    largest = float(np.abs(axis).max())
+    if largest < 1e-6:
         raise InvalidInputError('The pre-grasp direction must not be zero.')
     if not 0.0 < distance <= _LONGEST_APPROACH:
         raise InvalidInputError(
             f'The pre-grasp distance must be above 0 and at most {_LONGEST_APPROACH} m, '
             f'got {distance}.'
         )
-    return np.asarray(axis / length * distance, dtype=np.float64)
+    axis = axis / largest  # first, because the square of a huge number overflows
+    return np.asarray(axis / np.linalg.norm(axis) * distance, dtype=np.float64)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from deft_arm.configuration import ArmConfiguration, load_arm_configuration
 from deft_arm.plan import EpisodePlan
@@ -16,6 +17,10 @@ from deft_arm.planning import EpisodePlanner
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import WristTrajectory
+
+# A busy machine must not fail a test.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 OPEN = np.zeros(16)

@@ -13,7 +13,7 @@ from deft_core.errors import InvalidInputError
 SPEED = np.full(6, 2.0)
 ACCELERATION = np.full(6, 8.0)
 WAYPOINTS = st.integers(2, 8).flatmap(
-    lambda n: arrays(np.float64, (n, 6), elements=st.floats(-3.0, 3.0))
+    lambda n: arrays(np.float64, (n, 6), elements=st.floats(-3.0, 3.0, allow_subnormal=False))
 )
 
 

@@ -22,7 +22,9 @@ ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 NOISE = arrays(np.float64, 6, elements=st.floats(-3.0, 3.0)).map(
     lambda z: z * np.array([0.02, 0.02, 0.02, 0.2, 0.2, 0.2])
 )
-SLOW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def assert_safe(plan, configuration):
@@ -147,7 +149,7 @@ def test_most_grasps_of_the_papers_noise_can_be_planned(plan, cup):
     """The study's own solver failed on 15 % of these; ours fails where the table is in the way."""
     generator = np.random.default_rng(5)
     unreachable = collisions = 0
-    for _ in range(60):
+    for _ in range(40):
         noise = generator.normal(0.0, [0.02, 0.02, 0.02, 0.2, 0.2, 0.2])
         x, y = generator.uniform(0.50, 0.60), generator.uniform(-0.08, 0.08)
         try:
@@ -157,7 +159,7 @@ def test_most_grasps_of_the_papers_noise_can_be_planned(plan, cup):
         except CollisionError:
             collisions += 1
     assert unreachable <= 2
-    assert collisions <= 12
+    assert collisions <= 8
 
 
 def test_a_grasp_out_of_reach_is_named(plan, cup):
@@ -167,7 +169,8 @@ def test_a_grasp_out_of_reach_is_named(plan, cup):
 
 
 def test_a_displacement_out_of_reach_is_named(plan, cup):
-    trajectory = cup.lift(step=0.015)
+    turns = np.tile([0.0, 0.06, 0.0], (40, 1))
+    trajectory = WristTrajectory(np.zeros((40, 3)), turns, 10.0, 'test')
     with pytest.raises(UnreachableError, match=r'displacement \d+ of 40'):
         plan(trajectory=trajectory)
 
@@ -265,5 +268,5 @@ def test_phases_must_meet(planner):
 
     first = PlannedPhase(Phase.APPROACH, hold(np.zeros(6), 1.0))
     second = PlannedPhase(Phase.HOLD, hold(np.full(6, 0.1), 1.0))
-    with pytest.raises(InvalidInputError, match='starts 0.1000 rad away'):
+    with pytest.raises(InvalidInputError, match=r'starts 0\.1000 rad away'):
         MotionPlan((first, second))

@@ -23,7 +23,9 @@ QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6, 'abandon_s': 5.0}
 # Long enough that no test that should end by SIGINT can end by SIGTERM.
 PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
 
-# Small nodes. `{0}` is the file that holds the process id of each, written in one step.
+# Small nodes. They write to the pipe in one step, because a child may share it, and sleep in small
+# steps, because a signal just before `signal.pause` would wait for the next one.
+# `{0}` is the file that holds the process id of each.
 READY = """
 import os, signal, sys, time
 with open({0!r} + '.new', 'w') as file:
@@ -32,24 +34,24 @@ os.replace({0!r} + '.new', {0!r})
 """
 OBEYS = """
 signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-print('ready', flush=True)
+os.write(1, b'ready\\n')
 while True:
-    signal.pause()
+    time.sleep(0.05)
 """
 IGNORES_SIGINT = """
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-print('ready', flush=True)
+os.write(1, b'ready\\n')
 while True:
-    signal.pause()
+    time.sleep(0.05)
 """
 IGNORES_ALL = """
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print('ready', flush=True)
+os.write(1, b'ready\\n')
 while True:
-    signal.pause()
+    time.sleep(0.05)
 """
-PLAIN = "print('ready', flush=True)\ntime.sleep(1000)\n"
+PLAIN = "os.write(1, b'ready\\n')\ntime.sleep(1000)\n"
 
 
 class Launch:
@@ -86,7 +88,10 @@ class Launch:
         """Until `count` lines hold a text."""
         deadline = time.monotonic() + PATIENCE_S
         while sum(text in line for line in self.lines) < count:
-            line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
+            try:
+                line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                pytest.fail(f'no {text!r} in time, but {self.lines}')
             assert line is not None, f'no {text!r} in {self.lines}'
             self.lines.append(line)
 
@@ -278,14 +283,14 @@ def test_deaf_node_spoils_an_orderly_end(start: Start, node: Node, tmp_path: Pat
 def test_second_interrupt_changes_nothing(start: Start, node: Node, tmp_path: Path) -> None:
     slow = (
         'def stop(*_):\n'
-        "    print('stopping', flush=True)\n"
+        "    os.write(1, b'stopping\\n')\n"
         '    signal.sigwait({signal.SIGUSR1})\n'
         '    sys.exit(0)\n'
         'signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n'
         'signal.signal(signal.SIGINT, stop)\n'
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"
         'while True:\n'
-        '    signal.pause()\n'
+        '    time.sleep(0.05)\n'
     )
     launch = start(node('slow-1', slow))
     launch.wait_for('[slow-1] ready')

@@ -119,6 +119,7 @@ def summarise(
         'session': session_id,
         'task': task,
         'method': METHOD,
+        'prior': ', '.join(sorted({episode.prior.source for episode in episodes})),
         'seed': seed,
         'episodes': len(practice),
         'evaluation_trials': len(phases[Phase.EVALUATE_POLICY]),

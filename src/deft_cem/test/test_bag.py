@@ -89,8 +89,8 @@ def test_flushed_episodes_are_on_disk_while_recording(records, tmp_path: Path) -
 
 
 @pytest.fixture(scope='module')
-def bag_bytes(records, tmp_path_factory) -> tuple[bytes, list[int]]:
-    """A finished bag and the file sizes right after each of its four flushes."""
+def whole_bag(records, tmp_path_factory) -> tuple[Path, list[int]]:
+    """A finished bag file and its sizes right after each of its four flushes."""
     folder = tmp_path_factory.mktemp('whole') / 'bag'
     sizes = []
     with BagWriter(folder, records.typestore) as writer:
@@ -100,15 +100,18 @@ def bag_bytes(records, tmp_path_factory) -> tuple[bytes, list[int]]:
             writer.write(EPISODE_TOPIC, records.cdr(records.record_of(episode)), index)
             writer.flush()
             sizes.append(writer.size)
-    return (folder / BAG_FILE).read_bytes(), sizes
+    return folder / BAG_FILE, sizes
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(share=st.floats(0.0, 1.0, exclude_max=True))
 def test_a_kill_at_any_byte_keeps_every_flushed_episode(
-    bag_bytes, tmp_path: Path, share: float
+    whole_bag, tmp_path: Path, share: float
 ) -> None:
-    data, sizes = bag_bytes
+    path_of_whole, sizes = whole_bag
+    data = path_of_whole.read_bytes()
     cut = 8 + int(share * (len(data) - 8))
     path = tmp_path / 'cut.mcap'
     path.write_bytes(data[:cut])
@@ -119,8 +122,9 @@ def test_a_kill_at_any_byte_keeps_every_flushed_episode(
     assert reader.truncated
 
 
-def test_damage_in_the_middle_is_an_error_not_a_short_bag(bag_bytes, tmp_path: Path) -> None:
-    data, sizes = bag_bytes
+def test_damage_in_the_middle_is_an_error_not_a_short_bag(whole_bag, tmp_path: Path) -> None:
+    path_of_whole, sizes = whole_bag
+    data = path_of_whole.read_bytes()
     broken = bytearray(data)
     broken[sizes[0] + 3000] ^= 0xFF  # inside the compressed second episode
     path = tmp_path / 'broken.mcap'
@@ -129,7 +133,9 @@ def test_damage_in_the_middle_is_an_error_not_a_short_bag(bag_bytes, tmp_path: P
         list(BagReader(path).episodes())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.binary(max_size=400))
 def test_rubbish_is_refused_or_empty_but_never_crashes(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / 'rubbish.mcap'

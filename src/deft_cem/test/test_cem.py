@@ -45,6 +45,7 @@ def test_warm_up_keeps_the_first_distribution_and_episode_eleven_refits() -> Non
     assert sample.index in optimiser.elite_indices
 
 
+@settings(deadline=None)
 @given(rewards=st.lists(REWARDS, min_size=5, max_size=30), seed=st.integers(0, 2**32 - 1))
 def test_refit_equals_the_definition(rewards: list[float], seed: int) -> None:
     """All episodes so far are ranked, not a generation, and the fit is the ML one."""
@@ -82,7 +83,7 @@ def test_equal_rewards_rank_in_order_of_trial() -> None:
     assert optimiser.elite_indices == (0, 1, 2)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     actions=st.lists(st.one_of(REWARDS, st.none()), min_size=1, max_size=25),
     cut=st.integers(0, 24),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft_cem.session_machine import OPEN, Effect, Event, State, transition
@@ -70,6 +70,7 @@ def test_an_interrupted_motion_withdraws_before_the_scene_is_laid_out_again() ->
     assert effects == [Effect.WITHDRAW, Effect.PREPARE_SCENE]
 
 
+@settings(deadline=None)
 @given(events=st.lists(st.sampled_from(list(Event)), max_size=200))
 def test_random_events_keep_the_promises(events: list[Event]) -> None:
     """Whatever happens: each motion has its own sample, each sample at most one record."""

@@ -188,6 +188,7 @@ def test_summary_counts_what_is_in_the_bag(run: Path) -> None:
     summary = summarise(run, wall_s=12.0, peak_rss_bytes=5_000_000, software_version='0.1.0')
     assert summary['episodes'] == 12
     assert summary['seed'] == 3
+    assert summary['prior'] == 'geometric'
     assert summary['mean_reward_first10'] == pytest.approx(np.mean(np.arange(10) / 12))
     assert summary['mean_reward_last10'] == pytest.approx(np.mean(np.arange(2, 12) / 12))
     assert summary['success_warmup'] == pytest.approx(1 / 10)  # rewards above 0.7

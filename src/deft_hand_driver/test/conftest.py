@@ -6,9 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deft_hand_driver.description import HandDescription, load_hand_description
 from deft_hand_driver.tendon_map import TendonMap
+
+# A busy machine must not fail a test.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 

@@ -61,9 +61,7 @@ class DepthCameraModel:
         rounded[missing] = np.nan
         return rounded.astype(np.float32)
 
-    def _missing(
-        self, exact: DepthImage, generator: np.random.Generator
-    ) -> npt.NDArray[np.bool_]:
+    def _missing(self, exact: DepthImage, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
         settings = self._configuration
         missing = (exact < settings.depth_minimum) | (exact > settings.depth_maximum)
         jump = _larger_step(exact) > settings.edge_step

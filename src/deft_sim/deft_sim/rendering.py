@@ -64,6 +64,7 @@ class OffscreenRenderer:
             DeviceError: Called from a thread that does not own the OpenGL context.
         """
         self._check_thread()
+        self._context.make_current()  # another renderer of this thread may have taken its place
         scene, resources = self._prepare(model)
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera.fixedcamid = model.camera(camera).id
@@ -93,6 +94,7 @@ class OffscreenRenderer:
         if self._context is None:
             return
         self._check_thread()
+        self._context.make_current()
         if self._resources is not None:
             self._resources.free()
         self._context.free()

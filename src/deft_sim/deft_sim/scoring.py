@@ -68,9 +68,7 @@ class PickCupMonitor:
         self._collided = False
         self._contacts: ContactSummary | None = None
 
-    def update(
-        self, height: float, tilt: float, contacts: ContactSummary, collided: bool
-    ) -> None:
+    def update(self, height: float, tilt: float, contacts: ContactSummary, collided: bool) -> None:
         """Note one instant.
 
         Args:

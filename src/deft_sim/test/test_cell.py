@@ -44,7 +44,7 @@ def test_time_counts_steps_and_goes_on_over_resets(
 
 def test_the_arm_follows_a_trajectory_closely(cell: SimulatedCell) -> None:
     start = cell.arm_state().positions
-    end = start + [0.5, 0.1, -0.2, 0.3, 0.2, -0.4]
+    end = start + np.array([0.5, 0.1, -0.2, 0.3, 0.2, -0.4])
     assert cell.follow_arm([1.0], [end])
     cell.advance(0.5)
     middle = cell.arm_state().positions
@@ -57,7 +57,7 @@ def test_setpoints_respect_the_velocity_limit(
     cell: SimulatedCell, settings: SimulationSettings
 ) -> None:
     start = cell.arm_state().positions
-    cell.follow_arm([0.01], [start + [1.5, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    cell.follow_arm([0.01], [start + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0])])
     fastest = 0.0
     for _ in range(60):
         cell.advance(0.01)
@@ -84,7 +84,7 @@ def test_motors_move_their_tendons_and_report_current(cell: SimulatedCell) -> No
 
 def test_the_emergency_stop_holds_arm_and_hand(cell: SimulatedCell) -> None:
     start = cell.arm_state().positions
-    cell.follow_arm([1.0], [start + [0.8, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    cell.follow_arm([1.0], [start + np.array([0.8, 0.0, 0.0, 0.0, 0.0, 0.0])])
     cell.command_motors(np.full(len(MOTOR_NAMES), 0.5))
     cell.advance(0.3)
     cell.set_emergency_stop(True)

@@ -16,9 +16,7 @@ def contacts(force: float = 0.0, *, on_table: bool = False) -> ContactSummary:
     return ContactSummary(np.array([force, 0.0, 0.0, force, 0.0]), on_table, 0.0)
 
 
-def judged(
-    *instants: tuple[float, ContactSummary, bool], tilt: float = 0.0
-) -> SceneEvaluation:
+def judged(*instants: tuple[float, ContactSummary, bool], tilt: float = 0.0) -> SceneEvaluation:
     monitor = PickCupMonitor()
     for height, summary, collided in instants:
         monitor.update(height, tilt, summary, collided)

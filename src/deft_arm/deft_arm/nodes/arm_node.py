@@ -55,12 +55,13 @@ class ArmParameters(ExecutionSettings):
 
 @dataclass
 class Job:
-    """The motion that is running, for one goal."""
+    """The motion that is running, for one goal; created at a monotonic time [s]."""
 
     action: Action
     goal: ServerGoalHandle
     execution: PlanExecution
     feedback: Callable[[float], Any]
+    created: float
 
 
 class ArmNode(Node):
@@ -179,8 +180,7 @@ class ArmNode(Node):
         feedback = partial(self._grasp_feedback if count else self._home_feedback, execution)
         self._fault = ''
         self._holding = False
-        self._job = Job(action, goal, execution, feedback)
-        self._cycle()
+        self._job = Job(action, goal, execution, feedback, time.monotonic())
 
     def _plan_grasp(self, request: ExecuteGrasp.Goal) -> EpisodePlan:
         return self._planner.plan(
@@ -209,6 +209,8 @@ class ArmNode(Node):
         if name:
             self._stop_job(name, message)
             return
+        if self._received is None or self._received < job.created:
+            return  # Planning took a while: start from a measurement that is newer.
         update = job.execution.update(self._observed())
         if update.failure is not None:
             self._stop_job(FAILURE_NAMES[update.failure], update.message)
@@ -234,7 +236,7 @@ class ArmNode(Node):
                 f'No joint states on /joint_states for {self._age():.1f} s, allowed are '
                 f'{limit} s; is the driver of the arm running?'
             )
-        if self._hand is None or time.monotonic() - self._hand_received > limit:
+        if self._hand is None or self._since(self._hand_received) > limit:
             return 'HAND_FAULT', 'No state on /hand/state; is the hand driver running?'
         if self._hand.state != HandState.ENABLED:
             return 'HAND_FAULT', (
@@ -339,7 +341,12 @@ class ArmNode(Node):
 
     def _age(self) -> float:
         """Real time since the last joint states. [s]."""
-        return float('inf') if self._received is None else time.monotonic() - self._received
+        return float('inf') if self._received is None else self._since(self._received)
+
+    def _since(self, received: float) -> float:
+        """Real time since something was received, not counting our own planning. [s]."""
+        created = 0.0 if self._job is None else self._job.created
+        return time.monotonic() - max(received, created)
 
     def _now(self) -> float:
         """Seconds of the ROS clock."""

@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     settings = load_learning_settings(arguments.settings)
     report = train_policy(arguments.run, settings, seed=arguments.seed)
     if report.truncated:
-        print('note: the bag ends early; the episodes before its end were used')
+        print('note: the bag is not closed (recording or killed); its whole episodes were used')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     print(
         f'error on left-out elites {report.fit.left_out_error:.3f}, '

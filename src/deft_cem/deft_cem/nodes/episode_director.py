@@ -14,7 +14,7 @@ from deft_cem import __version__
 from deft_cem.nodes.camera_tap import CameraTap
 from deft_cem.nodes.session_clients import SessionClients
 from deft_cem.nodes.session_parameters import SessionParameters
-from deft_cem.session_core import SessionCore
+from deft_cem.nodes.session_setup import SessionSetup
 from deft_cem.session_machine import Effect, Event
 from deft_core.camera import ColorImage
 from deft_core.decode import prior_from_msg
@@ -24,8 +24,6 @@ from deft_core.episode import Episode, FilmFrame, Outcome
 from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
 from deft_core.nodes.encode_records import episode_to_msg
 from deft_core.prior import GraspPrior
-from deft_core.task import Task
-from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import EpisodeRecord, ObjectObservation, Reward
 from deft_msgs.srv import ConfirmReset, PredictGrasp, SegmentObject, SubmitReward
@@ -46,21 +44,6 @@ _BLAMED: Final = {
     ExecuteGrasp.Goal.COLLISION: Outcome.COLLISION,
 }
 _UNSEEN: Final = {SegmentObject.Request.NO_OBJECT, SegmentObject.Request.DEPTH_MISSING}
-
-
-@dataclass(frozen=True)
-class SessionSetup:
-    """What stays the same during a session.
-
-    Attributes:
-        core: Book-keeping.
-        task: What is taught.
-        trajectory: What follows every grasp.
-    """
-
-    core: SessionCore
-    task: Task
-    trajectory: WristTrajectory
 
 
 @dataclass

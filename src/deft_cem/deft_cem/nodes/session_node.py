@@ -7,8 +7,6 @@ import os
 import sys
 import time
 from collections import deque
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -17,23 +15,21 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from deft_cem import __version__
-from deft_cem.nodes.episode_director import EpisodeDirector, SessionSetup
+from deft_cem.nodes.episode_director import EpisodeDirector
 from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
+from deft_cem.nodes.session_setup import SessionSetup, make_setup
 from deft_cem.nodes.session_status import result_message, status_message
-from deft_cem.session_core import RunOccupiedError, SessionCore, with_overrides
+from deft_cem.session_core import RunOccupiedError
 from deft_cem.session_machine import Effect, Event, State, transition
-from deft_cem.settings import LEARNING_FILE, load_learning_settings
 from deft_cem.summary import PeakMemory, summarise, write_summary
 from deft_cem.training import BAG_FOLDER
 from deft_cem.training_process import TrainingProcess
 from deft_core.clock import Deadline
-from deft_core.configuration import config_directory
-from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
+from deft_core.errors import DeftError, InvalidInputError
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
-from deft_core.task import load_task
 from deft_msgs.action import RunSession
 from deft_msgs.msg import EmergencyStop, EpisodeRecord, SessionStatus
 from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
@@ -120,41 +116,18 @@ class SessionNode(Node):
 
     def _begin(self, task_name: str, run: str, seed: int) -> None:
         """Set a session up; it starts as soon as all peers are there."""
-        if not run:
-            raise ConfigurationError('the parameter run is empty; name the folder of the run')
-        parameters = self._parameters
-        directory = config_directory()
-        task = load_task(task_name, directory)
-        settings = with_overrides(
-            load_learning_settings(self._settings_file()),
-            episodes=parameters.episodes,
-            warm_up=parameters.warm_up,
-            evaluation_trials=parameters.evaluation_trials,
-        )
-        run_directory = Path(run).absolute()
-        stamp = datetime.now(UTC).strftime('%Y%m%dT%H%M%S')
-        core = SessionCore(
-            run_directory,
-            session_id=f'{run_directory.name}-{stamp}',
-            task=task_name,
-            seed=seed,
-            settings=settings,
-        )
+        setup = make_setup(self._parameters, task_name, run, seed)
         if self._setup is not None:
             self._setup.core.close()
-        self._setup = SessionSetup(core, task, task.load_trajectory(directory))
-        self._director.begin(self._setup)
+        self._setup = setup
+        self._director.begin(setup)
         self._state, self._reason, self._recorded_id = State.IDLE, '', ''
         self._over = False
         self._memory = PeakMemory()
-        self._peers = Deadline(parameters.peer_timeout)
+        self._peers = Deadline(self._parameters.peer_timeout)
         self._begun = time.monotonic()
         self._next_word = self._begun + _WAITING_PERIOD
         self._publish_status()  # tells the recorder where to record
-
-    def _settings_file(self) -> Path:
-        given = self._parameters.settings
-        return Path(given) if given else config_directory() / LEARNING_FILE
 
     def _missing(self) -> list[str]:
         """Names of what the session needs and does not see."""
@@ -257,7 +230,7 @@ class SessionNode(Node):
         print('training the policy from the bag', flush=True)
         self._training = TrainingProcess(
             core.run_directory,
-            self._settings_file(),
+            self._setup.settings_file,
             core.seed,
             timeout=self._parameters.training_timeout,
         )

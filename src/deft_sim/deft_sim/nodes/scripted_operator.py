@@ -90,9 +90,7 @@ class ScriptedOperator(Node):
         elif status.state == SessionStatus.AWAIT_REWARD:
             # The next reset of this episode, after a withdrawn sample, needs a fresh scene.
             self._scene = None
-            self._call(
-                self._evaluate, EvaluateScene.Request(), lambda r: self._score(status, r)
-            )
+            self._call(self._evaluate, EvaluateScene.Request(), lambda r: self._score(status, r))
 
     def _lay_out(self, status: SessionStatus) -> None:
         task = load_task(status.task, config_directory())

@@ -134,9 +134,7 @@ class SimulationNode(Node):
         clock = ClockMsg()
         clock.clock = Time(sec=int(stamp), nanosec=int((stamp % 1.0) * 1e9))
         self._clock_publisher.publish(clock)
-        self._arm_publisher.publish(
-            _joint_state(stamp, ARM_JOINT_NAMES, self._cell.arm_state())
-        )
+        self._arm_publisher.publish(_joint_state(stamp, ARM_JOINT_NAMES, self._cell.arm_state()))
         self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, self._cell.motor_state()))
         if self._observed_publisher.get_subscription_count() > 0:
             joints = self._cell.observed_hand_joints()

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arm node in one process with a controller that plays its trajectories under /clock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('deft_msgs')
+from action_msgs.msg import GoalStatus  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory  # noqa: E402
+
+from deft_arm.nodes.arm_node import ArmNode  # noqa: E402
+from deft_core.errors import ConfigurationError  # noqa: E402
+from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg  # noqa: E402
+from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa: E402
+from deft_msgs.action import ExecuteGrasp, ReturnHome  # noqa: E402
+from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState  # noqa: E402
+
+DOMAIN = 93
+CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
+NAMES = [f'joint{i}' for i in range(1, 7)]
+# The peer publishes joint2 first: names count, not places.
+PUBLISHED = ['joint2', 'joint1', *NAMES[2:]]
+CLOCK_STEP = 0.05  # [s] of simulated time per tick of 5 ms
+
+
+class Cell(Node):
+    """Controller, hand driver, operator and client in one."""
+
+    def __init__(self, context, home):
+        super().__init__('cell', context=context)
+        self.joints = np.array(home)
+        self.now = 10.0
+        self.moving = True
+        self.ticking = True
+        self.hand_state = HandState.ENABLED
+        self.trajectories, self.hand_commands, self.states, self.feedback = [], [], [], []
+        self.begin, self.path = 0.0, None
+        self.clock_publisher = self.create_publisher(Clock, '/clock', STATE_PUBLISHER)
+        self.joint_publisher = self.create_publisher(JointState, '/joint_states', STATE_PUBLISHER)
+        self.hand_publisher = self.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
+        self.stop_publisher = self.create_publisher(EmergencyStop, '/emergency_stop', LATCHED)
+        self.create_subscription(
+            JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self.on_path, COMMAND
+        )
+        self.create_subscription(HandCommand, '/hand/command', self.hand_commands.append, COMMAND)
+        self.create_subscription(ArmState, '/arm/state', self.states.append, STATE)
+        self.grasp = ActionClient(self, ExecuteGrasp, '/arm/execute_grasp')
+        self.home = ActionClient(self, ReturnHome, '/arm/return_home')
+        self.timer = self.create_timer(0.005, self.tick)
+
+    def on_path(self, message):
+        times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in message.points]
+        positions = np.array([p.positions for p in message.points])
+        assert list(message.joint_names) == NAMES
+        self.trajectories.append((times, positions))
+        self.begin, self.path = self.now, (times, positions)
+
+    def tick(self):
+        if self.ticking:
+            self.now += CLOCK_STEP
+            self.clock_publisher.publish(Clock(clock=time_to_msg(self.now)))
+        if self.moving and self.path is not None:
+            times, positions = self.path
+            elapsed = self.now - self.begin
+            self.joints = np.array([np.interp(elapsed, times, p) for p in positions.T])
+        by_name = dict(zip(NAMES, self.joints, strict=True))
+        self.joint_publisher.publish(
+            JointState(name=PUBLISHED, position=[float(by_name[n]) for n in PUBLISHED])
+        )
+        self.hand_publisher.publish(HandState(state=self.hand_state, fault=''))
+
+    def press(self, pressed):
+        self.stop_publisher.publish(
+            EmergencyStop(pressed=pressed, source='operator', reason='drill')
+        )
+
+
+class Graph:
+    """The arm node and the cell on an executor of their own."""
+
+    def __init__(self, monkeypatch, configuration, cup):
+        monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes = []
+        self.configuration, self.cup = configuration, cup
+
+    def start(self, **parameters):
+        values = {'use_sim_time': True, **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.arm = ArmNode(context=self.context, parameter_overrides=overrides)
+        self.cell = Cell(self.context, self.configuration.home)
+        self.nodes = [self.arm, self.cell]
+        for node in self.nodes:
+            self.executor.add_node(node)
+        self.until(lambda: self.cell.states and self.arm._hand is not None)
+        self.until(lambda: self.cell.grasp.server_is_ready() and self.cell.home.server_is_ready())
+        return self.cell
+
+    def until(self, condition, timeout=30.0):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, 'the condition was not met in time'
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def send(self, client, goal):
+        future = client.send_goal_async(
+            goal, feedback_callback=lambda m: self.cell.feedback.append(m.feedback)
+        )
+        self.until(future.done)
+        handle = future.result()
+        return handle, handle.get_result_async() if handle.accepted else None
+
+    def result(self, future):
+        self.until(future.done)
+        return future.result().status, future.result().result
+
+    def grasp_goal(self, **changes):
+        values = {
+            'episode_id': 'test',
+            'grasp': grasp_to_msg(self.cup.grasp(), 0.0),
+            'trajectory': trajectory_to_msg(self.cup.lift(), 0.0),
+            'pregrasp_distance': 0.1,
+            'pregrasp_direction': self.cup.approach / np.sqrt(2.0),
+            'open_hand': self.cup.open,
+        }
+        return ExecuteGrasp.Goal(**{**values, **changes})
+
+    def home_goal(self, release=True):
+        return ReturnHome.Goal(release=release, open_hand=self.cup.open)
+
+    def until_phase(self, phase):
+        self.until(lambda: self.cell.feedback and self.cell.feedback[-1].phase == phase)
+
+    def close(self):
+        for node in self.nodes:
+            node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture
+def graph(monkeypatch, configuration, cup):
+    graph = Graph(monkeypatch, configuration, cup)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def cell(graph):
+    return graph.start()
+
+
+def last_state(cell):
+    return cell.states[-1].state
+
+
+def test_grasp_then_home(graph, cell, planner, cup):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    status, result = graph.result(future)
+    assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, ExecuteGrasp.Goal.NONE)
+    assert result.last_phase == ExecuteGrasp.Goal.HOLD
+    # One trajectory per phase; two hand commands: open, then close.
+    assert len(cell.trajectories) == 5
+    assert len(cell.hand_commands) == 2
+    np.testing.assert_allclose(cell.hand_commands[1].joint_positions, cup.closed)
+    assert cell.hand_commands[1].sequence > cell.hand_commands[0].sequence
+    phases = [message.phase for message in cell.feedback]
+    assert phases == sorted(phases)
+    assert set(phases) == {1, 2, 3, 4, 5}
+    assert all(0.0 <= message.progress <= 1.0 for message in cell.feedback)
+    # The last pose is the one after the fortieth displacement, 0.16 m above the grasp.
+    assert len(result.executed_poses) == 40
+    _, centre = planner.kinematics.forward(cell.joints)
+    np.testing.assert_allclose(centre - cup.grasp().position, [0.0, 0.0, 0.16], atol=5e-3)
+    last = result.executed_poses[-1]
+    np.testing.assert_allclose(
+        [last.pose.position.x, last.pose.position.y, last.pose.position.z],
+        planner.kinematics.flange_position(cell.joints),
+        atol=5e-3,
+    )
+    assert last.header.frame_id == 'link_base'
+    graph.until(lambda: last_state(cell) == ArmState.HOLDING)
+
+    _, future = graph.send(cell.home, graph.home_goal())
+    status, result = graph.result(future)
+    assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, ReturnHome.Goal.NONE)
+    np.testing.assert_allclose(cell.joints, graph.configuration.home, atol=0.01)
+    np.testing.assert_allclose(cell.hand_commands[-1].joint_positions, cup.open)
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+
+
+def test_no_setpoint_jumps_between_trajectories(graph, cell):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.result(future)
+    ends = [positions[-1] for _, positions in cell.trajectories[:-1]]
+    starts = [positions[0] for _, positions in cell.trajectories[1:]]
+    np.testing.assert_allclose(starts, ends, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    'phase',
+    [
+        ExecuteGrasp.Goal.PREGRASP,
+        ExecuteGrasp.Goal.APPROACH,
+        ExecuteGrasp.Goal.CLOSE,
+        ExecuteGrasp.Goal.TRAJECTORY,
+        ExecuteGrasp.Goal.HOLD,
+    ],
+)
+def test_cancelling_holds_in_every_phase(graph, cell, phase):
+    handle, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(phase)
+    count = len(cell.trajectories)
+    handle.cancel_goal_async()
+    status, result = graph.result(future)
+    assert (status, result.error_code) == (
+        GoalStatus.STATUS_CANCELED,
+        ExecuteGrasp.Goal.CANCELLED,
+    )
+    graph.until(lambda: len(cell.trajectories) > count)
+    _, positions = cell.trajectories[-1]
+    assert np.abs(positions[0] - positions[-1]).max() == 0.0
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+
+
+def test_emergency_stop_aborts_and_stays_latched(graph, cell):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.TRAJECTORY)
+    graph.until(lambda: cell.feedback[-1].progress > 0.2)
+    cell.press(True)
+    status, result = graph.result(future)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.error_code == ExecuteGrasp.Goal.EMERGENCY_STOP
+    assert 'drill' in result.error_message
+    assert 0 < len(result.executed_poses) < 40
+    graph.until(lambda: last_state(cell) == ArmState.FAULT and cell.states[-1].emergency_stop)
+    count = len(cell.trajectories)
+    _, future = graph.send(cell.home, graph.home_goal())
+    _, refused = graph.result(future)
+    assert refused.error_code == ReturnHome.Goal.EMERGENCY_STOP
+    assert len(cell.trajectories) == count
+    cell.press(False)
+    graph.until(lambda: not cell.states[-1].emergency_stop)
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
+
+
+def test_a_second_goal_is_rejected_while_busy(graph, cell):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    for client, goal in ((cell.grasp, graph.grasp_goal()), (cell.home, graph.home_goal())):
+        handle, _ = graph.send(client, goal)
+        assert not handle.accepted
+    assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.NONE
+
+
+def test_an_arm_that_stops_is_a_collision(graph, cell):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.PREGRASP)
+    cell.moving = False
+    status, result = graph.result(future)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.error_code == ExecuteGrasp.Goal.COLLISION
+
+
+def test_silent_joint_states_stop_the_motion(graph):
+    cell = graph.start(state_timeout=1.0)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    cell.timer.cancel()
+    _, result = graph.result(future)
+    assert result.error_code == ExecuteGrasp.Goal.STALE_STATE
+    graph.until(lambda: last_state(cell) == ArmState.DISCONNECTED)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.STALE_STATE
+
+
+def test_a_standing_clock_stops_the_motion(graph):
+    cell = graph.start(state_timeout=1.0)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    cell.ticking = False
+    _, result = graph.result(future)
+    assert result.error_code == ExecuteGrasp.Goal.STALE_STATE
+    assert 'clock' in result.error_message
+
+
+def test_a_hand_that_is_not_enabled_refuses_and_stops(graph, cell):
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    cell.hand_state = HandState.FAULT
+    _, result = graph.result(future)
+    assert result.error_code == ExecuteGrasp.Goal.HAND_FAULT
+    cell.hand_state = HandState.DISABLED
+    graph.until(lambda: graph.arm._hand.state == HandState.DISABLED)
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert '/hand/enable' in graph.result(future)[1].error_message
+
+
+@pytest.mark.parametrize(
+    ('code', 'make'),
+    [
+        (ExecuteGrasp.Goal.OUTSIDE_WORKSPACE, lambda c: {'grasp': c.grasp(x=0.9)}),
+        (ExecuteGrasp.Goal.COLLISION, lambda c: {'grasp': c.grasp(height=0.0)}),
+        (ExecuteGrasp.Goal.INVALID_GOAL, lambda _: {'pregrasp_distance': float('nan')}),
+        (ExecuteGrasp.Goal.INVALID_GOAL, lambda _: {'open_hand': [float('nan')] * 16}),
+    ],
+)
+def test_bad_goals_are_refused_before_anything_moves(graph, cell, cup, code, make):
+    changes = make(cup)
+    if 'grasp' in changes:
+        changes['grasp'] = grasp_to_msg(changes['grasp'], 0.0)
+    _, future = graph.send(cell.grasp, graph.grasp_goal(**changes))
+    status, result = graph.result(future)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.error_code == code
+    assert result.error_message
+    assert result.last_phase == ExecuteGrasp.Goal.PLAN
+    assert not cell.trajectories
+
+
+def test_closing_the_node_stops_a_moving_arm(graph, cell):
+    graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    count = len(cell.trajectories)
+    graph.arm.close()
+    graph.executor.remove_node(graph.arm)
+    graph.until(lambda: len(cell.trajectories) > count)
+    _, positions = cell.trajectories[-1]
+    assert np.abs(positions[0] - positions[-1]).max() == 0.0
+
+
+def test_wrong_parameters_are_refused(graph):
+    with pytest.raises(ConfigurationError, match='Unknown arm'):
+        graph.start(arm='panda')

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole episodes without ROS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deft_core.configuration import config_directory
+from deft_core.episode import Outcome
+from deft_core.errors import InvalidInputError
+from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
+from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
+from deft_description.models import MOTOR_NAMES
+from deft_hand_driver.description import MOTOR_NAMES as DRIVER_MOTOR_NAMES
+from deft_sim.demonstration import OBJECT, SCENE_SEED, record
+from deft_sim.environment import TableTopEnvironment
+from deft_sim.expert import side_grasp
+
+
+@pytest.fixture(scope='module')
+def trajectory(environment: TableTopEnvironment) -> WristTrajectory:
+    return environment.task.load_trajectory(config_directory())
+
+
+def test_names_agree_with_the_driver_and_the_grasp(environment: TableTopEnvironment) -> None:
+    """The description cannot import the packages that its names must agree with."""
+    assert MOTOR_NAMES == DRIVER_MOTOR_NAMES
+    model = environment.cell._world.model
+    assert [model.joint(i).name for i in range(6, 22)] == list(HAND_JOINT_NAMES)
+
+
+@pytest.mark.parametrize('name', ['red_mug', 'orange_paper_cup'])
+def test_a_good_grasp_picks_up_a_cup(
+    environment: TableTopEnvironment, trajectory: WristTrajectory, name: str
+) -> None:
+    environment.reset(1, name)
+    assert environment.execute(side_grasp(environment), trajectory) is Outcome.COMPLETED
+    verdict = environment.score()
+    assert verdict.success
+    assert verdict.score > 0.7
+    assert environment.cell.object_position()[2] > 0.10
+
+
+def test_a_grasp_beside_the_cup_picks_up_nothing(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    environment.reset(1, 'red_mug')
+    beside = GraspResidual.from_vector([0.0, -0.09, *[0.0] * 20])
+    assert environment.execute(side_grasp(environment) + beside, trajectory) is Outcome.COMPLETED
+    assert not environment.score().success
+    assert environment.score().score < 0.3
+
+
+def test_an_open_hand_picks_up_nothing(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    """Nothing but closed fingers holds the cup: no glue, no weld."""
+    environment.reset(1, 'red_mug')
+    grasp = side_grasp(environment)
+    opened = GraspParameters(grasp.position, grasp.wrist_rotation, np.zeros(16))
+    environment.execute(opened, trajectory)
+    assert not environment.score().success
+
+
+def test_opening_the_hand_drops_the_cup(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    environment.reset(1, 'red_mug')
+    environment.execute(side_grasp(environment), trajectory)
+    assert environment.score().success
+    environment.cell.command_motors(np.zeros(len(MOTOR_NAMES)))
+    environment.cell.advance(1.0)
+    verdict = environment.score()
+    assert not verdict.success
+    assert 'lost' in verdict.explanation
+
+
+def test_an_unreachable_grasp_moves_nothing(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    environment.reset(1, 'red_mug')
+    before = environment.cell.time
+    far = GraspResidual.from_vector([0.6, 0.0, *[0.0] * 20])
+    assert environment.execute(side_grasp(environment) + far, trajectory) is Outcome.UNREACHABLE
+    assert environment.cell.time == before
+    assert environment.score().score == 0.0
+
+
+def test_equal_seeds_give_bit_equal_episodes(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    results = []
+    for attempt in range(2):
+        if attempt == 1:  # another scene between must leave no trace
+            environment.reset(77, 'white_mug')
+            environment.execute(side_grasp(environment), trajectory)
+        first = environment.reset(5, 'green_beaker')
+        environment.execute(side_grasp(environment), trajectory)
+        last = environment.final_image()
+        cell = environment.cell
+        results.append(
+            (
+                first.color,
+                first.depth,
+                last.color,
+                last.depth,
+                cell.object_position(),
+                cell.arm_state().positions,
+                cell.motor_state().efforts,
+                cell.observed_hand_joints(),
+                np.array(environment.score().score),
+            )
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_other_seeds_give_other_scenes(environment: TableTopEnvironment) -> None:
+    first = environment.reset(5, 'red_mug')
+    second = environment.reset(6, 'red_mug')
+    assert (first.color != second.color).any()
+    with pytest.raises(InvalidInputError):
+        environment.reset(-1, 'red_mug')
+
+
+def test_the_shipped_trajectory_is_the_recorded_demonstration(
+    environment: TableTopEnvironment, trajectory: WristTrajectory
+) -> None:
+    recorded = record(environment)
+    assert len(trajectory) == TRAJECTORY_STEPS
+    assert trajectory.rate == 10.0
+    assert trajectory.source == recorded.source
+    assert OBJECT in trajectory.source
+    assert str(SCENE_SEED) in trajectory.source
+    np.testing.assert_allclose(trajectory.translations, recorded.translations, atol=2e-4)
+    np.testing.assert_allclose(trajectory.rotation_vectors, recorded.rotation_vectors, atol=2e-3)
+    assert trajectory.translations[:, 2].sum() == pytest.approx(0.16, abs=0.01)
