@@ -3,13 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deft_bringup.launch_xml.interpreter import Interpreter
 from deft_bringup.process import ProcessPlan
+
+PATIENCE_S = 30.0
+# Long enough that no test that should end by SIGINT can end by SIGTERM.
+PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
+# Beginning of every small node: `{0}` is the file that then holds its process id.
+READY = """
+import os, signal, sys, time
+with open({0!r} + '.new', 'w') as file:
+    file.write(str(os.getpid()))
+os.replace({0!r} + '.new', {0!r})
+"""
 
 
 @pytest.fixture
@@ -57,3 +76,84 @@ def interpret(
         return Interpreter(environment or {}, scratch).run(write(body), arguments)
 
     return run
+
+
+class Launch:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, plans: list[dict[str, Any]], limits: dict[str, float], logs: Path) -> None:
+        source = Path(__file__).parents[1]
+        path = [str(source), str(source.parent / 'deft_core'), os.environ.get('PYTHONPATH', '')]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name('supervise.py')),
+                json.dumps(plans),
+                json.dumps(limits),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'ROS_LOG_DIR': str(logs)},
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._queue.put(line.rstrip('\n'))
+        self._queue.put(None)
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Until `count` lines hold a text."""
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(text in line for line in self.lines) < count:
+            try:
+                line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                pytest.fail(f'no {text!r} in time, but {self.lines}')
+            assert line is not None, f'no {text!r} in {self.lines}'
+            self.lines.append(line)
+
+    def wait(self) -> int:
+        """Until it ends."""
+        code = self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
+        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
+            self.lines.append(line)
+        return code
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+    launches: list[Launch] = []
+
+    def run(*plans: dict[str, Any], limits: dict[str, float] = PATIENT) -> Launch:
+        launches.append(Launch(list(plans), limits, tmp_path / 'logs'))
+        return launches[-1]
+
+    yield run
+    for launch in launches:
+        launch.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A plan whose process writes its id to `<label>.pid`."""
+
+    def plan(label: str, body: str, **fields: Any) -> dict[str, Any]:
+        script = READY.format(str(tmp_path / f'{label}.pid')) + body
+        return {'label': label, 'command': [sys.executable, '-c', script], **fields}
+
+    return plan

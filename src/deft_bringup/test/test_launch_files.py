@@ -263,25 +263,19 @@ def test_tasks_of_the_launch_file_are_those_of_the_configuration() -> None:
     assert sorted(argument('task').choices) == tasks
 
 
-@pytest.mark.parametrize(
-    ('name', 'file', 'path'),
-    [
-        ('episodes', 'learning.yaml', ['episodes']),
-        ('warm_up', 'learning.yaml', ['warm_up_episodes']),
-        ('evaluation_trials', 'learning.yaml', ['evaluation_trials']),
-        (
-            'real_time_factor',
-            'nodes/simulation.yaml',
-            ['simulation', 'ros__parameters', 'real_time_factor'],
-        ),
-        ('prior', 'nodes/affordance.yaml', ['affordance', 'ros__parameters', 'predictor']),
-    ],
-)
-def test_defaults_are_those_of_the_configuration(name: str, file: str, path: list[str]) -> None:
-    value = yaml.safe_load((REPOSITORY / 'config' / file).read_text())
-    for key in path:
-        value = value[key]
-    assert argument(name).default == (Text(str(value)),)
+def test_defaults_are_those_of_the_parameter_files(installed: Path, tmp_path: Path) -> None:
+    """Whoever reads config/nodes reads what a launch without arguments uses."""
+    compared = 0
+    for plan in plans_of(tmp_path, 'fine_tune.launch.xml', {}):
+        command = plan.command
+        files = [Path(command[i + 1]) for i, w in enumerate(command) if w == '--params-file']
+        (configured,) = [file for file in files if file.parent.name == 'nodes']
+        (content,) = yaml.safe_load(configured.read_text()).values()
+        values = parameters(plan)
+        for name, value in content['ros__parameters'].items():
+            assert values[name] == value, f'{configured.name}: {name}'
+            compared += 1
+    assert compared > 20
 
 
 def test_demo_knows_arguments_of_the_launch_file() -> None:

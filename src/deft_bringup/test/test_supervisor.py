@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +15,9 @@ import pytest
 
 PATIENCE_S = 30.0
 QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6, 'abandon_s': 5.0}
-# Long enough that no test that should end by SIGINT can end by SIGTERM.
-PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
 
 # Small nodes. They write to the pipe in one step, because a child may share it, and sleep in small
 # steps, because a signal just before `signal.pause` would wait for the next one.
-# `{0}` is the file that holds the process id of each.
-READY = """
-import os, signal, sys, time
-with open({0!r} + '.new', 'w') as file:
-    file.write(str(os.getpid()))
-os.replace({0!r} + '.new', {0!r})
-"""
 OBEYS = """
 signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
 os.write(1, b'ready\\n')
@@ -54,88 +40,7 @@ while True:
 PLAIN = "os.write(1, b'ready\\n')\ntime.sleep(1000)\n"
 
 
-class Launch:
-    """A supervisor in a process of its own."""
-
-    def __init__(self, plans: list[dict[str, Any]], limits: dict[str, float], logs: Path) -> None:
-        source = Path(__file__).parents[1]
-        path = [str(source), str(source.parent / 'deft_core'), os.environ.get('PYTHONPATH', '')]
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).with_name('supervise.py')),
-                json.dumps(plans),
-                json.dumps(limits),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'ROS_LOG_DIR': str(logs)},
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-        self._queue: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._queue.put(line.rstrip('\n'))
-        self._queue.put(None)
-
-    def wait_for(self, text: str, count: int = 1) -> None:
-        """Until `count` lines hold a text."""
-        deadline = time.monotonic() + PATIENCE_S
-        while sum(text in line for line in self.lines) < count:
-            try:
-                line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
-            except queue.Empty:
-                pytest.fail(f'no {text!r} in time, but {self.lines}')
-            assert line is not None, f'no {text!r} in {self.lines}'
-            self.lines.append(line)
-
-    def wait(self) -> int:
-        """Until it ends."""
-        code = self.process.wait(timeout=PATIENCE_S)
-        self._reader.join(timeout=PATIENCE_S)
-        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
-            self.lines.append(line)
-        return code
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(timeout=PATIENCE_S)
-        self._reader.join(timeout=PATIENCE_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
-    launches: list[Launch] = []
-
-    def run(*plans: dict[str, Any], limits: dict[str, float] = PATIENT) -> Launch:
-        launches.append(Launch(list(plans), limits, tmp_path / 'logs'))
-        return launches[-1]
-
-    yield run
-    for launch in launches:
-        launch.close()
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """A plan whose process writes its id to `<label>.pid`."""
-
-    def plan(label: str, body: str, **fields: Any) -> dict[str, Any]:
-        script = READY.format(str(tmp_path / f'{label}.pid')) + body
-        return {'label': label, 'command': [sys.executable, '-c', script], **fields}
-
-    return plan
-
-
-Start = Callable[..., Launch]
+Start = Callable[..., Any]
 Node = Callable[..., dict[str, Any]]
 
 
@@ -159,14 +64,11 @@ def until_exists(path: Path, then: str) -> str:
     return f'while not os.path.exists({str(path)!r}): time.sleep(0.01)\n{then}'
 
 
-def with_child(tmp_path: Path, label: str, child: str, then: str) -> str:
-    """Body of a node that starts a child, waits for its id file and goes on."""
-    pid_file = str(tmp_path / f'{label}.pid')
-    script = READY.format(pid_file) + child
-    return (
-        'import subprocess\n'
-        f'subprocess.Popen([sys.executable, "-c", {script!r}])\n'
-        + until_exists(Path(pid_file), then)
+def with_child(node: Node, folder: Path, child: str, then: str) -> str:
+    """Body of a node that starts a child, waits until it runs and goes on."""
+    command = node('child', child)['command']
+    return f'import subprocess\nsubprocess.Popen({command!r})\n' + until_exists(
+        folder / 'child.pid', then
     )
 
 
@@ -304,7 +206,7 @@ def test_second_interrupt_changes_nothing(start: Start, node: Node, tmp_path: Pa
 
 
 def test_children_of_a_crashed_node_are_stopped(start: Start, node: Node, tmp_path: Path) -> None:
-    body = with_child(tmp_path, 'child', IGNORES_SIGINT, 'os.kill(os.getpid(), signal.SIGKILL)')
+    body = with_child(node, tmp_path, IGNORES_SIGINT, 'os.kill(os.getpid(), signal.SIGKILL)')
     launch = start(node('parent-1', body, required=True), limits=QUICK)
     assert launch.wait() == 137
     wait_until_gone(tmp_path, 'child')
@@ -313,13 +215,13 @@ def test_children_of_a_crashed_node_are_stopped(start: Start, node: Node, tmp_pa
 def test_children_of_a_node_that_ended_are_stopped(
     start: Start, node: Node, tmp_path: Path
 ) -> None:
-    launch = start(node('parent-1', with_child(tmp_path, 'child', PLAIN, 'sys.exit(0)')))
+    launch = start(node('parent-1', with_child(node, tmp_path, PLAIN, 'sys.exit(0)')))
     assert launch.wait() == 0
     wait_until_gone(tmp_path, 'child')
 
 
 def test_killed_launch_leaves_no_orphan(start: Start, node: Node, tmp_path: Path) -> None:
-    parent = with_child(tmp_path, 'child', IGNORES_ALL, OBEYS)
+    parent = with_child(node, tmp_path, IGNORES_ALL, OBEYS)
     labels = ('obeys-1', 'deaf-2', 'parent-3')
     launch = start(
         node(labels[0], OBEYS), node(labels[1], IGNORES_ALL), node(labels[2], parent), limits=QUICK
@@ -362,51 +264,3 @@ def test_respawn_ends_with_the_launch(start: Start, node: Node) -> None:
     launch.wait_for('again-1: process started', count=3)
     launch.process.send_signal(signal.SIGINT)
     assert launch.wait() == 130
-
-
-def test_output_is_whole_lines_of_both_streams(start: Start, node: Node) -> None:
-    body = (
-        "sys.stdout.write('one\\ntwo\\r\\nla'); sys.stdout.flush()\n"
-        "sys.stderr.write('error\\n'); sys.stderr.flush()\n"
-        "sys.stdout.buffer.write(b'st \\xff\\n'); sys.stdout.write('no end')\n"
-    )
-    launch = start(node('a-1', body))
-    assert launch.wait() == 0
-    shown = [line for line in launch.lines if line.startswith('[a-1]')]
-    assert sorted(shown) == sorted(
-        f'[a-1] {text}' for text in ('one', 'two', 'error', 'last �', 'no end')
-    )
-
-
-def test_much_output_is_complete(start: Start, node: Node) -> None:
-    launch = start(node('a-1', 'for i in range(20000): print(i, "x" * 50)'))
-    assert launch.wait() == 0
-    shown = [int(line.split()[1]) for line in launch.lines if line.startswith('[a-1]')]
-    assert shown == list(range(20000))
-
-
-@pytest.mark.parametrize(
-    ('output', 'on_screen', 'in_log'),
-    [
-        ('screen', {'out', 'err'}, set()),
-        ('log', {'err'}, {'out', 'err'}),
-        ('both', {'out', 'err'}, {'out', 'err'}),
-    ],
-)
-def test_destination_of_the_output(
-    start: Start, node: Node, tmp_path: Path, output: str, on_screen: set[str], in_log: set[str]
-) -> None:
-    body = "print('out'); print('err', file=sys.stderr)"
-    launch = start(node('a-1', body, output=output))
-    assert launch.wait() == 0
-    assert {line[6:] for line in launch.lines if line.startswith('[a-1]')} == on_screen
-    logs = list((tmp_path / 'logs').glob('*/launch.log'))
-    lines = logs[0].read_text().splitlines() if logs else []
-    assert {line.split('[a-1] ')[1] for line in lines} == in_log
-
-
-def test_environment_and_folder(start: Start, node: Node, tmp_path: Path) -> None:
-    body = "print(os.environ['MODE'], os.getcwd(), sys.stdin.read() == '')"
-    launch = start(node('a-1', body, environment={'MODE': 'slow'}, cwd=str(tmp_path)))
-    assert launch.wait() == 0
-    assert f'[a-1] slow {tmp_path} True' in launch.lines

@@ -69,6 +69,7 @@ class SimulatedCell:
         control, physics = settings.cell.control, settings.cell.physics
         self._steps_per_setpoint = round(control.setpoint_period / physics.timestep)
         self._step_count = 0
+        self._trajectory_step = 0
         self._follower = JointTrajectoryFollower(settings.arm_home)
         self._arm_setpoint: FloatArray = np.array(settings.arm_home, dtype=np.float64)
         self._arm_velocity: FloatArray = np.zeros_like(self._arm_setpoint)
@@ -101,11 +102,6 @@ class SimulatedCell:
         """Whether the arm hit something since the last reset."""
         return self._collided
 
-    @property
-    def motion_end(self) -> float:
-        """When the current arm trajectory reaches its last point. [s]."""
-        return self._follower.end
-
     def advance(self, duration: float) -> None:
         """Simulate.
 
@@ -129,7 +125,7 @@ class SimulatedCell:
         Args:
             times_from_start: Shape (m,). [s].
             positions: Shape (m, 6). [rad].
-            start: When it starts; now when None. [s].
+            start: When it starts, on this cell's clock; now when None. [s].
 
         Returns:
             False when it was refused: an emergency stop is pressed, or the arm was stopped by a
@@ -145,7 +141,9 @@ class SimulatedCell:
             distance = np.abs(points[0] - self._data.qpos[ARM]).max()
             if distance > self._settings.cell.control.restart_tolerance:
                 return False
-        self._follower.follow(times_from_start, points, self.time, start)
+        delay = 0.0 if start is None else start - self.time
+        self._follower.follow(times_from_start, points, self._since_trajectory(0), delay)
+        self._trajectory_step = self._step_count
         self._protective_stop = False
         return True
 
@@ -319,11 +317,16 @@ class SimulatedCell:
         yaw = nominal + layout.yaw_half_range * generator.uniform(-1.0, 1.0)
         return np.array([x, y, 0.0, np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)])
 
+    def _since_trajectory(self, steps_ahead: int) -> float:
+        """Time since the arm trajectory was taken; exact, because it is counted in steps. [s]."""
+        steps = self._step_count + steps_ahead - self._trajectory_step
+        return steps * self._settings.cell.physics.timestep
+
     def _update_setpoints(self) -> None:
         control, motors = self._settings.cell.control, self._settings.cell.motors
         # The servos are given the setpoint of the end of the period, as a controller does.
         arm_step = control.arm_velocity_limit * self.setpoint_period
-        arm_target = self._follower.sample(self.time + self.setpoint_period)
+        arm_target = self._follower.sample(self._since_trajectory(self._steps_per_setpoint))
         arm_change = np.clip(arm_target - self._arm_setpoint, -arm_step, arm_step)
         self._arm_setpoint = self._arm_setpoint + arm_change
         self._arm_velocity = arm_change / self.setpoint_period

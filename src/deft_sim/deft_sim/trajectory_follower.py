@@ -16,6 +16,9 @@ class JointTrajectoryFollower:
     A trajectory starts from the setpoint that is current when it arrives, so that replacing one in
     the middle of a motion does not jump. After its last point the setpoint stays there.
 
+    Time is counted from the moment the current trajectory was taken, so that equal motions give
+    equal setpoints to the last bit, whatever the clock shows.
+
     Args:
         positions: First setpoint. Shape (n,). [rad].
     """
@@ -26,24 +29,17 @@ class JointTrajectoryFollower:
         self._times: FloatArray = np.zeros(1)
         self._positions: FloatArray = first[None, :].copy()
 
-    @property
-    def end(self) -> float:
-        """When the current trajectory reaches its last point. [s]."""
-        return float(self._times[-1])
-
-    def sample(self, now: float) -> FloatArray:
-        """Setpoint at a time that does not go backwards. Shape (n,). [rad].
+    def sample(self, elapsed: float) -> FloatArray:
+        """Setpoint at a time since the last `follow`. Shape (n,). [rad].
 
         Args:
-            now: Current time. [s].
+            elapsed: Not negative. [s].
         """
-        following = int(np.searchsorted(self._times, now, side='right'))
+        following = int(np.searchsorted(self._times, elapsed, side='right'))
         if following == len(self._times):
             return np.array(self._positions[-1])
-        if following == 0:
-            return np.array(self._positions[0])
         before, after = self._times[following - 1], self._times[following]
-        share = (now - before) / (after - before)
+        share = (elapsed - before) / (after - before)
         start, end = self._positions[following - 1], self._positions[following]
         return np.asarray(start + share * (end - start), dtype=np.float64)
 
@@ -57,18 +53,18 @@ class JointTrajectoryFollower:
         self,
         times_from_start: npt.ArrayLike,
         positions: npt.ArrayLike,
-        now: float,
-        start: float | None = None,
+        elapsed: float,
+        delay: float = 0.0,
     ) -> None:
-        """Replace the trajectory.
+        """Replace the trajectory; time counts from now.
 
         Args:
             times_from_start: Time of every point after the start, not negative and strictly
                 increasing. Shape (m,), m >= 1. [s].
             positions: Points. Shape (m, n). [rad].
-            now: Current time. [s].
-            start: When the trajectory starts; now when None. Points that lie in the past are
-                skipped, as the controller does. [s].
+            elapsed: Time since the trajectory before was taken. [s].
+            delay: From now to the start; negative when it lies in the past, and then points that
+                are over are skipped, as the controller does. [s].
 
         Raises:
             InvalidInputError: Wrong shapes, not finite, times that do not increase, or every point
@@ -81,16 +77,15 @@ class JointTrajectoryFollower:
                 'Trajectory times must be at least one, not negative and strictly increasing, '
                 f'got {times.tolist()[:5]}.'
             )
-        absolute = (now if start is None else start) + times
-        current = self.sample(now)
-        ahead = absolute > now
+        due = delay + times
+        if due[-1] < 0.0:
+            raise InvalidInputError(
+                f'The last point of the trajectory lies {-due[-1]:.3f} s in the past.'
+            )
+        current = self.sample(elapsed)
+        ahead = due > 0.0
         if not ahead.any():
-            if absolute[-1] < now:
-                late = now - absolute[-1]
-                raise InvalidInputError(
-                    f'The last point of the trajectory lies {late:.3f} s in the past.'
-                )
             self.hold(points[-1])
             return
-        self._times = np.concatenate([[now], absolute[ahead]])
+        self._times = np.concatenate([[0.0], due[ahead]])
         self._positions = np.concatenate([current[None, :], points[ahead]])

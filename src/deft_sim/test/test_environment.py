@@ -87,7 +87,6 @@ def test_an_unreachable_grasp_moves_nothing(
     assert environment.score().score == 0.0
 
 
-@pytest.mark.xfail(reason='pictures differ after another object was shown; physics is equal')
 def test_equal_seeds_give_bit_equal_episodes(
     environment: TableTopEnvironment, trajectory: WristTrajectory
 ) -> None:

@@ -49,13 +49,16 @@ class ScriptedOperator(Node):
     takes from the set follows from the scene seed, so that a session can be repeated.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         """Create the interfaces.
+
+        Args:
+            options: Passed to `rclpy.node.Node`, such as a context.
 
         Raises:
             ConfigurationError: A parameter is wrong.
         """
-        super().__init__('scripted_operator')
+        super().__init__('scripted_operator', **options)
         self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None
         self._arm_state = ArmState.DISCONNECTED

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -64,14 +64,17 @@ class SimulationParameters:
 class SimulationNode(Node):
     """Owns the simulated cell; physics, rendering and messages share one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         """Build the world and the interfaces.
+
+        Args:
+            options: Passed to `rclpy.node.Node`, such as a context.
 
         Raises:
             ConfigurationError: A parameter or a configuration file is wrong.
             DeviceError: There is no offscreen OpenGL on this machine.
         """
-        super().__init__('simulation')
+        super().__init__('simulation', **options)
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
         try:
