@@ -78,24 +78,37 @@ install_wheels() {
   fi
 }
 
-build_workspace() {
-  echo 'setup: building the workspace'
+# Builds packages; $1 names the step in the log, the rest goes to colcon.
+colcon_build() {
+  local log=".venv/build-$1.log"
+  shift
   # shellcheck source=tools/environment.sh
   source tools/environment.sh
-  local skip=() package
-  for package in src/underlay/*/; do
-    package="$(basename "$package")"
-    if [[ -n "$(ros_share "$package")" ]]; then
-      skip+=("$package")
+  colcon build --base-paths src --event-handlers console_direct- console_cohesion- \
+    --cmake-args -DPython3_EXECUTABLE="$(command -v python)" -DBUILD_TESTING=OFF "$@" \
+    >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    fail "colcon build failed; the whole log is $log"
+  }
+}
+
+# Messages are built by themselves: generated code cannot be built twice with --symlink-install.
+build_interfaces() {
+  echo 'setup: building the messages (some minutes the first time)'
+  # shellcheck source=tools/environment.sh
+  source tools/environment.sh
+  local chosen=() package
+  for package in "${INTERFACES[@]}"; do
+    if [[ "$package" == deft_msgs || -z "$(ros_share "$package")" ]]; then
+      chosen+=("$package")
     fi
   done
-  colcon build --base-paths src --symlink-install ${skip:+--packages-skip "${skip[@]}"} \
-    --event-handlers console_direct- console_cohesion- \
-    --cmake-args -DPython3_EXECUTABLE="$(command -v python)" -DBUILD_TESTING=OFF \
-    >.venv/build.log 2>&1 || {
-    tail -n 40 .venv/build.log >&2
-    fail 'colcon build failed; the whole log is .venv/build.log'
-  }
+  colcon_build messages --packages-select "${chosen[@]}"
+}
+
+build_packages() {
+  echo 'setup: building the packages'
+  colcon_build packages --symlink-install --packages-skip "${INTERFACES[@]}"
 }
 
 # Share folder of a package that ROS itself brings, not our own build of it.
@@ -124,6 +137,14 @@ if [[ ! -x .venv/bin/python ]]; then
   "$PYTHON" -m venv "${VENV_FLAGS[@]}" .venv || fail 'cannot make the virtual environment .venv'
 fi
 step wheels install_wheels requirements/*.txt tools/patch_ros_wheels.py
-mapfile -t BUILD_INPUTS < <(find src -type f \( -name package.xml -o -name setup.py \
-  -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' -o -name '*.action' \) | sort)
-step build build_workspace "${BUILD_INPUTS[@]}"
+INTERFACES=(deft_msgs)
+for package in src/underlay/*/; do
+  INTERFACES+=("$(basename "$package")")
+done
+mapfile -t INTERFACE_FILES < <(find src/deft_msgs src/underlay -type f | sort)
+step messages build_interfaces "${INTERFACE_FILES[@]}"
+mapfile -t PACKAGE_FILES < <(find src -type f \( -name package.xml -o -name setup.py \
+  -o -name setup.cfg -o -name CMakeLists.txt \) -not -path 'src/underlay/*' | sort)
+# Installed links are made per file, so that a new file needs a build and a changed one does not.
+FILE_NAMES="$(find launch config src/deft_bringup src/deft_description -type f -not -name '*.pyc' | sort)"
+step packages build_packages "${PACKAGE_FILES[@]}" <(echo "$FILE_NAMES")
