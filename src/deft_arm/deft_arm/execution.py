@@ -20,6 +20,8 @@ from deft_core.clock import Deadline, MonotonicClock
 from deft_core.validation import FloatArray
 
 _FINISH_HOLD: Final = 0.25  # [s] in which a stopping arm comes to rest
+_STANDSTILL_TIME: Final = 0.1  # [s] over which an arm that was stopped is seen to stand
+_STANDSTILL_MOTION: Final = 0.01  # [rad] an arm moves less than this while it stands
 
 
 class Failure(enum.Enum):
@@ -134,6 +136,7 @@ class PlanExecution:
         self._latest = -np.inf
         self._moving_clock = Deadline(settings.state_timeout, clock)
         self._settle: Deadline | None = None
+        self._measured: list[tuple[float, FloatArray]] = []  # (ROS time, joints) of this phase
         self.marks: list[PassedMark] = []
 
     @property
@@ -179,20 +182,41 @@ class PlanExecution:
             return self._start_next(observed.now)
         elapsed = self._elapsed(observed.now)
         distance = self._distance_from_path(observed, elapsed)
+        self._measured.append((observed.now, np.array(observed.joint_positions)))
         if distance > self._settings.path_tolerance:
-            return Update(
-                failure=Failure.COLLISION,
-                message=f'During {self.phase.name} the arm stayed {distance:.2f} rad behind its '
-                'path, as after a collision or a stop of its controller; look at the arm and '
-                'return home.',
-            )
+            return self._off_path(distance)
         self._record(observed, elapsed)
         if elapsed < self.phase.duration:
             return Update()
         return self._arrive(observed)
 
+    def _off_path(self, distance: float) -> Update:
+        """Tell an arm that was stopped on its way from one that only comes late.
+
+        Only the first is the fault of the grasp. A slow machine or a late command makes an arm
+        late too: it then still moves, or has not begun to.
+        """
+        now, last = self._measured[-1]
+        before = [q for stamp, q in self._measured if stamp <= now - _STANDSTILL_TIME]
+        begun = np.abs(last - self._measured[0][1]).max() > _STANDSTILL_MOTION
+        stands = bool(before) and np.abs(last - before[-1]).max() < _STANDSTILL_MOTION
+        if begun and stands:
+            return Update(
+                failure=Failure.COLLISION,
+                message=f'During {self.phase.name} the arm stopped {distance:.2f} rad before its '
+                'path, as after a collision or a stop of its controller; look at the arm and '
+                'return home.',
+            )
+        return Update(
+            failure=Failure.MOTION_TIMEOUT,
+            message=f'During {self.phase.name} the arm came {distance:.2f} rad behind its path, '
+            f'allowed are {self._settings.path_tolerance} rad; is the machine overloaded? Where '
+            'it simulates, a lower real_time_factor helps.',
+        )
+
     def _start_next(self, now: float) -> Update:
         self._index += 1
+        self._measured = []
         self._begin = now
         self._settle = None
         return Update(start=self.phase)

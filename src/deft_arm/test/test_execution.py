@@ -129,6 +129,21 @@ def test_an_arm_that_stops_short_of_the_end_times_out():
     assert '0.080 rad' in update.message
 
 
+def test_an_arm_that_comes_far_too_late_is_no_collision():
+    run = Run(two_phases())
+    run.arm = lambda: run.execution.phase.arm.sample(0.4 * (run.now - run.begin))
+    update = run.until_end()
+    assert update.failure is Failure.MOTION_TIMEOUT
+    assert 'behind its path' in update.message
+
+
+def test_an_arm_that_never_begins_is_no_collision():
+    run = Run(two_phases())
+    run.cycle()
+    run.stuck = run.arm()
+    assert run.until_end().failure is Failure.MOTION_TIMEOUT
+
+
 def test_servo_lag_is_no_collision():
     run = Run(two_phases())
     original = run.arm
