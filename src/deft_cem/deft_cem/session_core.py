@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.cem import CrossEntropyMethod
-from deft_cem.optimiser import Sample
+from deft_cem.optimisers.cem import CrossEntropyMethod
+from deft_cem.optimisers.interface import Sample
 from deft_cem.policy import ResidualVaePolicy, load_policy
 from deft_cem.session_machine import Event
 from deft_cem.session_plan import PlannedEpisode, SessionPlan

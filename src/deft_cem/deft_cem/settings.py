@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.cem import (
+from deft_cem.optimisers.cem import CrossEntropyMethod
+from deft_cem.optimisers.paper_parameters import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
     SIGMA_JOINT,
     SIGMA_POSITION,
     SIGMA_ROTATION,
-    CrossEntropyMethod,
     initial_standard_deviation,
 )
 from deft_cem.residual_vae import VaeSettings

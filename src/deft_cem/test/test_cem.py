@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_cem.cem import CrossEntropyMethod, initial_standard_deviation
+from deft_cem.optimisers.cem import CrossEntropyMethod
+from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.errors import ConfigurationError, InvalidInputError
 
 REWARDS = st.floats(0.0, 1.0, allow_nan=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.cem import CrossEntropyMethod
+from deft_cem.optimisers.cem import CrossEntropyMethod
 from deft_cem.session_store import SessionStore, StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError

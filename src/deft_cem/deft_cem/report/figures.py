@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from deft_cem.cem import initial_standard_deviation
+from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_cem.report.charts import Palette, dress, new_figure
 from deft_cem.report.findings import Findings
 from deft_cem.report.record import RunRecord

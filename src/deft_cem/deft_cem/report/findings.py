@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_cem.cem import DEFAULT_EPISODES, DEFAULT_WARM_UP
+from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
 from deft_cem.report.record import LAST, RunRecord
 from deft_cem.report.statistics import (
     SIGNIFICANCE,

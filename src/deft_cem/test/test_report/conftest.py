@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from deft_cem.cem import CrossEntropyMethod, initial_standard_deviation
+from deft_cem.optimisers.cem import CrossEntropyMethod
+from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_cem.report.record import RunRecord
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase

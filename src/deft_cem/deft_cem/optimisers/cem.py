@@ -8,37 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from deft_cem.optimiser import FloatArray, Sample
+from deft_cem.optimisers.interface import FloatArray, Sample
+from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
 from deft_core.errors import ConfigurationError, InvalidInputError
 
 STATE_VERSION = 1
-# Table 4 (appendix E).
-DEFAULT_ELITES = 10
-DEFAULT_WARM_UP = 10
-DEFAULT_EPISODES = 30
-SIGMA_POSITION = 0.02  # m
-SIGMA_ROTATION = 0.2  # rad, Euler angles
-SIGMA_JOINT = 0.05  # rad
-
-
-def initial_standard_deviation(
-    sigma_position: float = SIGMA_POSITION,
-    sigma_rotation: float = SIGMA_ROTATION,
-    sigma_joint: float = SIGMA_JOINT,
-) -> FloatArray:
-    """Standard deviation of the first distribution over the 22 grasp parameters.
-
-    Args:
-        sigma_position: Spread of each grasp-centre coordinate. [m]
-        sigma_rotation: Spread of each wrist Euler angle. [rad]
-        sigma_joint: Spread of each of the 16 hand joints. [rad]
-
-    Returns:
-        Shape (22,). In the order of `GraspParameters.to_vector`. [m x3, rad x3, rad x16]
-    """
-    return np.concatenate(
-        [np.full(3, sigma_position), np.full(3, sigma_rotation), np.full(16, sigma_joint)]
-    )
 
 
 def _numbers(values: object, name: str, dimension: int) -> FloatArray:
