@@ -26,6 +26,7 @@ from deft_core.decode_records import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
 
+BAG_FOLDER: Final = 'bag'  # in the folder of a run
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
 # A VGA episode record is 2 MB, a chunk holds little more than its largest message.

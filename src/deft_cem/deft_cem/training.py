@@ -11,18 +11,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from deft_cem.bag_reader import BagReader
+from deft_cem.bag_reader import BAG_FOLDER
 from deft_cem.condition import BlockProjection, ConditionProjection, prior_features
 from deft_cem.image_encoder import make_encoder
 from deft_cem.policy import ResidualVaePolicy
+from deft_cem.practice_set import PRACTICE, PracticeSet
 from deft_cem.residual_vae import VaeFit, fit_residual_vae
 from deft_cem.settings import LearningSettings
-from deft_core.episode import Episode, Phase
+from deft_core.episode import Episode
 from deft_core.errors import TrainingError
 
-BAG_FOLDER: Final = 'bag'
 MINIMUM_ELITES: Final = 3
-_PRACTICE: Final = frozenset({Phase.WARM_UP, Phase.FINE_TUNE})
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ def rank_elites(episodes: Sequence[Episode], count: int) -> list[Episode]:
         episodes: Episodes of one session.
         count: E.
     """
-    rated = [(e.reward, e) for e in episodes if e.phase in _PRACTICE and e.reward is not None]
+    rated = [(e.reward, e) for e in episodes if e.phase in PRACTICE and e.reward is not None]
     return [episode for _, episode in sorted(rated, key=lambda pair: -pair[0])[:count]]
 
 
@@ -76,15 +75,38 @@ def train_policy(run_directory: Path, settings: LearningSettings, *, seed: int) 
         TrainingError: Too few rated episodes, episodes that do not belong together, or a
             folder that cannot be written.
     """
+    practice = PracticeSet()
+    truncated = practice.add_run(run_directory / BAG_FOLDER)
+    return train_on_practice(practice, run_directory, settings, seed=seed, truncated=truncated)
+
+
+def train_on_practice(
+    collected: PracticeSet,
+    directory: Path,
+    settings: LearningSettings,
+    *,
+    seed: int,
+    truncated: bool = False,
+) -> TrainingReport:
+    """Train on the elites of collected episodes, wherever they came from, and save the policy.
+
+    Args:
+        collected: Practice of one or more sessions, from bags or from a replay.
+        directory: Where policy.safetensors and policy.json go.
+        settings: Number of elites, encoder, network.
+        seed: Of initial weights and noise; equal seeds and episodes give equal files.
+        truncated: A bag ended early; only for the report.
+
+    Raises:
+        TrainingError: Too few rated episodes, or a folder that cannot be written.
+    """
     # One thread: the tensors are tiny, and the graph needs the other cores.
     torch.set_num_threads(1)
-    reader = BagReader(run_directory / BAG_FOLDER)
-    practice = [e for e in reader.episodes() if e.phase in _PRACTICE and e.reward is not None]
-    _check_consistent(practice)
+    practice = collected.episodes
     elites = rank_elites(practice, settings.elites)
     if len(elites) < MINIMUM_ELITES:
         raise TrainingError(
-            f'{run_directory / BAG_FOLDER} holds {len(practice)} rated practice episodes, '
+            f'{collected.source} holds {len(practice)} rated practice episodes, '
             f'a policy needs at least {MINIMUM_ELITES}; practise first'
         )
     policy_settings = settings.policy
@@ -106,22 +128,10 @@ def train_policy(run_directory: Path, settings: LearningSettings, *, seed: int) 
         encoder, projection, sigma, policy_settings.vae, fit.weights, policy_settings.latent
     )
     report = TrainingReport(
-        policy, tuple(e.episode_id for e in elites), len(practice), reader.truncated, fit
+        policy, tuple(e.episode_id for e in elites), len(practice), truncated, fit
     )
-    policy.save(run_directory, _details(report, practice, elites, settings, seed))
+    policy.save(directory, _details(report, practice, elites, settings, seed))
     return report
-
-
-def _check_consistent(practice: Sequence[Episode]) -> None:
-    """Refuse to mix tasks or camera calibrations: the residuals would not mean the same."""
-    for name, values in (
-        ('tasks', {e.task for e in practice}),
-        ('camera calibrations', {e.calibration_id for e in practice}),
-    ):
-        if len(values) > 1:
-            raise TrainingError(
-                f'the bag mixes {name} ({", ".join(sorted(values))}); train on one of them'
-            )
 
 
 def _details(
@@ -137,7 +147,6 @@ def _details(
         'task': practice[0].task,
         'calibration_id': practice[0].calibration_id,
         'seed': seed,
-        'bag_truncated': report.truncated,
         'practice_episodes': report.practice_count,
         'elite_episodes': list(report.elite_ids),
         'elite_rewards': rewards,

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`deft train RUN`: fit the residual policy to the bag of a session."""
+"""`deft train RUN [RUN ...]`: fit the residual policy to the bags of one or more sessions."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from deft_cem.bag_reader import BAG_FOLDER
 from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
+from deft_cem.practice_set import read_practice
 from deft_cem.settings import load_learning_settings
-from deft_cem.training import train_policy
+from deft_cem.training import train_on_practice
 from deft_core.errors import ConfigurationError, DeftError
 
-DESCRIPTION = 'Train the residual policy from the bag of a run.'
+DESCRIPTION = 'Train the residual policy from the bags of one or more runs.'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser of `deft train`, or of this module when run alone.
     """
-    parser.add_argument('run', type=Path, help='folder of the run; holds bag/')
+    parser.add_argument(
+        'runs',
+        type=Path,
+        nargs='+',
+        metavar='RUN',
+        help='folder of a run, of a bag, or an .mcap file; several are joined in this order',
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        metavar='DIR',
+        default=None,
+        help='folder for the policy (default: the run; needed for several runs or a bare bag)',
+    )
     parser.add_argument(
         '--settings',
         type=Path,
@@ -43,21 +59,41 @@ def main(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: A wrong argument or setting.
         RecordingError: There is no bag or it cannot be read.
-        TrainingError: The bag cannot be trained on.
+        TrainingError: The bags cannot be trained on, together or at all.
     """
     if arguments.seed < 0:
         raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
     settings = load_learning_settings(arguments.settings)
-    report = train_policy(arguments.run, settings, seed=arguments.seed)
+    practice, truncated = read_practice(arguments.runs)
+    output = _output(arguments.runs, arguments.output)
+    report = train_on_practice(
+        practice, output, settings, seed=arguments.seed, truncated=truncated
+    )
     if report.truncated:
-        print('note: the bag is not closed (recording or killed); its whole episodes were used')
+        print('note: a bag is not closed (recording or killed); its whole episodes were used')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     print(
         f'error on left-out elites {report.fit.left_out_error:.3f}, '
         f'constant mean {report.fit.constant_error:.3f}, skill {report.skill:+.3f}'
     )
-    print(f'wrote {arguments.run / WEIGHTS_FILE} and {CONFIG_FILE}')
+    print(f'wrote {output / WEIGHTS_FILE} and {CONFIG_FILE}')
     return 0
+
+
+def _output(runs: Sequence[Path], wish: Path | None) -> Path:
+    """Folder the policy goes to; made if it does not exist."""
+    if wish is None:
+        if len(runs) > 1 or not (runs[0] / BAG_FOLDER).is_dir():
+            raise ConfigurationError(
+                'a policy of several runs, or of a bag outside a run folder, belongs to none of '
+                'them; name a folder for it with --output'
+            )
+        return runs[0]
+    try:
+        wish.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f'--output {wish} cannot be made: {error}') from error
+    return wish
 
 
 if __name__ == '__main__':
