@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The light image encoder and the projection of the condition."""
+"""The light image encoder, the choice of an encoder, and the projection of the condition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from deft_cem.condition import SCORE_LIMIT, BlockProjection
-from deft_cem.image_encoder import GradientColorEncoder, make_encoder
+from deft_cem.encoders.gradient_color import GradientColorEncoder
+from deft_cem.image_encoder import make_encoder
 from deft_core.errors import InvalidInputError, TrainingError
 
 
@@ -62,9 +63,10 @@ def test_other_images_are_refused(image: np.ndarray) -> None:
 
 
 def test_unknown_encoder_is_named() -> None:
-    assert make_encoder('gradient_color_1').name == 'gradient_color_1'
-    with pytest.raises(InvalidInputError, match='gradient_color_1'):
-        make_encoder('r3m')
+    encoder = make_encoder('gradient_color_1')
+    assert (encoder.name, encoder.weights_sha256) == ('gradient_color_1', None)
+    with pytest.raises(InvalidInputError, match='r3m_resnet18'):
+        make_encoder('r3m_resnet8')
 
 
 def test_projection_finds_the_varying_direction_and_clips() -> None:

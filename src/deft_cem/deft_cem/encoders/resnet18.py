@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ResNet-18 (He et al., CVPR 2016) with ImageNet or R3M weights (Nair et al., CoRL 2022).
+
+Both give the 512 averaged features before the classifier and take the same image: short side to
+256 pixels, the middle 224 x 224, mean and spread of ImageNet (R3M does the last step itself and
+wants 0..255; the result is the same). Of a 4:3 image a sixth is not seen on either side.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+
+from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
+from deft_core.errors import ConfigurationError
+from deft_core.torchvision_loader import load_torchvision
+from deft_core.weights import WeightsFile, weights_directory
+
+FEATURES: Final = 512
+# The first that exists is taken.
+IMAGENET_FILES: Final = (
+    WeightsFile(
+        'resnet18-f37072fd.pth',
+        'https://download.pytorch.org/models/resnet18-f37072fd.pth',
+        46_830_571,
+        'f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec',
+    ),
+    WeightsFile('resnet18.safetensors', 'a conversion of the file above'),
+)
+R3M_FILES: Final = (
+    WeightsFile(
+        'r3m_resnet18.pt',
+        'model.pt of r3m_18, https://drive.google.com/uc?id=1A1ic-p4KtYlKXdXHcV2QV0cUzI4kn0u- '
+        '(github.com/facebookresearch/r3m)',
+    ),
+    WeightsFile('r3m_resnet18.safetensors', 'a conversion of the file above'),
+)
+
+
+class ResNet18Encoder:
+    """Averaged features of a ResNet-18 with weights of a local file.
+
+    Attributes:
+        name: Name and version.
+        weights_sha256: Checksum of the file.
+    """
+
+    def __init__(self, name: str, files: tuple[WeightsFile, ...], directory: Path | None) -> None:
+        """Read the weights.
+
+        Args:
+            name: Name of the encoder.
+            files: Acceptable files; the first that exists is taken.
+            directory: Weights folder; None takes the user's.
+
+        Raises:
+            ConfigurationError: No file, another checksum, or weights of another network.
+        """
+        directory = weights_directory() if directory is None else directory
+        file = next((f for f in files if (directory / f.name).is_file()), files[0])
+        data, checksum = file.read(directory)
+        torchvision = load_torchvision()
+        self.name = name
+        self.weights_sha256 = checksum
+        self._network = torchvision.models.resnet18(weights=None)
+        self._network.fc = torch.nn.Identity()
+        _load_weights(self._network, _read_tensors(data, file.name), file.name)
+        self._network.eval().requires_grad_(False)
+        self._preset = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
+
+    @property
+    def dimension(self) -> int:
+        """Length of the feature vector."""
+        return FEATURES
+
+    def encode(self, image: ColorImage) -> FloatArray:
+        """Encode one image.
+
+        Args:
+            image: RGB, 0..255. Shape (height, width, 3).
+
+        Returns:
+            Shape (512,). No unit, each entry >= 0.
+
+        Raises:
+            InvalidInputError: Not an 8-bit RGB image of at least 16 x 16 pixels.
+        """
+        check_color_image(image)
+        with torch.inference_mode():
+            pixels = torch.tensor(image).permute(2, 0, 1)
+            features: torch.Tensor = self._network(self._preset(pixels)[None])[0]
+        return features.double().numpy()
+
+
+def imagenet_encoder(name: str, directory: Path | None) -> ResNet18Encoder:
+    """ResNet-18 of torchvision, trained on ImageNet."""
+    return ResNet18Encoder(name, IMAGENET_FILES, directory)
+
+
+def r3m_encoder(name: str, directory: Path | None) -> ResNet18Encoder:
+    """ResNet-18 of R3M, trained on Ego4D."""
+    return ResNet18Encoder(name, R3M_FILES, directory)
+
+
+def _read_tensors(data: bytes, name: str) -> Mapping[str, Any]:
+    """The mapping in a .safetensors, .pth or .pt file; nothing in it is executed."""
+    try:
+        if name.endswith('.safetensors'):
+            loaded: Any = safetensors.torch.load(data)
+        else:
+            loaded = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    # torch documents no error type for a file that is not one of its own or holds objects.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigurationError(f'{name} holds no plain tensors ({reason}).') from error
+    if isinstance(loaded, dict) and isinstance(loaded.get('r3m'), dict):
+        loaded = loaded['r3m']
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f'{name} holds a {type(loaded).__name__}, expected tensors.')
+    return loaded
+
+
+def _load_weights(network: torch.nn.Module, tensors: Mapping[str, Any], name: str) -> None:
+    """Fill every tensor of the network; what belongs to a head is left out.
+
+    R3M stores the network as module.convnet.* beside its language heads.
+    """
+    state = {}
+    for key, tensor in tensors.items():
+        plain = key.removeprefix('module.')
+        if plain.startswith(('lang_enc.', 'lang_rew.', 'fc.')):
+            continue
+        state[plain.removeprefix('convnet.')] = tensor
+    expected = network.state_dict()
+    wrong = sorted(set(state) ^ set(expected))
+    if wrong:
+        raise ConfigurationError(
+            f'{name} is not a ResNet-18: {len(wrong)} tensors are missing or unknown, '
+            f'first {wrong[0]!r}.'
+        )
+    for key, like in expected.items():
+        tensor = state[key]
+        fits = isinstance(tensor, torch.Tensor) and tensor.shape == like.shape
+        if not fits or not bool(torch.isfinite(tensor).all()):
+            raise ConfigurationError(
+                f'{name}: {key} must be finite numbers of shape {tuple(like.shape)}.'
+            )
+    network.load_state_dict(state)
