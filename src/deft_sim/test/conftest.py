@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
 from deft_core.configuration import config_directory
 from deft_core.errors import DeviceError
@@ -39,3 +45,48 @@ def environment(offscreen: None) -> Iterator[TableTopEnvironment]:
     opened = TableTopEnvironment.open('pick_cup')
     yield opened
     opened.close()
+
+
+class Graph:
+    """Nodes on one executor; equal domains in one test process; conditions instead of pauses."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=1 + os.getpid() % 100)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes: list[Node] = []
+
+    def make(self, name: str) -> Node:
+        """A bare node of the test's own."""
+        node = Node(name, context=self.context)
+        self.add(node)
+        return node
+
+    def add(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+
+    def until(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, 'the condition was not met in time'
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def call(self, client: Any, request: Any) -> Any:
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        return future.result()
+
+    def close(self) -> None:
+        for node in self.nodes:
+            if hasattr(node, 'close'):
+                node.close()
+            node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture(scope='session')
+def make_graph() -> type[Graph]:
+    return Graph

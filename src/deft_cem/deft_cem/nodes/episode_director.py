@@ -43,7 +43,13 @@ _BLAMED: Final = {
     ExecuteGrasp.Goal.OUTSIDE_WORKSPACE: Outcome.UNREACHABLE,
     ExecuteGrasp.Goal.COLLISION: Outcome.COLLISION,
 }
-_UNSEEN: Final = {SegmentObject.Request.NO_OBJECT, SegmentObject.Request.DEPTH_MISSING}
+# Nothing moves while the scene is observed, so the episode can simply start over.
+_UNSEEN: Final = {
+    SegmentObject.Request.NO_IMAGE,
+    SegmentObject.Request.STALE_IMAGE,
+    SegmentObject.Request.NO_OBJECT,
+    SegmentObject.Request.DEPTH_MISSING,
+}
 
 
 @dataclass

@@ -7,6 +7,7 @@ offers two services to the scripted operator.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,7 @@ from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from deft_core.clock import Deadline
 from deft_core.configuration import config_directory
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, InvalidInputError, SafetyError
@@ -40,6 +42,8 @@ from deft_sim.pacing import Pacer
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
 _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
+_DISCOVERY_TIME: Final = 3.0  # [s] of real time in which nodes of one domain find each other
+_ALONE_PERIOD: Final = 0.5  # [s] of real time
 _CAMERA: Final = '/camera/camera'
 
 
@@ -97,7 +101,27 @@ class SimulationNode(Node):
         self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
         self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
         self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
-        self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_TICK, self._tick, clock=steady)
+        self._alone_by = Deadline(_DISCOVERY_TIME)
+        self._alone_timer = self.create_timer(_ALONE_PERIOD, self._require_alone, clock=steady)
+
+    def _require_alone(self) -> None:
+        """Refuse to be the second one: two clocks and two arms on one topic help nobody.
+
+        Only a node that has just started leaves; the one that was there before stays.
+
+        Raises:
+            ConfigurationError: Another node publishes /clock in this ROS domain.
+        """
+        if self.count_publishers('/clock') > 1:
+            domain = os.environ.get('ROS_DOMAIN_ID', '0')
+            raise ConfigurationError(
+                f'another simulation runs in ROS domain {domain}; stop it, or give this one '
+                'a domain of its own with the environment variable ROS_DOMAIN_ID, 0 to 101'
+            )
+        if self._alone_by.passed:
+            self._alone_timer.cancel()
 
     def close(self) -> None:
         """Free the renderer."""
