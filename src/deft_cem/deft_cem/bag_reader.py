@@ -21,12 +21,11 @@ from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_writer import BAG_FILE
+from deft_cem.bag_parts import parts_in
 from deft_core.decode_records import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
 
-BAG_FOLDER: Final = 'bag'  # in the folder of a run
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
 # A VGA episode record is 2 MB, a chunk holds little more than its largest message.
@@ -52,7 +51,10 @@ class RawMessage:
 
 
 class BagReader:
-    """A bag folder (or one .mcap file) as a stream of messages or episodes."""
+    """A bag folder (or one .mcap file) as a stream of messages or episodes.
+
+    A session that was interrupted left several files (`bag_parts`); they are read as one.
+    """
 
     def __init__(self, path: Path) -> None:
         """Find the file.
@@ -63,15 +65,18 @@ class BagReader:
         Raises:
             RecordingError: There is no bag.
         """
-        self._file = path / BAG_FILE if path.is_dir() else path
+        self._parts = parts_in(path) if path.is_dir() else [path]
+        self._file = self._parts[0] if self._parts else path  # the one that is read now
         if not self._file.is_file():
-            raise RecordingError(f'no bag at {self._file}; name a folder that holds {BAG_FILE}')
+            raise RecordingError(
+                f'no bag at {path}; name a folder that holds bag_0.mcap, or an .mcap file'
+            )
         self._truncated: bool | None = None
-        self._schemas: dict[int, Schema] = {}
+        self._schemas: dict[str, Schema] = {}
 
     @property
     def truncated(self) -> bool:
-        """Whether the file ends early, as after a kill; known once it was read to its end.
+        """Whether a file ends early, as after a kill; known once all were read to their end.
 
         Raises:
             RecordingError: Nothing has been read to the end yet.
@@ -89,28 +94,52 @@ class BagReader:
         Raises:
             RecordingError: Damage other than a missing end, or sizes beyond reason.
         """
+        self._truncated = None
+        cut = False
+        for part in self._parts:
+            self._file = part
+            yield from self._messages_of_part(topics)
+            cut = cut or bool(self._truncated)
+        self._truncated = cut
+
+    def _messages_of_part(self, topics: Collection[str] | None) -> Iterator[RawMessage]:
         channels: dict[int, Channel] = {}
+        schemas: dict[int, Schema] = {}
         try:
             with self._file.open('rb') as stream:
                 for record in self._records(stream):
                     if isinstance(record, Schema):
-                        self._schemas[record.id] = record
+                        schemas[record.id] = record
+                        self._define(record)
                     elif isinstance(record, Channel):
                         channels[record.id] = record
                     elif isinstance(record, Message):
                         channel = channels.get(record.channel_id)
-                        if channel is None or channel.schema_id not in self._schemas:
+                        if channel is None or channel.schema_id not in schemas:
                             raise RecordingError(
                                 f'{self._file} is damaged: message of undeclared '
                                 f'channel {record.channel_id}'
                             )
                         if topics is None or channel.topic in topics:
-                            schema = self._schemas[channel.schema_id]
+                            schema = schemas[channel.schema_id]
                             yield RawMessage(
                                 channel.topic, schema.name, record.log_time, record.data
                             )
         except OSError as error:
             raise RecordingError(f'cannot read {self._file}: {error}') from error
+
+    def _define(self, schema: Schema) -> None:
+        """Keep a definition; all files of a bag must mean the same by a name.
+
+        Raises:
+            RecordingError: Another file of the bag defines the type in another way.
+        """
+        known = self._schemas.setdefault(schema.name, schema)
+        if known.data != schema.data:
+            raise RecordingError(
+                f'{self._file} defines {schema.name} in another way than the files before it; '
+                'one bag holds messages of one version'
+            )
 
     def _records(self, stream: Any) -> Iterator[Any]:
         """Records of the file, chunks opened; a missing end sets `truncated`, not an error."""

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
-from deft_cem.bag_reader import BAG_FOLDER, BagReader
+from deft_cem.bag_parts import BAG_FOLDER
+from deft_cem.bag_reader import BagReader
 from deft_cem.session_store import SessionStore
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError

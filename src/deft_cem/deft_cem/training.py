@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from deft_cem.bag_reader import BAG_FOLDER
+from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.condition import BlockProjection, ConditionProjection, prior_features
 from deft_cem.image_encoder import make_encoder
 from deft_cem.policy import ResidualVaePolicy

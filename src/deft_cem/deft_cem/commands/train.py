@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_cem.bag_reader import BAG_FOLDER
+from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.practice_set import read_practice
 from deft_cem.settings import load_learning_settings

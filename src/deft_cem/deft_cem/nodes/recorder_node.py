@@ -16,10 +16,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
+from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_cem.bag_writer import BagWriter
 from deft_cem.message_types import message_typestore
-from deft_cem.training import BAG_FOLDER
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters

@@ -15,6 +15,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from deft_cem import __version__
+from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.nodes.episode_director import EpisodeDirector
 from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
@@ -23,7 +24,6 @@ from deft_cem.nodes.session_status import result_message, status_message
 from deft_cem.session_core import RunOccupiedError
 from deft_cem.session_machine import Effect, Event, State, transition
 from deft_cem.summary import PeakMemory, summarise, write_summary
-from deft_cem.training import BAG_FOLDER
 from deft_cem.training_process import TrainingProcess
 from deft_core.clock import Deadline
 from deft_core.errors import DeftError, InvalidInputError
