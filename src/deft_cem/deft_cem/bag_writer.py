@@ -135,10 +135,15 @@ class BagWriter:
             self._schemas[message_type] = self._writer.register_schema(
                 message_type, 'ros2msg', text.encode()
             )
-        channel = self._writer.register_channel(
-            topic=name, message_encoding='cdr', schema_id=self._schemas[message_type]
-        )
         type_hash = self._typestore.hash_rihs01(message_type)
+        # As rosbag2 writes it; readers match channels with metadata.yaml by these.
+        offered = yaml.safe_dump([_quality_of_service(latched)], sort_keys=False)
+        channel = self._writer.register_channel(
+            topic=name,
+            message_encoding='cdr',
+            schema_id=self._schemas[message_type],
+            metadata={'offered_qos_profiles': offered, 'topic_type_hash': type_hash},
+        )
         self._topics[name] = _Topic(name, message_type, type_hash, latched, channel)
 
     def write(self, topic: str, data: bytes, log_time: int) -> None:

@@ -69,10 +69,12 @@ def test_rosbags_reads_our_folder_like_any_rosbag2(records, tmp_path: Path) -> N
     with AnyReader([tmp_path / 'bag']) as reader:
         assert reader.message_count == 3
         assert reader.topics[EPISODE_TOPIC].msgtype == EPISODE_TYPE
-        connections = reader.connections
-        for index, (connection, _, data) in enumerate(reader.messages(connections)):
-            message = reader.deserialize(data, connection.msgtype)
-            assert message.index == index
+        assert reader.connections[0].ext.offered_qos_profiles[0].depth == 100
+        messages = [
+            reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages(reader.connections)
+        ]
+        assert [message.index for message in messages] == [0, 1, 2]
 
 
 def test_flushed_episodes_are_on_disk_while_recording(records, tmp_path: Path) -> None:
