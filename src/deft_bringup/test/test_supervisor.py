@@ -102,10 +102,14 @@ def test_end_of_another_node_stops_nothing(start: Start, node: Node) -> None:
 @pytest.mark.parametrize(
     ('body', 'code', 'words'),
     [
-        ('sys.exit(3)', 3, 'exit code 3'),
-        ("raise RuntimeError('broken')", 1, 'exit code 1'),
-        ('os.kill(os.getpid(), signal.SIGSEGV)', 139, 'killed by SIGSEGV (exit code 139)'),
-        ('os.kill(os.getpid(), signal.SIGKILL)', 137, 'killed by SIGKILL (exit code 137)'),
+        ('sys.exit(3)', 3, 'exit code 3.'),
+        (
+            "raise RuntimeError('broken')",
+            1,
+            'exit code 1. Its last words: RuntimeError: broken',
+        ),
+        ('os.kill(os.getpid(), signal.SIGSEGV)', 139, 'killed by SIGSEGV (exit code 139).'),
+        ('os.kill(os.getpid(), signal.SIGKILL)', 137, 'killed by SIGKILL (exit code 137).'),
     ],
 )
 def test_failure_is_named_last(
@@ -116,7 +120,7 @@ def test_failure_is_named_last(
     launch.wait_for('[good-1] ready')
     (tmp_path / 'go').touch()
     assert launch.wait() == code
-    assert launch.lines[-1] == f'result: bad-2 failed: {words}.'
+    assert launch.lines[-1] == f'result: bad-2 failed: {words}'
     wait_until_gone(tmp_path, 'good-1')
 
 

@@ -54,6 +54,7 @@ class _Child:
     retries: int = 0
     restart_at: float | None = None
     partial: dict[int, bytes] = field(default_factory=dict)
+    last_error: str = ''
 
 
 def shell_code(code: int) -> int:
@@ -96,7 +97,7 @@ class Supervisor:
         self._stop_start: float | None = None
         self._escalated = 0
         self._user_signal: int | None = None
-        self._failure: tuple[str, int] | None = None
+        self._failure: tuple[str, int, str] | None = None
         self._failed_first = False
         self._guardian: Guardian | None = None
 
@@ -263,7 +264,7 @@ class Supervisor:
         if self._will_restart(child):
             child.restart_at = time.monotonic() + child.plan.respawn_delay
             return
-        self._note_failure(child.plan.label, code)
+        self._note_failure(child, code)
         if child.plan.required:
             self._stop(f'{child.plan.label} has ended')
 
@@ -276,14 +277,14 @@ class Supervisor:
             return False
         return plan.respawn_max_retries < 0 or child.retries < plan.respawn_max_retries
 
-    def _note_failure(self, label: str, code: int) -> None:
+    def _note_failure(self, child: _Child, code: int) -> None:
         if code == 0 or self._failure is not None:
             return
         stopping = self._stop_start is not None
         # Death by the SIGINT that we sent is how a program without a handler obeys.
         if stopping and code in (-signal.SIGINT, 128 + signal.SIGINT):
             return
-        self._failure = (label, code)
+        self._failure = (child.plan.label, code, child.last_error)
         self._failed_first = not stopping
 
     def _restart(self) -> None:
@@ -295,7 +296,7 @@ class Supervisor:
                 except OSError as error:
                     child.restart_at = None
                     self._screen_message(f'{child.plan.label}: cannot start again: {error}')
-                    self._note_failure(child.plan.label, 127)
+                    self._note_failure(child, 127)
 
     def _forget_empty_groups(self) -> None:
         leaders = {c.process.pid for c in self._children if c.process is not None}
@@ -317,14 +318,14 @@ class Supervisor:
                 return
             *lines, rest = (child.partial.pop(descriptor, b'') + data).split(b'\n')
             for line in lines:
-                self._screen_line(child.plan, line, is_error)
+                self._screen_line(child, line, is_error)
             if rest:
                 child.partial[descriptor] = rest
 
     def _close(self, child: _Child, descriptor: int, is_error: bool) -> None:
         rest = child.partial.pop(descriptor, b'')
         if rest:
-            self._screen_line(child.plan, rest, is_error)
+            self._screen_line(child, rest, is_error)
         process = child.process
         if process is None:
             return
@@ -333,8 +334,11 @@ class Supervisor:
                 self._selector.unregister(stream)
                 stream.close()
 
-    def _screen_line(self, plan: ProcessPlan, line: bytes, is_error: bool) -> None:
+    def _screen_line(self, child: _Child, line: bytes, is_error: bool) -> None:
         text = line.decode('utf-8', errors='replace').rstrip('\r')
+        if is_error and text.strip():
+            child.last_error = text.strip()
+        plan = child.plan
         self._guarded(partial(self._screen.line, plan.label, text, plan.output, is_error=is_error))
 
     def _screen_message(self, text: str) -> None:
@@ -353,8 +357,9 @@ class Supervisor:
 
     def _result(self) -> Result:
         if self._failure is not None and (self._failed_first or self._user_signal is None):
-            label, code = self._failure
-            return Result(shell_code(code), f'{label} failed: {describe_code(code)}.')
+            label, code, words = self._failure
+            said = f' Its last words: {words}' if words else ''
+            return Result(shell_code(code), f'{label} failed: {describe_code(code)}.{said}')
         if self._user_signal is not None:
             name = signal.Signals(self._user_signal).name
             return Result(128 + self._user_signal, f'The launch was stopped by {name}.')
