@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a rosbag2 folder with one MCAP file that survives a kill.
+"""Writes a rosbag2 folder of MCAP files that survive a kill.
 
 Messages come as the CDR bytes the middleware delivered and are stored as they are. They are
 packed in small compressed chunks with a checksum; `flush` ends the chunk and waits for the
@@ -10,23 +10,25 @@ disk, so what was recorded before it can be read whatever happens after. `ros2 b
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import yaml
 from mcap.writer import CompressionType, Writer
 from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
 
+from deft_cem.bag_contents import PartContents, TopicCount
+from deft_cem.bag_metadata import bag_information, quality_of_service
+from deft_cem.bag_parts import next_part, part_file
 from deft_core.errors import ConfigurationError, RecordingError
 
-BAG_FILE: Final = 'bag_0.mcap'
 METADATA_FILE: Final = 'metadata.yaml'
 # Small: a killed recorder loses at most one chunk that no flush has ended.
 CHUNK_BYTES: Final = 256 * 1024
-_ROSBAG2_METADATA_VERSION: Final = 9  # what rosbag2 of Jazzy writes
 
 
 class _FlushableWriter(Writer):
@@ -43,21 +45,24 @@ class _Topic:
 
     name: str
     type: str
-    type_hash: str
     latched: bool
     channel: int
     count: int = 0
 
 
 class BagWriter:
-    """Appends messages to `folder`/bag_0.mcap and keeps `folder`/metadata.yaml up to date."""
+    """Appends messages to a file in `folder` and keeps `folder`/metadata.yaml up to date."""
 
-    def __init__(self, folder: Path, typestore: Typestore) -> None:
-        """Create the folder and an empty bag in it.
+    def __init__(
+        self, folder: Path, typestore: Typestore, *, earlier: Sequence[PartContents] | None = None
+    ) -> None:
+        """Create the folder and an empty file in it, or a further file.
 
         Args:
-            folder: Folder of the bag; must not exist.
+            folder: Folder of the bag; must not exist unless `earlier` is given.
             typestore: Definitions of the message types that will be recorded.
+            earlier: What the files hold that are in the folder already; they stay as they are
+                and metadata.yaml goes on to name them.
 
         Raises:
             RecordingError: The folder exists or cannot be written.
@@ -69,9 +74,15 @@ class BagWriter:
         self._first_stamp = 0
         self._last_stamp = 0
         self._message_count = 0
+        self._earlier = tuple(earlier or ())
+        self._type_hashes: dict[str, str] = {}
+        for part in self._earlier:
+            for topic in part.topics.values():
+                self._add_type_hash(topic.type, part.file)
         try:
-            folder.mkdir(parents=True)
-            self._stream: BinaryIO = (folder / BAG_FILE).open('xb')
+            folder.mkdir(parents=True, exist_ok=earlier is not None)
+            self._path = folder / part_file(next_part(folder))
+            self._stream: BinaryIO = self._path.open('xb')
         except FileExistsError as error:
             raise RecordingError(
                 f'{folder} exists already; record into a new folder or move the old bag away'
@@ -100,17 +111,14 @@ class BagWriter:
 
     @property
     def message_count(self) -> int:
-        """Number of messages written."""
-        return self._message_count
+        """Number of messages in all files."""
+        return self._message_count + sum(part.message_count for part in self._earlier)
 
     @property
     def size(self) -> int:
-        """Bytes of the bag file that are flushed."""
-        return self._stream.tell() if not self._closed else self._path.stat().st_size
-
-    @property
-    def _path(self) -> Path:
-        return self._folder / BAG_FILE
+        """Bytes of all files that are flushed."""
+        before = sum((self._folder / part.file).stat().st_size for part in self._earlier)
+        return before + (self._stream.tell() if not self._closed else self._path.stat().st_size)
 
     def add_topic(self, name: str, message_type: str, *, latched: bool) -> None:
         """Declare a topic before its first message.
@@ -132,19 +140,28 @@ class BagWriter:
                 raise ConfigurationError(
                     f'cannot record {name}: unknown message type {message_type!r}'
                 ) from error
+            self._add_type_hash(message_type, name)
             self._schemas[message_type] = self._writer.register_schema(
                 message_type, 'ros2msg', text.encode()
             )
-        type_hash = self._typestore.hash_rihs01(message_type)
         # As rosbag2 writes it; readers match channels with metadata.yaml by these.
-        offered = yaml.safe_dump([_quality_of_service(latched)], sort_keys=False)
+        offered = yaml.safe_dump([quality_of_service(latched)], sort_keys=False)
         channel = self._writer.register_channel(
             topic=name,
             message_encoding='cdr',
             schema_id=self._schemas[message_type],
-            metadata={'offered_qos_profiles': offered, 'topic_type_hash': type_hash},
+            metadata={
+                'offered_qos_profiles': offered,
+                'topic_type_hash': self._type_hashes[message_type],
+            },
         )
-        self._topics[name] = _Topic(name, message_type, type_hash, latched, channel)
+        self._topics[name] = _Topic(name, message_type, latched, channel)
+
+    def _add_type_hash(self, message_type: str, where: str) -> None:
+        try:
+            self._type_hashes[message_type] = self._typestore.hash_rihs01(message_type)
+        except (TypesysError, KeyError) as error:
+            raise RecordingError(f'{where} holds the unknown type {message_type!r}') from error
 
     def write(self, topic: str, data: bytes, log_time: int) -> None:
         """Append one message.
@@ -212,41 +229,15 @@ class BagWriter:
 
     def _write_metadata(self) -> None:
         """Replace metadata.yaml in one step, so that a reader never sees half of it."""
-        start = {'nanoseconds_since_epoch': self._first_stamp}
-        duration = {'nanoseconds': max(0, self._last_stamp - self._first_stamp)}
-        information: dict[str, Any] = {
-            'version': _ROSBAG2_METADATA_VERSION,
-            'storage_identifier': 'mcap',
-            'duration': duration,
-            'starting_time': start,
-            'message_count': self._message_count,
-            'topics_with_message_count': [
-                {
-                    'topic_metadata': {
-                        'name': topic.name,
-                        'type': topic.type,
-                        'serialization_format': 'cdr',
-                        'offered_qos_profiles': [_quality_of_service(topic.latched)],
-                        'type_description_hash': topic.type_hash,
-                    },
-                    'message_count': topic.count,
-                }
-                for topic in self._topics.values()
-            ],
-            'compression_format': '',
-            'compression_mode': '',
-            'relative_file_paths': [BAG_FILE],
-            'files': [
-                {
-                    'path': BAG_FILE,
-                    'starting_time': dict(start),
-                    'duration': dict(duration),
-                    'message_count': self._message_count,
-                }
-            ],
-            'custom_data': {},
-            'ros_distro': 'jazzy',
-        }
+        own = PartContents(
+            self._path.name,
+            self._first_stamp,
+            self._last_stamp,
+            {topic.name: TopicCount(topic.type, topic.count) for topic in self._topics.values()},
+            (),
+        )
+        latched = {topic.name for topic in self._topics.values() if topic.latched}
+        information = bag_information((*self._earlier, own), latched, self._type_hashes)
         text = yaml.safe_dump({'rosbag2_bagfile_information': information}, sort_keys=False)
         temporary = self._folder / f'{METADATA_FILE}.part'
         with temporary.open('w', encoding='utf-8') as stream:
@@ -254,19 +245,3 @@ class BagWriter:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self._folder / METADATA_FILE)
-
-
-def _quality_of_service(latched: bool) -> dict[str, Any]:
-    """What a player should offer the topic with, in the words of rosbag2."""
-    forever = {'sec': 9223372036, 'nsec': 854775807}
-    return {
-        'history': 'keep_last',
-        'depth': 100 if latched else 10,
-        'reliability': 'reliable',
-        'durability': 'transient_local' if latched else 'volatile',
-        'deadline': dict(forever),
-        'lifespan': dict(forever),
-        'liveliness': 'automatic',
-        'liveliness_lease_duration': dict(forever),
-        'avoid_ros_namespace_conventions': False,
-    }

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
+from deft_cem.bag_parts import bag_parts, part_file
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
-from deft_cem.bag_writer import BAG_FILE, BagWriter
+from deft_cem.bag_writer import METADATA_FILE, BagWriter
 from deft_cem.message_types import message_typestore
+from deft_cem.session_bag import SessionBag
 from deft_core.errors import ConfigurationError, RecordingError
 
 
@@ -102,7 +105,7 @@ def whole_bag(records, tmp_path_factory) -> tuple[Path, list[int]]:
             writer.write(EPISODE_TOPIC, records.cdr(records.record_of(episode)), index)
             writer.flush()
             sizes.append(writer.size)
-    return folder / BAG_FILE, sizes
+    return folder / part_file(0), sizes
 
 
 @settings(
@@ -196,6 +199,47 @@ def test_the_same_episode_twice_is_refused(records, tmp_path: Path) -> None:
     write_records(records, tmp_path / 'bag', [record, record])
     with pytest.raises(RecordingError, match='twice'):
         list(BagReader(tmp_path / 'bag').episodes())
+
+
+def test_a_further_file_goes_on_after_a_kill(records, tmp_path: Path) -> None:
+    """Two interruptions: cut off in the third episode, then one without a single message."""
+    folder = tmp_path / 'bag'
+    bag = SessionBag(folder, records.typestore)
+    bag.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
+    data = [records.cdr(records.record_of(records.make_episode(i))) for i in range(4)]
+    for index in range(3):
+        assert bag.record_episode(data[index], index) == f'test-0-{index:03d}'
+    whole = (folder / part_file(0)).read_bytes()
+    (folder / part_file(0)).write_bytes(whole[:-2000])
+    (folder / part_file(1)).touch()  # killed before the first byte
+    kept = (folder / part_file(0)).read_bytes()
+
+    further = SessionBag(folder, records.typestore)
+    assert further.episode_ids == ('test-0-000', 'test-0-001')
+    further.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
+    for index in (1, 2, 2, 3):  # sent again, or twice
+        further.record_episode(data[index], 7 + index)
+    further.close()
+    assert (folder / part_file(0)).read_bytes() == kept
+    assert bag_parts(tmp_path) == [folder / part_file(0), folder / part_file(2)]
+    reader = BagReader(folder)
+    assert [episode.index for episode in reader.episodes()] == [0, 1, 2, 3]
+    assert reader.truncated
+    information = yaml.safe_load((folder / METADATA_FILE).read_text())
+    information = information['rosbag2_bagfile_information']
+    assert information['relative_file_paths'] == ['bag_0.mcap', 'bag_2.mcap']
+    assert information['message_count'] == 4 == further.message_count
+    assert [part['message_count'] for part in information['files']] == [2, 2]
+
+
+def test_a_damaged_earlier_file_is_refused_and_kept(whole_bag, records, tmp_path: Path) -> None:
+    path_of_whole, sizes = whole_bag
+    broken = bytearray(path_of_whole.read_bytes())
+    broken[sizes[0] + 3000] ^= 0xFF
+    (tmp_path / part_file(0)).write_bytes(bytes(broken))
+    with pytest.raises(RecordingError, match='damaged'):
+        SessionBag(tmp_path, records.typestore)
+    assert [path.name for path in tmp_path.iterdir()] == [part_file(0)]
 
 
 def test_an_occupied_folder_is_refused(records, tmp_path: Path) -> None:

@@ -14,18 +14,17 @@ from typing import Any, Final
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.serialization import deserialize_message
 
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
 from deft_cem.message_types import message_typestore
+from deft_cem.session_bag import SessionBag
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS, STATE
 from deft_core.nodes.runner import run_node
-from deft_msgs.msg import EpisodeRecord, RecorderStatus, SessionStatus
+from deft_msgs.msg import RecorderStatus, SessionStatus
 
 _TYPE: Final = re.compile(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)')
 _PROFILES: Final[dict[str, QoSProfile]] = {'latched': LATCHED, 'records': RECORDS, 'state': STATE}
@@ -36,10 +35,6 @@ _FLUSH_PERIOD: Final = 2.0  # [s] of real time; what a power cut may cost beside
 class RecorderParameters:
     """Parameters of the node `recorder`."""
 
-    run: str = field(
-        default='',
-        metadata={'doc': 'folder of the run; empty follows /session/status, as it does anyway'},
-    )
     topics: tuple[str, ...] = field(
         default=(),
         metadata={'doc': "besides the episodes: 'topic type latched|records|state' each"},
@@ -93,7 +88,11 @@ class RecordedTopic:
 
 
 class RecorderNode(Node):
-    """Follows the session: a new run folder in its status opens a new bag there."""
+    """Follows the session: a run folder in its status opens the bag there.
+
+    Where the folder holds a bag already, the session goes on after an interruption: what is
+    recorded stays as it is, and a further file begins.
+    """
 
     def __init__(self, **options: Any) -> None:
         """Check the topics and wait for a session.
@@ -103,20 +102,14 @@ class RecorderNode(Node):
 
         Raises:
             ConfigurationError: A parameter is wrong.
-            RecordingError: The run folder of the parameter holds a bag already.
         """
         super().__init__('recorder', **options)
         parameters = declare_parameters(self, RecorderParameters)
-        if parameters.run and (Path(parameters.run) / BAG_FOLDER).exists():
-            raise ConfigurationError(
-                f'the run folder {parameters.run} is occupied (it holds a bag); '
-                'choose another one or remove it'
-            )
         self._topics = [RecordedTopic(EPISODE_TOPIC, EPISODE_TYPE, 'records')]
         self._topics += [RecordedTopic.parse(text) for text in parameters.topics]
         self._classes = [topic.message_class() for topic in self._topics]
         self._typestore = message_typestore()
-        self._writer: BagWriter | None = None
+        self._writer: SessionBag | None = None
         self._taps: list[Any] = []
         self._run_directory = ''
         self._bag = ''
@@ -146,13 +139,14 @@ class RecorderNode(Node):
         self._bag = str(Path(message.run_directory) / BAG_FOLDER)
         self._last_episode_id, self._episode_count, self._error = '', 0, ''
         try:
-            self._writer = BagWriter(Path(self._bag), self._typestore)
+            self._writer = SessionBag(Path(self._bag), self._typestore)
             for topic in self._topics:
                 latched = topic.profile != 'state'
                 self._writer.add_topic(topic.name, topic.type, latched=latched)
         except (RecordingError, ConfigurationError) as error:
             self._stop(error)
         else:
+            self._count_episodes()
             self._listen()
             self._publish_status()
 
@@ -174,17 +168,23 @@ class RecorderNode(Node):
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._writer is None:
             return
+        now = self.get_clock().now().nanoseconds
         try:
-            self._writer.write(topic, data, self.get_clock().now().nanoseconds)
             if topic != EPISODE_TOPIC:
+                self._writer.write(topic, data, now)
                 return
-            self._writer.flush()
+            self._writer.record_episode(data, now)
         except RecordingError as error:
             self._stop(error)
             return
-        self._last_episode_id = deserialize_message(data, EpisodeRecord).episode_id
-        self._episode_count += 1
+        self._count_episodes()
         self._publish_status()
+
+    def _count_episodes(self) -> None:
+        assert self._writer is not None, 'counted without a bag'
+        recorded = self._writer.episode_ids
+        self._episode_count = len(recorded)
+        self._last_episode_id = recorded[-1] if recorded else ''
 
     def _flush(self) -> None:
         if self._writer is not None:
