@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.cem import CrossEntropyMethod
+from deft_cem.optimisers.catalogue import OptimiserSettings, Practice
+from deft_cem.optimisers.interface import ResidualOptimiser
 from deft_cem.optimisers.paper_parameters import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
@@ -64,6 +65,7 @@ class LearningSettings:
         sigma_joint: First spread of each hand joint. [rad]
         evaluation_trials: Trials of the policy, and as many of the prior alone.
         evaluation_object_set: Objects of the trials, 'train' or 'test'.
+        optimiser: Which method searches while practising.
         policy: The policy trained on the elites.
     """
 
@@ -83,6 +85,7 @@ class LearningSettings:
     )
     evaluation_trials: int = field(default=10, metadata={'minimum': 0, 'maximum': 1000})
     evaluation_object_set: str = 'train'
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
 
     @property
@@ -92,20 +95,19 @@ class LearningSettings:
             self.sigma_position, self.sigma_rotation, self.sigma_joint
         )
 
-    def make_optimiser(self, seed: int) -> CrossEntropyMethod:
+    def make_optimiser(self, seed: int) -> ResidualOptimiser:
         """The optimiser of a session.
 
         Args:
             seed: Seed of the session.
 
         Raises:
-            ConfigurationError: Sizes that Algorithm 1 cannot run with.
+            ConfigurationError: Numbers that the method cannot run with.
         """
-        return CrossEntropyMethod(
+        return self.optimiser.make(
             self.initial_std,
             np.random.default_rng([seed, 0]),
-            elites=self.elites,
-            warm_up=self.warm_up_episodes,
+            Practice(elites=self.elites, warm_up=self.warm_up_episodes),
         )
 
     def to_dict(self) -> dict[str, Any]:

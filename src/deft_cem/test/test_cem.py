@@ -165,7 +165,7 @@ def test_sizes_algorithm_1_cannot_run_with_are_refused() -> None:
 @pytest.mark.parametrize(
     ('key', 'value'),
     [
-        ('version', 2),
+        ('version', 3),
         ('method', 'other'),
         ('elites', 4),
         ('mean', [0.0] * 4),

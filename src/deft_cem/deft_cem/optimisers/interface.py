@@ -33,6 +33,16 @@ class ResidualOptimiser(Protocol):
     """Ask/tell optimiser: control is inverted so that a real episode fits in between."""
 
     @property
+    def mean(self) -> FloatArray:
+        """Mean of the distribution that is sampled now. Shape (d,). [m | rad | rad]."""
+        ...
+
+    @property
+    def std(self) -> FloatArray:
+        """Its standard deviation, per coordinate. Shape (d,). [m | rad | rad]."""
+        ...
+
+    @property
     def pending(self) -> Sample | None:
         """The proposal that waits for its reward, if any."""
         ...
