@@ -18,12 +18,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.errors import ConfigurationError
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.description import MOTOR_NAMES, FingerDescription, HandDescription
+from deft_hand_driver.description import MOTOR_NAMES, HandDescription
 
 _JOINT_COUNT = len(HAND_JOINT_NAMES)
 _MOTOR_COUNT = len(MOTOR_NAMES)
+# Motor that pulls each joint: side, forward, curl, curl in every finger.
+_MOTOR_OF_JOINT = tuple(
+    3 * finger + motor for finger in range(len(FINGERS)) for motor in (0, 1, 2, 2)
+)
 
 
 class TendonMap:
@@ -36,22 +41,30 @@ class TendonMap:
     """
 
     def __init__(self, description: HandDescription) -> None:
-        """Precompute the linear maps of the hand."""
+        """Precompute the linear maps of the hand.
+
+        Args:
+            description: A tendon hand.
+
+        Raises:
+            ConfigurationError: The hand has no tendons.
+        """
+        tendons = description.tendons
+        if tendons is None:
+            raise ConfigurationError(f'Hand {description.name} has no tendons to map.')
         self.description = description
-        fingers = [description.fingers[name] for name in FINGERS]
         self._joint_lower, self._joint_upper = description.joint_limits()
+        self._spool_radius = tendons.spool_radius
+        moment_arms = description.moment_arms()
+        # What one newton of tension pulls out of each free joint. [rad/N].
+        self._yields = moment_arms / description.stiffnesses()
         # excursion (12,) = arms (12, 16) @ joints (16,): PIP and DIP share a row.
         self._arms = np.zeros((_MOTOR_COUNT, _JOINT_COUNT))
-        compliance = np.empty(_MOTOR_COUNT)
-        for index, finger in enumerate(fingers):
-            row, column = 3 * index, 4 * index
-            self._arms[row, column] = finger.side.moment_arm
-            self._arms[row + 1, column + 1] = finger.forward.moment_arm
-            self._arms[row + 2, column + 2] = finger.pip.moment_arm
-            self._arms[row + 2, column + 3] = finger.dip.moment_arm
-            compliance[row : row + 3] = _tendon_compliances(finger)
+        for joint, arm in enumerate(moment_arms):
+            self._arms[_MOTOR_OF_JOINT[joint], joint] = arm
+        compliance = self._arms @ self._yields
         # Excursion that the position loop gives way, as a share of the excursion reached.
-        self._give = 1.0 / (description.servo_stiffness * compliance)
+        self._give = 1.0 / (tendons.servo_stiffness * compliance)
         self.lower = self._command(self._joint_lower)
         self.upper = self._command(self._joint_upper)
         self.lower.setflags(write=False)
@@ -87,7 +100,7 @@ class TendonMap:
             InvalidInputError: Not twelve finite numbers.
         """
         checked = finite_array('motor commands', commands, (_MOTOR_COUNT,))
-        return self._joints(checked * self.description.spool_radius / (1.0 + self._give))
+        return self._joints(checked * self._spool_radius / (1.0 + self._give))
 
     def joints_from_motors(self, motor_positions: npt.ArrayLike) -> FloatArray:
         """Joint positions of the free hand at measured motor positions.
@@ -105,41 +118,30 @@ class TendonMap:
             InvalidInputError: Not twelve finite numbers.
         """
         checked = finite_array('motor positions', motor_positions, (_MOTOR_COUNT,))
-        return self._joints(checked * self.description.spool_radius)
+        return self._joints(checked * self._spool_radius)
 
     def _command(self, joints: FloatArray) -> FloatArray:
         excursion = self._arms @ joints
-        return np.asarray(
-            excursion * (1.0 + self._give) / self.description.spool_radius, dtype=np.float64
-        )
+        return np.asarray(excursion * (1.0 + self._give) / self._spool_radius, dtype=np.float64)
 
     def _joints(self, excursion: FloatArray) -> FloatArray:
         """Joint positions of the free hand at tendon excursions, shape (12,). [m]."""
         joints = np.empty(_JOINT_COUNT)
-        for index, name in enumerate(FINGERS):
-            finger = self.description.fingers[name]
-            side, forward, curl = excursion[3 * index : 3 * index + 3]
-            joints[4 * index] = side / finger.side.moment_arm
-            joints[4 * index + 1] = forward / finger.forward.moment_arm
-            joints[4 * index + 2 : 4 * index + 4] = _share_curl(finger, float(curl))
+        for motor, pulled in enumerate(excursion):
+            moved = np.flatnonzero(self._arms[motor])
+            if len(moved) == 1:
+                joints[moved] = pulled / self._arms[motor, moved]
+            else:
+                joints[moved] = self._share(motor, moved, float(pulled))
         return np.asarray(np.clip(joints, self._joint_lower, self._joint_upper), dtype=np.float64)
 
-
-def _tendon_compliances(finger: FingerDescription) -> tuple[float, float, float]:
-    """Excursion per tension of side, forward and curl tendon of the free finger. [m/N]."""
-    side, forward, pip, dip = (joint.moment_arm**2 / joint.stiffness for joint in finger.joints())
-    return side, forward, pip + dip
-
-
-def _share_curl(finger: FingerDescription, excursion: float) -> tuple[float, float]:
-    """PIP and DIP positions at an excursion of their tendon [m]; a stop passes the rest on."""
-    pip, dip = finger.pip, finger.dip
-    give_pip = pip.moment_arm / pip.stiffness
-    give_dip = dip.moment_arm / dip.stiffness
-    tension = excursion / (pip.moment_arm * give_pip + dip.moment_arm * give_dip)
-    first, second = tension * give_pip, tension * give_dip
-    if first > pip.upper:
-        return pip.upper, (excursion - pip.moment_arm * pip.upper) / dip.moment_arm
-    if second > dip.upper:
-        return (excursion - dip.moment_arm * dip.upper) / pip.moment_arm, dip.upper
-    return first, second
+    def _share(self, motor: int, joints: npt.NDArray[np.intp], excursion: float) -> FloatArray:
+        """PIP and DIP at an excursion of their tendon [m]; a stop passes the rest on."""
+        arms, upper = self._arms[motor, joints], self._joint_upper[joints]
+        shared = excursion * self._yields[joints] / float(arms @ self._yields[joints])
+        for stopped, other in ((0, 1), (1, 0)):
+            if shared[stopped] > upper[stopped]:
+                rest = excursion - arms[stopped] * upper[stopped]
+                shared[[stopped, other]] = upper[stopped], rest / arms[other]
+                break
+        return np.asarray(shared, dtype=np.float64)

@@ -238,7 +238,7 @@ def test_closing_the_node_holds_the_measured_pose(graph, enabled):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
-        ({'hand': 'leap'}, 'Unknown hand'),
+        ({'hand': 'lepa'}, 'Unknown hand'),
         ({'rte': 50.0}, "did you mean 'rate'"),
         ({'enable_on_start': 'always'}, 'simulation'),
     ],

@@ -64,7 +64,7 @@ def test_measured_motors_need_no_compensation(tendon_map, description):
     joints[1] = 0.5
     excursion = description.fingers['index'].forward.moment_arm * 0.5
     motors = np.zeros(12)
-    motors[1] = excursion / description.spool_radius
+    motors[1] = excursion / description.tendons.spool_radius
     np.testing.assert_allclose(tendon_map.joints_from_motors(motors), joints, atol=1e-12)
     assert tendon_map.motors_from_joints(joints)[1] > motors[1]
 
@@ -109,7 +109,7 @@ def test_description_and_model_are_one_hand(description, tendon_map):
     data.qpos[[model.jnt_qposadr[i] for i in ids]] = posture
     mujoco.mj_forward(model, data)
     lengths = np.array([data.tendon(name).length[0] for name in MOTOR_NAMES])
-    back = tendon_map.joints_from_motors(lengths / description.spool_radius)
+    back = tendon_map.joints_from_motors(lengths / description.tendons.spool_radius)
     np.testing.assert_allclose(back[[0, 1, 4, 5]], posture[[0, 1, 4, 5]], atol=1e-9)
     stiffness_of_servos = model.actuator_gainprm[6:, 0]
-    np.testing.assert_allclose(stiffness_of_servos, description.servo_stiffness)
+    np.testing.assert_allclose(stiffness_of_servos, description.tendons.servo_stiffness)
