@@ -10,12 +10,12 @@ from rclpy.qos import (
     HistoryPolicy,
     QoSProfile,
     ReliabilityPolicy,
-    qos_profile_sensor_data,
 )
 
-# REP-2003: drivers publish reliably, consumers of images take what they get.
+# REP-2003: drivers publish reliably, consumers of images take what they get. An image is hundreds
+# of packets: on a busy machine best effort loses most of them, so reliable where it is offered.
 IMAGE_PUBLISHER: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-IMAGE: Final = qos_profile_sensor_data
+IMAGE: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_AVAILABLE)
 # Joint and motor states: the newest is what counts.
 STATE: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 STATE_PUBLISHER: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
