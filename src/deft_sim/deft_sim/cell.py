@@ -209,17 +209,41 @@ class SimulatedCell:
         Raises:
             DeviceError: No offscreen OpenGL on this machine, or another thread.
         """
+        exact = self.capture_exact()
+        return RgbdFrame(
+            stamp=exact.stamp,
+            color=self._camera.color(exact.color, self._sensor_generator),
+            depth=self._camera.depth(exact.depth, self._sensor_generator),
+            intrinsics=exact.intrinsics,
+            frame_id=exact.frame_id,
+        )
+
+    def capture_exact(self) -> RgbdFrame:
+        """The picture without the faults of a camera; for benchmarks and tests, as ground truth.
+
+        Raises:
+            DeviceError: No offscreen OpenGL on this machine, or another thread.
+        """
         camera = self._settings.cell.camera
         if self._renderer is None:
             self._renderer = OffscreenRenderer(camera.width, camera.height)
         color, depth = self._renderer.render(self._world.model, self._data, CAMERA)
         return RgbdFrame(
             stamp=self.time,
-            color=self._camera.color(color, self._sensor_generator),
-            depth=self._camera.depth(depth, self._sensor_generator),
+            color=color,
+            depth=depth,
             intrinsics=camera.intrinsics,
             frame_id=self._settings.calibration.camera_frame,
         )
+
+    def camera_pose(self) -> FloatArray:
+        """True `T_base_camera`, which no robot knows; for benchmarks and tests. Shape (4, 4). [m].
+
+        It differs from the calibration file by the mounting error.
+        """
+        pose = self._settings.calibration.T_base_camera.copy()
+        pose[:3, 3] += self._settings.cell.camera.mounting_error
+        return pose
 
     def reset_scene(self, object_name: str, scene_seed: int) -> None:
         """Take the old object away and put another one down; the robot stays as it is.
