@@ -1,40 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a bag without ROS, also one whose recorder was killed.
 
-The file is read from front to back, never through its index: a cut file has none, and one way
-of reading is one way to test. Definitions come from the bag itself. Nothing in it is executed,
-sizes are bounded before memory is taken, and every chunk's checksum is verified.
+A file is read from front to back (`mcap_scan`), never through its index: a cut file has none,
+and one way of reading is one way to test. Definitions come from the bag itself. Nothing in it is
+executed, sizes are bounded before memory is taken, and the checksum of every chunk that is opened
+is verified.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import zstandard
-from mcap.exceptions import McapError
-from mcap.records import Channel, Chunk, Message, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
+from mcap.records import Schema
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from deft_cem.bag_parts import parts_in
+from deft_cem.mcap_scan import McapScan, ScannedMessage
 from deft_core.decode_records import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
 
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
-# A VGA episode record is 2 MB, a chunk holds little more than its largest message.
-_MAXIMUM_RECORD_BYTES: Final = 256 * 1024 * 1024
 _MAXIMUM_SCHEMA_BYTES: Final = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class RawMessage:
+class RawMessage(NamedTuple):
     """One recorded message.
 
     Attributes:
@@ -94,39 +89,26 @@ class BagReader:
         Raises:
             RecordingError: Damage other than a missing end, or sizes beyond reason.
         """
+        for message in self._scan(topics):
+            yield RawMessage(
+                message.channel.topic, message.schema.name, message.log_time, bytes(message.data)
+            )
+
+    def _scan(self, topics: Collection[str] | None) -> Iterator[ScannedMessage]:
+        """All whole messages of all parts."""
         self._truncated = None
         cut = False
         for part in self._parts:
             self._file = part
-            yield from self._messages_of_part(topics)
-            cut = cut or bool(self._truncated)
+            scan = McapScan(part, topics)
+            known: set[int] = set()
+            for message in scan.messages():
+                if message.schema.id not in known:
+                    self._define(message.schema)
+                    known.add(message.schema.id)
+                yield message
+            cut = cut or bool(scan.truncated)
         self._truncated = cut
-
-    def _messages_of_part(self, topics: Collection[str] | None) -> Iterator[RawMessage]:
-        channels: dict[int, Channel] = {}
-        schemas: dict[int, Schema] = {}
-        try:
-            with self._file.open('rb') as stream:
-                for record in self._records(stream):
-                    if isinstance(record, Schema):
-                        schemas[record.id] = record
-                        self._define(record)
-                    elif isinstance(record, Channel):
-                        channels[record.id] = record
-                    elif isinstance(record, Message):
-                        channel = channels.get(record.channel_id)
-                        if channel is None or channel.schema_id not in schemas:
-                            raise RecordingError(
-                                f'{self._file} is damaged: message of undeclared '
-                                f'channel {record.channel_id}'
-                            )
-                        if topics is None or channel.topic in topics:
-                            schema = schemas[channel.schema_id]
-                            yield RawMessage(
-                                channel.topic, schema.name, record.log_time, record.data
-                            )
-        except OSError as error:
-            raise RecordingError(f'cannot read {self._file}: {error}') from error
 
     def _define(self, schema: Schema) -> None:
         """Keep a definition; all files of a bag must mean the same by a name.
@@ -140,52 +122,6 @@ class BagReader:
                 f'{self._file} defines {schema.name} in another way than the files before it; '
                 'one bag holds messages of one version'
             )
-
-    def _records(self, stream: Any) -> Iterator[Any]:
-        """Records of the file, chunks opened; a missing end sets `truncated`, not an error."""
-        reader = StreamReader(stream, emit_chunks=True, record_size_limit=_MAXIMUM_RECORD_BYTES)
-        records = reader.records
-        while True:
-            try:
-                record = next(records)
-            except StopIteration:
-                self._truncated = False
-                return
-            except (McapError, struct.error, ValueError) as error:
-                # EndOfFile is a McapError; the other two come from a record read short.
-                self._refuse_unless_at_end(stream, error)
-                return
-            if not isinstance(record, Chunk):
-                yield record
-                continue
-            if record.uncompressed_size > _MAXIMUM_RECORD_BYTES:
-                raise RecordingError(
-                    f'{self._file} is damaged: a chunk claims {record.uncompressed_size} bytes'
-                )
-            try:
-                yield from breakup_chunk(record, validate_crc=True)
-            except (
-                CRCValidationError,
-                McapError,
-                zstandard.ZstdError,
-                struct.error,
-                ValueError,
-            ) as error:
-                self._refuse_unless_at_end(stream, error)
-                return
-
-    def _refuse_unless_at_end(self, stream: Any, error: Exception) -> None:
-        """Note a missing end: all before the record that a kill cut is whole.
-
-        A cut record comes back short and fails in one of several ways; what tells it from
-        damage is that nothing follows.
-
-        Raises:
-            RecordingError: Something follows, so the file is damaged.
-        """
-        if stream.read(1):
-            raise RecordingError(f'{self._file} is damaged: {error}') from error
-        self._truncated = True
 
     def typestore(self) -> Typestore:
         """Definitions of the message types read so far, from the bag's own text.
@@ -221,15 +157,16 @@ class BagReader:
         """
         store: Typestore | None = None
         seen: set[str] = set()
-        for message in self.messages({EPISODE_TOPIC}):
-            if message.type != EPISODE_TYPE:
+        for message in self._scan({EPISODE_TOPIC}):
+            name = message.schema.name
+            if name != EPISODE_TYPE:
                 raise RecordingError(
-                    f'{self._file}: {EPISODE_TOPIC} holds {message.type}, expected {EPISODE_TYPE}'
+                    f'{self._file}: {EPISODE_TOPIC} holds {name}, expected {EPISODE_TYPE}'
                 )
             if store is None:
                 store = self.typestore()
             try:
-                record = store.deserialize_cdr(message.data, message.type)
+                record = store.deserialize_cdr(message.data, name)
             except (TypesysError, struct.error, ValueError, IndexError, AssertionError) as error:
                 raise RecordingError(
                     f'{self._file}: an episode record cannot be decoded: {error}'
