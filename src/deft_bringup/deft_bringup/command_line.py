@@ -30,7 +30,8 @@ class _Command:
 _COMMANDS: Final = (
     _Command('demo', 'deft_bringup.commands.demo', 'a whole session on the simulated robot'),
     _Command('launch', 'deft_bringup.commands.launch', 'start the nodes of a launch file'),
-    _Command('train', 'deft_cem.commands.train', 'train a policy from the bag of a run'),
+    _Command('train', 'deft_cem.commands.train', 'train a policy from the bags of runs'),
+    _Command('play', 'deft_bringup.commands.play', 'publish what a bag recorded again'),
     _Command('report', 'deft_cem.commands.report', 'rebuild the report of a run'),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )

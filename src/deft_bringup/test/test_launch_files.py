@@ -212,6 +212,23 @@ def test_simulation_alone(installed: Path, tmp_path: Path) -> None:
     assert names == {'simulation', 'calibration_publisher', 'hand_driver', 'arm'}
 
 
+def test_offline_training_plays_a_bag_only_when_one_is_named(
+    installed: Path, tmp_path: Path
+) -> None:
+    alone = plans_of(tmp_path, 'offline_training.launch.xml', {'output': 'policy'})
+    assert [remapped(plan, '__node') for plan in alone] == ['replay_trainer']
+    given = {'output': 'policy', 'bag': 'runs/one', 'rate': '5.0', 'seed': '3'}
+    both = plans_of(tmp_path, 'offline_training.launch.xml', given)
+    values = {remapped(plan, '__node'): parameters(plan) for plan in both}
+    assert values['replay_trainer'] == {'output': 'policy', 'settings': '', 'seed': 3}
+    assert values['bag_player'] == {'bag': 'runs/one', 'rate': 5.0, 'train': True}
+    for plan in both:
+        assert plan.required
+        build(
+            parameter_class('deft_cem', Path(plan.command[0]).name), parameters(plan), plan.label
+        )
+
+
 def all_actions(actions: tuple[Action, ...]) -> list[Action]:
     found: list[Action] = []
     for action in actions:

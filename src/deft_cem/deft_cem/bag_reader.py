@@ -45,6 +45,21 @@ class RawMessage(NamedTuple):
     data: bytes
 
 
+class RecordedTopic(NamedTuple):
+    """One topic of a bag.
+
+    Attributes:
+        name: Topic name.
+        type: Message type.
+        offered: Quality of service it was published with, in the words of rosbag2 (YAML);
+            empty where the recorder did not note it.
+    """
+
+    name: str
+    type: str
+    offered: str
+
+
 class BagReader:
     """A bag folder (or one .mcap file) as a stream of messages or episodes.
 
@@ -93,6 +108,23 @@ class BagReader:
             yield RawMessage(
                 message.channel.topic, message.schema.name, message.log_time, bytes(message.data)
             )
+
+    def topics(self) -> list[RecordedTopic]:
+        """Topics that are declared in the bag, in the order of their declaration.
+
+        Raises:
+            RecordingError: The bag is damaged.
+        """
+        found: dict[str, RecordedTopic] = {}
+        for part in self._parts:
+            scan = McapScan(part, frozenset())
+            for _ in scan.messages():
+                raise AssertionError('no topic was wanted')
+            for channel, schema in scan.declared():
+                offered = channel.metadata.get('offered_qos_profiles', '')
+                topic = RecordedTopic(channel.topic, schema.name, offered)
+                found.setdefault(channel.topic, topic)
+        return list(found.values())
 
     def _scan(self, topics: Collection[str] | None) -> Iterator[ScannedMessage]:
         """All whole messages of all parts."""
@@ -171,7 +203,7 @@ class BagReader:
                 raise RecordingError(
                     f'{self._file}: an episode record cannot be decoded: {error}'
                 ) from error
-            episode = self._episode(record)
+            episode = episode_of_record(record, str(self._file))
             if episode.episode_id in seen:
                 raise RecordingError(
                     f'{self._file}: episode {episode.episode_id} is recorded twice'
@@ -179,17 +211,26 @@ class BagReader:
             seen.add(episode.episode_id)
             yield episode
 
-    def _episode(self, record: Any) -> Episode:
-        """Convert one record; a file is trusted with less than a running node."""
-        try:
-            episode = episode_from_msg(record)
-            if not episode.episode_id:
-                raise InvalidInputError('episode_id is empty')
-            if episode.reward is not None and not 0.0 <= episode.reward <= 1.0:
-                raise InvalidInputError(f'reward is {episode.reward}, expected 0 to 1 or NaN')
-        except (InvalidInputError, ValueError, KeyError, AttributeError) as error:
-            name = getattr(record, 'episode_id', '?')
-            raise RecordingError(
-                f'{self._file}: episode record {name!r} is not usable: {error}'
-            ) from error
-        return episode
+
+def episode_of_record(record: Any, source: str) -> Episode:
+    """Check and convert one record; a file is trusted with less than a running node.
+
+    Args:
+        record: An EpisodeRecord of rclpy or of rosbags.
+        source: Where it comes from, for the message.
+
+    Raises:
+        RecordingError: The record is inconsistent.
+    """
+    try:
+        episode = episode_from_msg(record)
+        if not episode.episode_id:
+            raise InvalidInputError('episode_id is empty')
+        if episode.reward is not None and not 0.0 <= episode.reward <= 1.0:
+            raise InvalidInputError(f'reward is {episode.reward}, expected 0 to 1 or NaN')
+    except (InvalidInputError, ValueError, KeyError, AttributeError) as error:
+        name = getattr(record, 'episode_id', '?')
+        raise RecordingError(
+            f'{source}: episode record {name!r} is not usable: {error}'
+        ) from error
+    return episode

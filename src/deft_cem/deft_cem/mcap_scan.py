@@ -84,6 +84,12 @@ class McapScan:
         self._closed = False
         self.truncated: bool | None = None
 
+    def declared(self) -> Iterator[tuple[Channel, Schema]]:
+        """Channels that the pass has met so far, with the definitions of their types."""
+        for channel in self._channels.values():
+            if channel.schema_id in self._schemas:
+                yield channel, self._schemas[channel.schema_id]
+
     def messages(self) -> Iterator[ScannedMessage]:
         """All whole messages of the topics in the order of recording.
 

@@ -52,8 +52,7 @@ class PracticeSet:
             RecordingError: There is no bag or it cannot be read.
             TrainingError: Episodes that do not fit, or that were added before.
         """
-        bag = path / BAG_FOLDER
-        reader = BagReader(bag if bag.is_dir() or not path.exists() else path)
+        reader = BagReader(bag_of(path))
         self.add(reader.episodes(), str(path))
         return reader.truncated
 
@@ -81,6 +80,12 @@ class PracticeSet:
             _check_fit(added, source, reference, origin)
         self._episodes += added
         self._source_of.update((episode.episode_id, source) for episode in added)
+
+
+def bag_of(path: Path) -> Path:
+    """The bag that is meant by a run folder, a bag folder or an .mcap file."""
+    bag = path / BAG_FOLDER
+    return bag if bag.is_dir() or not path.exists() else path
 
 
 def _check_fit(added: Sequence[Episode], source: str, reference: Episode, origin: str) -> None:

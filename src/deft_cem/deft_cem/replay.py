@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes heard while bags are played, until somebody asks to train on them.
+
+What is heard is held to what a file would be held to: the same checks, every episode once, none
+missing in between. A policy trained on it is therefore the one that `deft train` makes from the
+same bags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from deft_cem.bag_reader import episode_of_record
+from deft_cem.practice_set import PracticeSet
+from deft_core.episode import Episode
+from deft_core.errors import RecordingError, TrainingError
+
+
+class ReplayedEpisodes:
+    """Collects episode records by session, in the order in which they are heard."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._sessions: dict[str, dict[int, Episode]] = {}
+        self._digests: dict[str, bytes] = {}
+        self._refused: list[str] = []
+
+    @property
+    def episode_count(self) -> int:
+        """Number of different episodes heard."""
+        return len(self._digests)
+
+    @property
+    def session_count(self) -> int:
+        """Number of sessions they belong to."""
+        return len(self._sessions)
+
+    def hear(self, record: Any, data: bytes) -> Episode | None:
+        """Take a record that was published.
+
+        Args:
+            record: The EpisodeRecord.
+            data: The same as CDR bytes.
+
+        Returns:
+            The episode; None when it was heard before, as when a bag is played twice.
+
+        Raises:
+            RecordingError: The record is not usable, or another one has its name; from now on
+                `practice` refuses.
+        """
+        digest = hashlib.sha256(data).digest()
+        try:
+            known = self._digests.get(record.episode_id)
+            if known == digest:
+                return None
+            episode = episode_of_record(record, 'the replay')
+            if known is not None:
+                raise RecordingError(
+                    f'the replay: two different records are named {episode.episode_id}'
+                )
+            session = self._sessions.setdefault(record.session_id, {})
+            if episode.index in session:
+                raise RecordingError(
+                    f'the replay: {episode.episode_id} and {session[episode.index].episode_id} '
+                    f'are both episode {episode.index} of session {record.session_id}'
+                )
+        except RecordingError as error:
+            self._refused.append(str(error))
+            raise
+        session[episode.index] = episode
+        self._digests[episode.episode_id] = digest
+        return episode
+
+    def practice(self) -> PracticeSet:
+        """What can be trained on, session by session.
+
+        Raises:
+            RecordingError: A record was refused.
+            TrainingError: Episodes are missing, or do not fit each other.
+        """
+        if self._refused:
+            raise RecordingError(self._refused[0])
+        collected = PracticeSet()
+        for session_id, episodes in self._sessions.items():
+            missing = sorted(set(range(max(episodes))) - set(episodes))
+            if missing:
+                numbers = ', '.join(str(number) for number in missing[:5])
+                raise TrainingError(
+                    f'{len(missing)} episodes of session {session_id} were not heard (positions '
+                    f'{numbers}); play its bag from the beginning, or at a lower rate'
+                )
+            ordered = [episodes[index] for index in sorted(episodes)]
+            collected.add(ordered, f'session {session_id}')
+        return collected
