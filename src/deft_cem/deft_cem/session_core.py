@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from deft_cem.optimisers.cem import CrossEntropyMethod
 from deft_cem.optimisers.interface import Sample
-from deft_cem.policy import ResidualVaePolicy, load_policy
+from deft_cem.policy import ResidualPolicy, load_policy
 from deft_cem.session_machine import Event
 from deft_cem.session_plan import PlannedEpisode, SessionPlan
 from deft_cem.session_store import SessionStore, StoredEpisode
@@ -104,7 +104,7 @@ class SessionCore:
             configuration=settings.to_dict(),
             optimiser_state=self._optimiser.state_dict(),
         )
-        self._policy: ResidualVaePolicy | None = None
+        self._policy: ResidualPolicy | None = None
         self._proposal: Proposal | None = None
         self._sample: Sample | None = None
         self._started = 0  # episodes that were proposed, withdrawn ones included

@@ -21,35 +21,10 @@ from deft_cem.optimisers.paper_parameters import (
     SIGMA_ROTATION,
     initial_standard_deviation,
 )
-from deft_cem.residual_vae import VaeSettings
+from deft_cem.policies.settings import PolicySettings
 from deft_core.configuration import config_directory, load_yaml
-from deft_core.errors import ConfigurationError
 
 LEARNING_FILE = 'learning.yaml'
-
-
-@dataclass(frozen=True)
-class PolicySettings:
-    """The policy that is trained on the elites.
-
-    Attributes:
-        encoder: Name of the image encoder phi.
-        image_components: Principal components of phi(I) in the condition.
-        prior_components: Principal components of xi in the condition.
-        latent: 'sample' draws z ~ N(0, I) as the paper does, 'mean' decodes z = 0.
-        vae: Size and training of the network.
-    """
-
-    encoder: str = 'gradient_color_1'
-    image_components: int = field(default=2, metadata={'minimum': 0, 'maximum': 64})
-    prior_components: int = field(default=3, metadata={'minimum': 0, 'maximum': 25})
-    latent: str = 'sample'
-    vae: VaeSettings = field(default_factory=VaeSettings)
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown way to choose z."""
-        if self.latent not in {'sample', 'mean'}:
-            raise ConfigurationError(f"latent is {self.latent!r}, expected 'sample' or 'mean'")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ import torch
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.condition import BlockProjection, ConditionProjection, prior_features
 from deft_cem.image_encoder import make_encoder
-from deft_cem.policy import ResidualVaePolicy
+from deft_cem.policies.interface import MINIMUM_ELITES, PracticeData
+from deft_cem.policies.selection import Choice, choose_policy
+from deft_cem.policy import ResidualPolicy
 from deft_cem.practice_set import PRACTICE, PracticeSet
-from deft_cem.residual_vae import VaeFit, fit_residual_vae
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Episode
 from deft_core.errors import TrainingError
-
-MINIMUM_ELITES: Final = 3
+from deft_core.grasp import WRIST
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,23 +29,18 @@ class TrainingReport:
     """What a training run made.
 
     Attributes:
-        policy: The trained policy.
+        policy: The policy that is deployed.
         elite_ids: Episodes it was trained on, best first.
         practice_count: Rated practice episodes in the bag.
         truncated: The bag ends early; the episodes before were used.
-        fit: Errors on left-out elites.
+        choice: Why it is that one, and what else was tried.
     """
 
-    policy: ResidualVaePolicy
+    policy: ResidualPolicy
     elite_ids: tuple[str, ...]
     practice_count: int
     truncated: bool
-    fit: VaeFit
-
-    @property
-    def skill(self) -> float:
-        """1 - error / error of the constant elite mean, on left-out elites, z = 0."""
-        return 1.0 - self.fit.left_out_error / max(self.fit.constant_error, 1e-12)
+    choice: Choice
 
 
 def rank_elites(episodes: Sequence[Episode], count: int) -> list[Episode]:
@@ -64,7 +59,7 @@ def train_policy(run_directory: Path, settings: LearningSettings, *, seed: int) 
 
     Args:
         run_directory: Folder of the run; reads bag/, writes policy.safetensors and policy.json.
-        settings: Number of elites, encoder, network.
+        settings: Number of elites, encoder, policy.
         seed: Of initial weights and noise; equal seeds give equal files.
 
     Returns:
@@ -93,7 +88,7 @@ def train_on_practice(
     Args:
         collected: Practice of one or more sessions, from bags or from a replay.
         directory: Where policy.safetensors and policy.json go.
-        settings: Number of elites, encoder, network.
+        settings: Number of elites, encoder, policy.
         seed: Of initial weights and noise; equal seeds and episodes give equal files.
         truncated: A bag ended early; only for the report.
 
@@ -109,26 +104,30 @@ def train_on_practice(
             f'{collected.source} holds {len(practice)} rated practice episodes, '
             f'a policy needs at least {MINIMUM_ELITES}; practise first'
         )
-    policy_settings = settings.policy
-    encoder = make_encoder(policy_settings.encoder)
+    encoder = make_encoder(settings.policy.encoder)
     # The spread of the first draw is sigma of Algorithm 1, whatever the settings say now.
     sigma = np.array(min(practice, key=lambda e: e.index).distribution_std)
     if not np.all(sigma > 0.0):
         raise TrainingError('the first episode in the bag has a spread of zero in a parameter')
-    images = {e.episode_id: encoder.encode(e.first_image) for e in practice}
-    priors = {e.episode_id: prior_features(e.prior.grasp, sigma) for e in practice}
+    images = np.stack([encoder.encode(e.first_image) for e in practice])
+    priors = np.stack([prior_features(e.prior.grasp, sigma) for e in practice])
     projection = ConditionProjection(
-        BlockProjection.fit(np.stack(list(images.values())), policy_settings.image_components),
-        BlockProjection.fit(np.stack(list(priors.values())), policy_settings.prior_components),
+        BlockProjection.fit(images, settings.policy.image_components),
+        BlockProjection.fit(priors, settings.policy.prior_components),
     )
-    conditions = np.stack([projection(images[e.episode_id], priors[e.episode_id]) for e in elites])
-    delta = np.stack([e.residual.to_vector() / sigma for e in elites])
-    fit = fit_residual_vae(delta, conditions, policy_settings.vae, np.random.default_rng(seed))
-    policy = ResidualVaePolicy(
-        encoder, projection, sigma, policy_settings.vae, fit.weights, policy_settings.latent
+    row_of = {episode.episode_id: row for row, episode in enumerate(practice)}
+    data = PracticeData(
+        condition=projection(images, priors),
+        prior=np.stack([e.prior.grasp.to_vector() for e in practice]) / sigma,
+        residual=np.stack([e.residual.to_vector() for e in practice]) / sigma,
+        reward=np.array([e.reward for e in practice], dtype=np.float64),
+        elites=np.array([row_of[e.episode_id] for e in elites], dtype=np.intp),
+        euler_period=2.0 * np.pi / sigma[WRIST],
     )
+    choice = choose_policy(data, settings.policy, seed)
+    policy = ResidualPolicy(encoder, projection, sigma, choice.method, choice.fit.model)
     report = TrainingReport(
-        policy, tuple(e.episode_id for e in elites), len(practice), truncated, fit
+        policy, tuple(e.episode_id for e in elites), len(practice), truncated, choice
     )
     policy.save(directory, _details(report, practice, elites, settings, seed))
     return report
@@ -151,12 +150,15 @@ def _details(
         'elite_episodes': list(report.elite_ids),
         'elite_rewards': rewards,
         'elite_mean': np.mean([e.residual.to_vector() for e in elites], axis=0).tolist(),
+        'method': settings.policy.method,
+        'gate': settings.policy.gate,
+        'reason': report.choice.reason,
         'left_out_error': {
-            'unit': 'mean squared residual error in initial variances',
-            'policy_latent_zero': report.fit.left_out_error,
-            'policy_latent_sampled': report.fit.sampled_error,
-            'constant_elite_mean': report.fit.constant_error,
-            'skill': report.skill,
+            'unit': 'mean squared residual error in first variances',
+            'deployed': report.choice.fit.error,
+            'constant_elite_mean': report.choice.constant.error,
+            'skill': report.choice.skill,
         },
+        'candidates': report.choice.candidates(),
         'settings': asdict(settings.policy),
     }

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train and say in three lines what came of it.
+    """Train and say what was tried and what is deployed.
 
     Args:
         arguments: As declared by `add_arguments`.
@@ -72,10 +72,12 @@ def main(arguments: argparse.Namespace) -> int:
     if report.truncated:
         print('note: a bag is not closed (recording or killed); its whole episodes were used')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
-    print(
-        f'error on left-out elites {report.fit.left_out_error:.3f}, '
-        f'constant mean {report.fit.constant_error:.3f}, skill {report.skill:+.3f}'
-    )
+    for row in report.choice.candidates():
+        if 'failure' in row:
+            print(f'  {row["kind"]}: {row["failure"]}')
+        else:
+            print(f'  {row["kind"]}: left-out error {row["left_out_error"]:.3f}')
+    print(f'deployed {report.policy.method.kind}: {report.choice.reason}')
     print(f'wrote {output / WEIGHTS_FILE} and {CONFIG_FILE}')
     return 0
 

@@ -171,7 +171,8 @@ def _policy(policy: Mapping[str, Any] | None) -> str:
     skill = error.get('skill') if isinstance(error, Mapping) else None
     if isinstance(skill, int | float):
         text += f', left-out skill {skill:+.2f}'
-    return text
+    reason = details.get('reason')
+    return f'{text}: {reason}' if isinstance(reason, str) else text
 
 
 def _duration(seconds: Any) -> str:

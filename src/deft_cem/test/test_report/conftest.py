@@ -37,6 +37,7 @@ POLICY = {
         'elite_episodes': [f'sample-{index:03d}' for index in range(10)],
         'practice_episodes': 30,
         'left_out_error': {'skill': -0.04},
+        'reason': 'residual_vae was asked for',
     },
 }
 # Where the synthetic optimum of the first six numbers lies, in units of Table 4.

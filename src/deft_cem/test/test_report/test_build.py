@@ -91,7 +91,7 @@ def test_the_page_shows_the_numbers(page, full):
     assert 'Pick cup' in page.text
     assert '7 min 11 s' in page.text
     assert 'mujoco 4.0.0' in page.text
-    assert 'left-out skill -0.04' in page.text
+    assert 'left-out skill -0.04: residual_vae was asked for' in page.text
     # One row per episode and the head.
     assert page.tags['tr'] == len(full.episodes) + 1
 

@@ -7,21 +7,34 @@ import numpy as np
 import pytest
 import torch
 
-from deft_cem.residual_vae import (
+from deft_cem.policies.conditional_vae import (
     VaeSettings,
     decode,
-    fit_residual_vae,
+    fit_conditional_vae,
     kl_divergence,
+    left_out_predictions,
+    negative_bound,
     weight_shapes,
 )
-from deft_core.errors import TrainingError
+from deft_core.errors import ConfigurationError, TrainingError
 
 QUICK = VaeSettings(steps=150)
 
 
 def predict(weights, z, condition):
-    with torch.no_grad():
-        return decode(weights, torch.tensor(z)[None], torch.tensor(condition)[None])[0].numpy()
+    """Decode with the member that saw everything."""
+    first = {name: tensor[:1] for name, tensor in weights.items()}
+    return decode(first, torch.tensor(z)[None], torch.tensor(condition)[None])[0].numpy()
+
+
+def left_out_error(weights, delta, condition, z) -> float:
+    predicted = left_out_predictions(weights, condition, z)
+    return float(np.mean((predicted - delta[:, None, :]) ** 2))
+
+
+def constant_error(delta) -> float:
+    others = (delta.sum(axis=0) - delta) / (len(delta) - 1)
+    return float(np.mean((delta - others) ** 2))
 
 
 def test_divergence_equals_the_closed_form_and_a_sampled_estimate() -> None:
@@ -38,14 +51,13 @@ def test_equal_seeds_give_equal_networks_and_leave_the_global_generator_alone() 
     rng = np.random.default_rng(0)
     delta, condition = rng.standard_normal((8, 22)), rng.standard_normal((8, 5))
     before = torch.random.get_rng_state()
-    first = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(5))
-    second = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(5))
-    other = fit_residual_vae(delta, condition, QUICK, np.random.default_rng(6))
+    first = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(5))
+    second = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(5))
+    other = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(6))
     assert torch.equal(before, torch.random.get_rng_state())
-    for name in first.weights:
-        assert torch.equal(first.weights[name], second.weights[name])
-    assert first.left_out_error == second.left_out_error
-    assert not torch.equal(first.weights['decoder_1_weight'], other.weights['decoder_1_weight'])
+    for name in first:
+        assert torch.equal(first[name], second[name])
+    assert not torch.equal(first['decoder_1_weight'], other['decoder_1_weight'])
 
 
 def test_elites_without_structure_give_about_their_mean() -> None:
@@ -54,9 +66,9 @@ def test_elites_without_structure_give_about_their_mean() -> None:
         rng = np.random.default_rng(seed)
         delta = 1.0 + 0.7 * rng.standard_normal((10, 22))
         condition = rng.standard_normal((10, 5))
-        fit = fit_residual_vae(delta, condition, VaeSettings(), np.random.default_rng(seed))
-        assert fit.left_out_error < 1.2 * fit.constant_error
-        assert fit.sampled_error < 1.2 * fit.constant_error
+        fit = fit_conditional_vae(delta, condition, VaeSettings(), np.random.default_rng(seed))
+        for z in (np.zeros((1, 2)), rng.standard_normal((64, 2))):
+            assert left_out_error(fit, delta, condition, z) < 1.2 * constant_error(delta)
 
 
 def test_a_strong_dependence_on_the_condition_is_learned() -> None:
@@ -65,10 +77,11 @@ def test_a_strong_dependence_on_the_condition_is_learned() -> None:
     slope = rng.standard_normal((2, 22))
     delta = condition @ slope + 0.2 * rng.standard_normal((30, 22))
     settings = VaeSettings(steps=400, weight_penalty=1.0, noise_ratio=0.3)
-    fit = fit_residual_vae(delta, condition, settings, np.random.default_rng(0))
-    assert fit.left_out_error < 0.5 * fit.constant_error
+    fit = fit_conditional_vae(delta, condition, settings, np.random.default_rng(0))
+    error = left_out_error(fit, delta, condition, np.zeros((1, 2)))
+    assert error < 0.5 * constant_error(delta)
     probe = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    predicted = predict(fit.weights, np.zeros((2, 2)), probe)
+    predicted = predict(fit, np.zeros((2, 2)), probe)
     assert np.corrcoef(predicted[0] - predicted[1], slope[0])[0, 1] > 0.9
 
 
@@ -79,16 +92,14 @@ def test_two_clusters_live_in_the_latent() -> None:
     direction = np.ones(22)
     delta = side[:, None] * direction + 0.1 * rng.standard_normal((20, 22))
     settings = VaeSettings(steps=500, weight_penalty=0.1, noise_ratio=0.3)
-    fit = fit_residual_vae(delta, np.zeros((20, 1)), settings, np.random.default_rng(0))
+    fit = fit_conditional_vae(delta, np.zeros((20, 1)), settings, np.random.default_rng(0))
     z = np.random.default_rng(3).standard_normal((200, 2))
-    along = predict(fit.weights, z, np.zeros((200, 1))) @ direction / 22.0
+    along = predict(fit, z, np.zeros((200, 1))) @ direction / 22.0
     assert np.mean(along > 0.5) > 0.2
     assert np.mean(along < -0.5) > 0.2
 
 
 def test_loss_gradient_agrees_with_finite_differences() -> None:
-    from deft_cem import residual_vae
-
     rng = np.random.default_rng(4)
     settings = VaeSettings(latent=2, hidden=3)
     weights = {
@@ -101,7 +112,7 @@ def test_loss_gradient_agrees_with_finite_differences() -> None:
     std = torch.tensor([0.7], dtype=torch.float64)
 
     def loss() -> torch.Tensor:
-        return residual_vae._loss(weights, *arguments, std, settings)
+        return negative_bound(weights, *arguments, std, settings)
 
     loss().backward()
     for name in ('encoder_1_weight', 'decoder_2_bias'):
@@ -119,20 +130,31 @@ def test_loss_gradient_agrees_with_finite_differences() -> None:
 
 def test_equal_elites_are_no_division_by_zero() -> None:
     delta = np.tile(np.linspace(0, 1, 22), (5, 1))
-    fit = fit_residual_vae(delta, np.zeros((5, 0)), QUICK, np.random.default_rng(0))
-    np.testing.assert_allclose(
-        predict(fit.weights, [[0.0, 0.0]], np.zeros((1, 0))), delta[:1], atol=0.05
+    fit = fit_conditional_vae(delta, np.zeros((5, 0)), QUICK, np.random.default_rng(0))
+    np.testing.assert_allclose(predict(fit, [[0.0, 0.0]], np.zeros((1, 0))), delta[:1], atol=0.05)
+
+
+def test_members_do_not_see_the_row_they_leave_out() -> None:
+    rng = np.random.default_rng(7)
+    delta, condition = rng.standard_normal((5, 4)), rng.standard_normal((5, 2))
+    moved = delta.copy()
+    moved[2] += 100.0
+    before, after = (
+        left_out_predictions(
+            fit_conditional_vae(d, condition, QUICK, np.random.default_rng(0)),
+            condition,
+            np.zeros((1, 2)),
+        )
+        for d in (delta, moved)
     )
+    np.testing.assert_allclose(before[2], after[2], atol=1e-9)
+    assert np.abs(before[1] - after[1]).max() > 1.0
 
 
-def test_tables_that_cannot_be_trained_on_are_refused() -> None:
-    good = np.zeros((5, 22))
-    rng = np.random.default_rng(0)
-    for delta, condition in (
-        (good[:2], np.zeros((2, 3))),
-        (good, np.zeros((4, 3))),
-        (good * np.nan, np.zeros((5, 3))),
-        (good[0], np.zeros((5, 3))),
-    ):
-        with pytest.raises(TrainingError):
-            fit_residual_vae(delta, condition, QUICK, rng)
+def test_divergence_of_training_and_unknown_choices_are_refused() -> None:
+    delta = np.random.default_rng(0).standard_normal((5, 22))
+    wild = VaeSettings(steps=500, learning_rate=1.0, kl_weight=100.0, weight_penalty=1e6)
+    with pytest.raises(TrainingError, match='diverged'):
+        fit_conditional_vae(delta * 1e200, np.zeros((5, 1)), wild, np.random.default_rng(0))
+    with pytest.raises(ConfigurationError, match='sample'):
+        VaeSettings(z='both')
