@@ -33,6 +33,7 @@ _COMMANDS: Final = (
     _Command('train', 'deft_cem.commands.train', 'train a policy from the bags of runs'),
     _Command('play', 'deft_bringup.commands.play', 'publish what a bag recorded again'),
     _Command('report', 'deft_cem.commands.report', 'rebuild the report of a run'),
+    _Command('compare', 'deft_cem.commands.compare', 'compare the results of runs'),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )
 

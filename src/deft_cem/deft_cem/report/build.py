@@ -91,13 +91,13 @@ def write_report(record: RunRecord, run: Path) -> Path:
     clips = best_and_worst(record)
     report = run / REPORT
     try:
-        _write(report, page.encode())
+        write_file(report, page.encode())
         (run / FIGURES).mkdir(exist_ok=True)
         for name, draw in _draws(record, find(record)).items():
-            _write(run / FIGURES / f'{name}.png', charts.to_png(draw))
+            write_file(run / FIGURES / f'{name}.png', charts.to_png(draw))
         for clip in clips:
-            _write(run / FIGURES / f'film_{clip.key}.webp', film.animate(clip.film))
-            _write(run / FIGURES / f'filmstrip_{clip.key}.png', film.strip(clip.strip))
+            write_file(run / FIGURES / f'film_{clip.key}.webp', film.animate(clip.film))
+            write_file(run / FIGURES / f'filmstrip_{clip.key}.png', film.strip(clip.strip))
     except OSError as error:
         raise RecordingError(
             f'The report cannot be written to {run} ({error.strerror}); '
@@ -126,37 +126,45 @@ def render(record: RunRecord, command: str) -> str:
     findings = find(record)
     clips = best_and_worst(record)
     described = facts(record)
-    environment = Environment(
+    damaged = sum(clip.film.damaged for clip in clips)
+    notes = list(findings.notes)
+    if damaged:
+        notes.append(f'Film frames that cannot be decoded, left out: {damaged}.')
+    return (
+        page_environment()
+        .get_template('template.html.j2')
+        .render(
+            title=title(record),
+            name=record.name,
+            facts=described,
+            cards=cards(findings),
+            verdicts=findings.verdicts,
+            yardstick=findings.yardstick,
+            notes=notes,
+            charts={
+                name: charts.to_svg(draw, name) for name, draw in _draws(record, findings).items()
+            },
+            has_evaluation=bool(findings.pairs),
+            has_skill='skill' in dict(described)['Policy'],
+            clips=clips,
+            turning_points=turning_points(record),
+            blocks=blocks(record),
+            rows=rows(record),
+            command=command,
+            jpeg=_data_uri('image/jpeg', film.encode),
+            webp=_data_uri('image/webp', film.animate),
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """Templates of this package; what they insert is escaped, what they lack is an error."""
+    return Environment(
         loader=PackageLoader('deft_cem.report', '.'),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    damaged = sum(clip.film.damaged for clip in clips)
-    notes = list(findings.notes)
-    if damaged:
-        notes.append(f'Film frames that cannot be decoded, left out: {damaged}.')
-    return environment.get_template('template.html.j2').render(
-        title=title(record),
-        name=record.name,
-        facts=described,
-        cards=cards(findings),
-        verdicts=findings.verdicts,
-        yardstick=findings.yardstick,
-        notes=notes,
-        charts={
-            name: charts.to_svg(draw, name) for name, draw in _draws(record, findings).items()
-        },
-        has_evaluation=bool(findings.pairs),
-        has_skill='skill' in dict(described)['Policy'],
-        clips=clips,
-        turning_points=turning_points(record),
-        blocks=blocks(record),
-        rows=rows(record),
-        command=command,
-        jpeg=_data_uri('image/jpeg', film.encode),
-        webp=_data_uri('image/webp', film.animate),
     )
 
 
@@ -175,7 +183,7 @@ def _command(run: Path) -> str:
     return f'deft report {shlex.quote(shown.name if ".." in shown.parts else str(shown))}'
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Replace a file in one step, so that a reader never sees half of it."""
     partial_file = path.with_name(f'.{path.name}.part')
     partial_file.write_bytes(content)

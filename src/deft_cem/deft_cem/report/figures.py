@@ -61,7 +61,7 @@ def _practice(axes: Axes, record: RunRecord, palette: Palette) -> None:
             axes.text(
                 boundary + 0.3, 1.06, 'fine-tuning', color=palette.muted, va='bottom', fontsize=9
             )
-    running = _running_mean(episodes)
+    running = running_mean(episodes, RUNNING)
     axes.plot(numbers, running, color=palette.mean, linewidth=2.0, zorder=3)
     for number, episode in zip(numbers, episodes, strict=True):
         _mark(axes, float(number), episode, palette)
@@ -91,7 +91,7 @@ def _practice(axes: Axes, record: RunRecord, palette: Palette) -> None:
     )
     axes.set_xlim(0.4, last + 0.6)
     axes.set_ylim(*REWARD_LIMITS)
-    _episode_axis(axes, last)
+    episode_axis(axes, last)
     axes.set_ylabel('reward (0 to 1)')
     dress(axes, palette)
 
@@ -123,14 +123,19 @@ def _mark(axes: Axes, place: float, episode: Episode, palette: Palette) -> None:
     )
 
 
-def _running_mean(episodes: Sequence[Episode]) -> FloatArray:
-    """Mean of the last few given rewards up to each episode; NaN while there is none."""
+def running_mean(episodes: Sequence[Episode], window: int) -> FloatArray:
+    """Mean of the last given rewards up to each episode; NaN while there is none.
+
+    Args:
+        episodes: In order.
+        window: Rewards in a mean.
+    """
     given: list[float] = []
     means = []
     for episode in episodes:
         if episode.reward is not None:
             given.append(episode.reward)
-        means.append(float(np.mean(given[-RUNNING:])) if given else float('nan'))
+        means.append(float(np.mean(given[-window:])) if given else float('nan'))
     return np.array(means, dtype=np.float64)
 
 
@@ -242,7 +247,7 @@ def sampling_spread(record: RunRecord, palette: Palette) -> Figure:
     axes.axhline(1.0, color=palette.muted, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_ylim(0.0, None)
     _label_ends(axes, float(numbers[-1]), ends)
-    _episode_axis(axes, int(numbers[-1]))
+    episode_axis(axes, int(numbers[-1]))
     axes.set_ylabel('standard deviation / Table 4')
     dress(axes, palette)
     return figure
@@ -288,7 +293,7 @@ def residual_mean(record: RunRecord, palette: Palette) -> Figure:
         axes.axhspan(-scale, scale, color=palette.band, linewidth=0)
         axes.axhline(0.0, color=palette.muted, linewidth=0.8)
         _label_ends(axes, float(numbers[-1]), ends)
-        _episode_axis(axes, int(numbers[-1]))
+        episode_axis(axes, int(numbers[-1]))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_title(title, color=palette.ink)
         axes.set_ylabel(label)
@@ -296,7 +301,7 @@ def residual_mean(record: RunRecord, palette: Palette) -> Figure:
     return figure
 
 
-def _episode_axis(axes: Axes, last: int) -> None:
+def episode_axis(axes: Axes, last: int) -> None:
     """Label the first episode and every fifth, or each one of a short run."""
     ticks = [1, *range(5, last + 1, 5)] if last > RUNNING * 2 else list(range(1, last + 1))
     axes.set_xticks(ticks)
