@@ -13,9 +13,10 @@ import torch
 
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.condition import BlockProjection, ConditionProjection, prior_features
-from deft_cem.image_encoder import make_encoder
-from deft_cem.policies.interface import MINIMUM_ELITES, PracticeData
+from deft_cem.image_encoder import ImageEncoder, make_encoder
+from deft_cem.policies.interface import MINIMUM_ELITES, FloatArray, PracticeData
 from deft_cem.policies.selection import Choice, choose_policy
+from deft_cem.policies.settings import PolicySettings
 from deft_cem.policy import ResidualPolicy
 from deft_cem.practice_set import PRACTICE, PracticeSet
 from deft_cem.settings import LearningSettings
@@ -104,7 +105,34 @@ def train_on_practice(
             f'{collected.source} holds {len(practice)} rated practice episodes, '
             f'a policy needs at least {MINIMUM_ELITES}; practise first'
         )
-    encoder = make_encoder(settings.policy.encoder)
+    data, encoder, projection, sigma = practice_data(practice, elites, settings.policy)
+    choice = choose_policy(data, settings.policy, seed)
+    policy = ResidualPolicy(encoder, projection, sigma, choice.method, choice.fit.model)
+    report = TrainingReport(
+        policy, tuple(e.episode_id for e in elites), len(practice), truncated, choice
+    )
+    policy.save(directory, _details(report, practice, elites, settings, seed))
+    return report
+
+
+def practice_data(
+    practice: Sequence[Episode], elites: Sequence[Episode], settings: PolicySettings
+) -> tuple[PracticeData, ImageEncoder, ConditionProjection, FloatArray]:
+    """Tables that a policy is fitted to, and how scenes are brought into their form.
+
+    Args:
+        practice: Rated practice episodes, at least two.
+        elites: The best of them, best first.
+        settings: Encoder and size of the condition.
+
+    Returns:
+        The tables, phi, the projection to c, and the first spread of shape (22,).
+
+    Raises:
+        TrainingError: The first spread is zero in a parameter.
+        ConfigurationError: The weights of the encoder are missing or wrong.
+    """
+    encoder = make_encoder(settings.encoder)
     # The spread of the first draw is sigma of Algorithm 1, whatever the settings say now.
     sigma = np.array(min(practice, key=lambda e: e.index).distribution_std)
     if not np.all(sigma > 0.0):
@@ -112,8 +140,8 @@ def train_on_practice(
     images = np.stack([encoder.encode(e.first_image) for e in practice])
     priors = np.stack([prior_features(e.prior.grasp, sigma) for e in practice])
     projection = ConditionProjection(
-        BlockProjection.fit(images, settings.policy.image_components),
-        BlockProjection.fit(priors, settings.policy.prior_components),
+        BlockProjection.fit(images, settings.image_components),
+        BlockProjection.fit(priors, settings.prior_components),
     )
     row_of = {episode.episode_id: row for row, episode in enumerate(practice)}
     data = PracticeData(
@@ -124,13 +152,7 @@ def train_on_practice(
         elites=np.array([row_of[e.episode_id] for e in elites], dtype=np.intp),
         euler_period=2.0 * np.pi / sigma[WRIST],
     )
-    choice = choose_policy(data, settings.policy, seed)
-    policy = ResidualPolicy(encoder, projection, sigma, choice.method, choice.fit.model)
-    report = TrainingReport(
-        policy, tuple(e.episode_id for e in elites), len(practice), truncated, choice
-    )
-    policy.save(directory, _details(report, practice, elites, settings, seed))
-    return report
+    return data, encoder, projection, sigma
 
 
 def _details(

@@ -105,12 +105,11 @@ def _reason(settings: PolicySettings, best: str, use: str, fits: Mapping[str, Po
     if best == EliteMean.kind:
         asked = settings.method == EliteMean.kind
         return 'elite_mean was asked for' if asked else 'no candidate could be trained'
+    among = f', the best of {len(fits) - 1},' if settings.method == AUTO else ''
     pair = (
-        f'{best} predicts left-out elites with error {fits[best].error:.3f}, '
+        f'{best}{among} predicts left-out elites with error {fits[best].error:.3f}, '
         f'their mean with {fits[EliteMean.kind].error:.3f}'
     )
-    if use == best:
-        forced = '' if fits[best].error < fits[EliteMean.kind].error else '; the gate is off'
-        return pair + forced
-    among = f', the best of {len(fits) - 1}' if settings.method == AUTO else ''
-    return pair.replace(best, best + among, 1) + '; so the mean is deployed'
+    if use != best:
+        return f'{pair}; so the mean is deployed'
+    return pair if fits[best].error < fits[EliteMean.kind].error else f'{pair}; the gate is off'

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which policy should be made from the ten best episodes?
+
+Synthetic practice with a scene that is seen: an object stands somewhere (two numbers), the prior
+and the picture tell where, with clutter; on L7 and on L7 moved further the best residual depends
+on it, on the others it does not. Per landscape, optimiser and seed: 30 episodes with mild score
+noise, every policy fitted to the elites, its leave-one-out error, and what it would really earn
+over 128 fresh scenes. Differences are paired with the mean of the same elites.
+
+    python benchmarks/policies.py                       # all seeds, then the result
+    python benchmarks/policies.py --budget 300          # stop after 5 minutes; run it again
+    python benchmarks/policies.py --run RUN [RUN ...]   # only recorded runs, printed
+
+Every finished seed is kept in runs/policies and not run again with the same settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from common import interval, print_table, write_result
+from landscapes import DIMENSION, JITTER, Landscape, make_landscape
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.kernel_ridge import KernelRidge
+
+import deft_cem
+from deft_cem.condition import BlockProjection, ConditionProjection
+from deft_cem.optimisers.catalogue import OptimiserSettings
+from deft_cem.policies.interface import PolicyFit, PracticeData
+from deft_cem.policies.ridge import Ridge, RidgeSettings
+from deft_cem.policies.selection import choose_policy, skill
+from deft_cem.policies.settings import PolicySettings
+from deft_cem.practice_set import PracticeSet
+from deft_cem.settings import LearningSettings, load_learning_settings
+from deft_cem.training import practice_data, rank_elites
+from deft_core.errors import DeftError
+from deft_core.grasp import WRIST
+
+FloatArray = npt.NDArray[np.float64]
+KEPT: Final = Path(__file__).resolve().parent.parent / 'runs' / 'policies'
+COMMAND: Final = 'python benchmarks/policies.py'
+# Landscape, and how many times as far as there the scene moves the optimum.
+CELLS: Final = {'L1': 1.0, 'L3': 1.0, 'L7': 1.0, 'L7_twice': 2.0}
+OPTIMISERS: Final = ('cem', 'quadratic_regression')
+PENALTIES: Final = (5.0, 10.0, 20.0, 50.0)
+SCENES: Final = 128
+PIXELS: Final = 40
+MEAN: Final = 'elite_mean'
+
+
+class Scenes:
+    """What a robot sees of an object's pose: a picture with clutter, and a prior that follows.
+
+    Args:
+        seed: Equal seeds give equal objects and cameras.
+        sigma: First spread of practice. Shape (22,). [m | rad | rad]
+    """
+
+    def __init__(self, seed: int, sigma: FloatArray) -> None:
+        """Draw how pose and clutter show in features."""
+        rng = np.random.default_rng([seed, 20])
+        self._pose = rng.standard_normal((5, PIXELS))
+        self._clutter = 0.7 * rng.standard_normal((3, PIXELS))
+        self._grasp = np.concatenate([[0.45, 0.0, 0.1, 3.0, 0.1, 0.4], np.full(16, 0.4)]) / sigma
+        self._moves = np.zeros((2, DIMENSION))
+        self._moves[0, 0] = self._moves[1, 1] = 0.1 / sigma[0]  # one unit of pose is 10 cm
+        self._moves[1, 5] = 0.4 / sigma[5]  # objects on the side are grasped from the side
+
+    def see(self, pose: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Image features of shape (n, PIXELS) and priors of shape (n, 22) for poses (n, 2)."""
+        bent = np.column_stack([pose, 0.4 * pose[:, :1] * pose[:, 1:], 0.3 * pose**2])
+        image = bent @ self._pose + rng.standard_normal((len(pose), 3)) @ self._clutter
+        image += 0.15 * rng.standard_normal(image.shape)
+        # The prior is off by the same kind of error that execution is.
+        prior = self._grasp + pose @ self._moves
+        return image, prior + JITTER * rng.standard_normal(prior.shape)
+
+
+def context_of(pose: FloatArray, distance: float) -> FloatArray:
+    """What the landscape is told: the pose, stretched."""
+    return distance * pose
+
+
+def run_seed(cell: str, optimiser: str, seed: int, settings: LearningSettings) -> dict[str, Any]:
+    """Practise, fit every policy, and value it.
+
+    Args:
+        cell: Name in `CELLS`.
+        optimiser: Method of the optimiser.
+        seed: Of landscape, scenes, optimiser and policies.
+        settings: Of practice and policies.
+
+    Returns:
+        Per policy its true value, leave-one-out error and whether it passed the gate.
+    """
+    landscape = make_landscape(cell.split('_', maxsplit=1)[0], seed)
+    distance, sigma = CELLS[cell], settings.initial_std
+    scenes = Scenes(seed, sigma)
+    rng = np.random.default_rng([seed, 21])
+    search = dataclasses.replace(
+        settings, optimiser=OptimiserSettings(method=optimiser)
+    ).make_optimiser(seed)
+    poses, residuals, rewards = [], [], []
+    for _ in range(settings.episodes):
+        sample = search.ask()
+        pose = rng.uniform(-1.0, 1.0, (1, 2))
+        z = sample.residual / sigma
+        executed = (z + JITTER * rng.standard_normal(DIMENSION))[None]
+        earned = float(landscape.executed(executed, context_of(pose, distance))[0])
+        reward = float(np.clip(earned + 0.05 * rng.standard_normal(), 0.0, 1.0))
+        search.tell(sample.index, reward)
+        poses.append(pose[0])
+        residuals.append(z)
+        rewards.append(reward)
+    image, prior = scenes.see(np.array(poses), rng)
+    projection = ConditionProjection(
+        BlockProjection.fit(image, settings.policy.image_components),
+        BlockProjection.fit(prior, settings.policy.prior_components),
+    )
+    data = PracticeData(
+        condition=np.concatenate(
+            [projection.image.scores(image), projection.prior.scores(prior)], axis=1
+        ),
+        prior=prior,
+        residual=np.array(residuals),
+        reward=np.array(rewards),
+        elites=np.argsort(-np.array(rewards), kind='stable')[: settings.elites],
+        euler_period=2.0 * np.pi / sigma[WRIST],
+    )
+    trial = Trial(landscape, scenes, projection, distance, seed)
+    result = judge(data, settings.policy, seed, trial)
+    constants = {'zero_residual': np.zeros(DIMENSION), 'optimiser_mean': search.recommendation}
+    for name, vector in constants.items():
+        result[name] = {'value': trial.value_of_constant(vector / sigma)}
+    return result
+
+
+class Trial:
+    """Fresh scenes that every policy of one seed is tried on.
+
+    Args:
+        landscape: What is earned.
+        scenes: What is seen.
+        projection: From what is seen to the condition.
+        distance: How far the scene moves the optimum.
+        seed: Of poses, noise and samples.
+    """
+
+    def __init__(
+        self,
+        landscape: Landscape,
+        scenes: Scenes,
+        projection: ConditionProjection,
+        distance: float,
+        seed: int,
+    ) -> None:
+        """Draw the scenes."""
+        rng = np.random.default_rng([seed, 22])
+        pose = rng.uniform(-1.0, 1.0, (SCENES, 2))
+        image, self._prior = scenes.see(pose, rng)
+        self._condition = projection(image, self._prior)
+        self._context = context_of(pose, distance)
+        self._jitter = JITTER * rng.standard_normal((SCENES, DIMENSION))
+        self._landscape, self._seed = landscape, seed
+
+    def value(self, fit: PolicyFit) -> float:
+        """Mean true reward of a policy."""
+        rng = np.random.default_rng([self._seed, 23])
+        with torch.no_grad():
+            z = np.stack(
+                [
+                    fit.model.predict(condition, prior, rng)
+                    for condition, prior in zip(self._condition, self._prior, strict=True)
+                ]
+            )
+        return self._earned(z)
+
+    def value_of_constant(self, z: FloatArray) -> float:
+        """Mean true reward of one residual for all scenes. Shape (22,)."""
+        return self._earned(np.broadcast_to(z, (SCENES, DIMENSION)))
+
+    def _earned(self, z: FloatArray) -> float:
+        return float(self._landscape.executed(z + self._jitter, self._context).mean())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Regression:
+    """Residual minus the mean of the elites, by a regressor of scikit-learn, for comparison.
+
+    Attributes:
+        estimator: Not fitted.
+        mean: Of the elites it was fitted to. Shape (22,).
+    """
+
+    estimator: Any
+    mean: FloatArray
+
+    @classmethod
+    def fit(cls, estimator: Any, data: PracticeData) -> PolicyFit:
+        """Fit to all elites, and to all but one for the errors."""
+        left_out = []
+        for row in data.elites:
+            model = cls._fit(estimator, data.without(int(row)))
+            left_out.append(np.mean((model._at(data.condition[row]) - data.residual[row]) ** 2))
+        return PolicyFit(cls._fit(estimator, data), np.array(left_out))
+
+    @classmethod
+    def _fit(cls, estimator: Any, data: PracticeData) -> Regression:
+        mean = data.elite_residual.mean(axis=0)
+        with warnings.catch_warnings():
+            # Ten points often put a length or a noise at its bound; that is a valid answer.
+            warnings.simplefilter('ignore', ConvergenceWarning)
+            fitted = clone(estimator).fit(data.elite_condition, data.elite_residual - mean)
+        return cls(fitted, mean)
+
+    def _at(self, condition: FloatArray) -> FloatArray:
+        return np.asarray(self.mean + self.estimator.predict(condition[None])[0])
+
+    def predict(
+        self, condition: FloatArray, _prior: FloatArray, _rng: np.random.Generator
+    ) -> FloatArray:
+        """delta(c). Shape (22,)."""
+        return self._at(condition)
+
+    def tensors(self) -> Mapping[str, FloatArray]:
+        """What is not stored has none."""
+        return {}
+
+
+# Kernel widths in units of the condition, which has about unit spread.
+REGRESSIONS: Final = {
+    'kernel ridge, lambda 2, width 2': KernelRidge(alpha=2.0, kernel='rbf', gamma=1 / 8),
+    'kernel ridge, lambda 1, width 4': KernelRidge(alpha=1.0, kernel='rbf', gamma=1 / 32),
+    'gaussian process': GaussianProcessRegressor(
+        ConstantKernel(0.3, (1e-3, 1e2)) * RBF(2.0, (0.3, 30.0)) + WhiteKernel(0.5, (1e-3, 1e2))
+    ),
+}
+
+
+def fit_all(data: PracticeData, settings: PolicySettings, seed: int) -> dict[str, PolicyFit]:
+    """Every candidate, the mean, the VAE without sampling, and other regressions."""
+    fits = dict(choose_policy(data, settings, seed).fits)
+    still = dataclasses.replace(
+        settings, method='residual_vae', vae=dataclasses.replace(settings.vae, z='mean')
+    )
+    fits['residual_vae, z = 0'] = choose_policy(data, still, seed).fits['residual_vae']
+    for penalty in PENALTIES:
+        if penalty != settings.ridge.penalty:
+            method = Ridge(RidgeSettings(penalty=penalty))
+            fits[f'ridge, lambda {penalty:g}'] = method.fit(data, np.random.default_rng(0))
+    for name, estimator in REGRESSIONS.items():
+        fits[name] = Regression.fit(estimator, data)
+    return fits
+
+
+def judge(
+    data: PracticeData, settings: PolicySettings, seed: int, trial: Trial
+) -> dict[str, dict[str, float]]:
+    """Value, error and gate of every policy, and of the choices made among them."""
+    fits = fit_all(data, settings, seed)
+    constant = fits[MEAN]
+    result: dict[str, dict[str, float]] = {}
+    for name, fit in fits.items():
+        passed = fit.error < constant.error
+        result[name] = {
+            'value': trial.value(fit),
+            'error': fit.error,
+            'skill': skill(fit, constant),
+            'passed': float(passed),
+        }
+    for name in fits:
+        row = result[name]
+        row['gated_gain'] = row['value'] - result[MEAN]['value'] if row['passed'] else 0.0
+    for name, kinds in (
+        ('auto, all', settings.candidates),
+        ('auto, ridge and VAE', ('ridge', 'residual_vae')),
+    ):
+        best = min((MEAN, *kinds), key=lambda kind: fits[kind].error)
+        result[name] = {**result[best], 'passed': float(best != MEAN)}
+    return result
+
+
+def fingerprint(settings: LearningSettings) -> str:
+    """Names what a kept seed was run with."""
+    package = Path(deft_cem.__file__).parent
+    code = [Path(__file__), Path(__file__).with_name('landscapes.py'), package / 'condition.py']
+    digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
+    for path in (*code, *sorted((package / 'policies').glob('*.py'))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def collect(seeds: int, settings: LearningSettings, budget: float) -> dict[str, list[Any]] | None:
+    """Run what is not kept yet, until the budget is spent.
+
+    Args:
+        seeds: How many seeds per landscape and optimiser, from 0.
+        settings: Of practice and policies.
+        budget: Nothing is begun after this time. [s].
+
+    Returns:
+        Results by landscape and optimiser; None when the budget was too small.
+    """
+    folder = KEPT / fingerprint(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    start, missing = time.monotonic(), 0
+    results: dict[str, list[Any]] = {f'{c} {o}': [] for c in CELLS for o in OPTIMISERS}
+    for seed in range(seeds):
+        for name, rows in results.items():
+            path = folder / f'{name.replace(" ", "_")}_{seed:03d}.json'
+            if not path.exists():
+                if time.monotonic() - start > budget:
+                    missing += 1
+                    continue
+                text = json.dumps(run_seed(*name.split(' '), seed, settings))
+                path.with_suffix('.part').write_text(text, encoding='utf-8')
+                path.with_suffix('.part').replace(path)
+            rows.append(json.loads(path.read_text(encoding='utf-8')))
+        print(f'seed {seed} of {seeds}', flush=True)
+    if missing:
+        print(f'{missing} of {seeds * len(results)} are missing; run again for the rest')
+        return None
+    return results
+
+
+def measure(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """One table per landscape and optimiser; differences are paired with the elite mean."""
+    tables: dict[str, Any] = {}
+    for name, seeds in results.items():
+        mean = np.array([row[MEAN]['value'] for row in seeds])
+        table = []
+        for policy in seeds[0]:
+            value = np.array([row[policy]['value'] for row in seeds])
+            row: dict[str, Any] = {'policy': policy, 'value': interval(value)}
+            row['gain_over_mean'] = interval(value - mean)
+            for key in ('gated_gain', 'skill', 'passed'):
+                found = [r[policy].get(key) for r in seeds]
+                row[key] = None if None in found else float(np.mean(found))
+            table.append(row)
+        tables[name.replace(' ', '_')] = table
+    return tables
+
+
+def judge_runs(runs: Sequence[Path], settings: LearningSettings) -> list[dict[str, Any]]:
+    """Leave-one-out errors on recorded runs.
+
+    Args:
+        runs: Run folders, bag folders or .mcap files.
+        settings: Of elites and policies.
+    """
+    rows = []
+    for number, run in enumerate(runs, start=1):
+        practice = PracticeSet()
+        practice.add_run(run)
+        elites = rank_elites(practice.episodes, settings.elites)
+        data = practice_data(practice.episodes, elites, settings.policy)[0]
+        fits = fit_all(data, settings.policy, 0)
+        rows += [
+            {
+                'run': number,
+                'elites': len(elites),
+                'policy': name,
+                'left_out_error': fit.error,
+                'skill': skill(fit, fits[MEAN]),
+                'better_on': int(np.sum(fit.left_out < fits[MEAN].left_out)),
+            }
+            for name, fit in sorted(fits.items(), key=lambda pair: pair[1].error)
+        ]
+    return rows
+
+
+def main() -> int:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=24)
+    parser.add_argument('--budget', type=float, default=float('inf'), help='seconds')
+    parser.add_argument('--run', type=Path, nargs='+', default=[], help='recorded runs instead')
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        settings = load_learning_settings()
+        if options.run:
+            print_table(judge_runs(options.run, settings))
+            return 0
+        results = collect(options.seeds, settings, options.budget)
+        if results is None:
+            return 0
+        tables = measure(results)
+        for name, table in tables.items():
+            print(f'\n{name}')
+            print_table(table)
+        write_result('policies', {'seeds': options.seeds, **tables}, COMMAND)
+    except DeftError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
