@@ -12,7 +12,11 @@ import safetensors.torch
 import torch
 
 from deft_cem.image_encoder import make_encoder
-from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_cem.policies.settings import PolicySettings
+from deft_cem.policy import load_policy
+from deft_cem.settings import LearningSettings
+from deft_cem.training import train_policy
+from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
 from deft_core.torchvision_loader import load_torchvision, suppress_overlaps
 
 
@@ -164,6 +168,31 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) 
             with pytest.raises(ConfigurationError, match='no plain tensors'):
                 make_encoder('r3m_resnet18', tmp_path)
             (tmp_path / name).unlink()
+
+
+def test_a_policy_wants_the_encoder_weights_it_was_trained_with(
+    network, records, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv('DEFT_WEIGHTS', str(tmp_path))
+    path = write_r3m(tmp_path, network)
+    episodes = [records.make_episode(i, reward=i / 6) for i in range(6)]
+    records.write_bag(tmp_path / 'bag', episodes)
+    settings = LearningSettings(
+        elites=4, policy=PolicySettings(method='ridge', gate=False, encoder='r3m_resnet18')
+    )
+    trained = train_policy(tmp_path, settings, seed=0).policy
+    loaded = load_policy(tmp_path)
+    assert loaded.encoder.weights_sha256 == trained.encoder.weights_sha256
+    image, prior = episodes[0].first_image, episodes[0].prior.grasp
+    answers = [p.predict(image, prior, np.random.default_rng(0)) for p in (trained, loaded)]
+    np.testing.assert_array_equal(answers[0].to_vector(), answers[1].to_vector())
+    tensors = torch.load(path, weights_only=True)
+    tensors['r3m']['module.convnet.conv1.weight'] += 0.1
+    torch.save(tensors, path)
+    (tmp_path / 'SHA256SUMS').unlink()
+    pin(path)
+    with pytest.raises(TrainingError, match='other weights'):
+        load_policy(tmp_path)
 
 
 def test_other_images_are_refused(network, tmp_path: Path) -> None:
