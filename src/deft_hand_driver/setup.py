@@ -16,7 +16,7 @@ setup(
     zip_safe=True,
     maintainer='DEFT developers',
     maintainer_email='deft@example.org',
-    description='Tendon map, command limits and driver node of the DASH hand.',
+    description='Driver of tendon and direct hands on a Dynamixel bus, with simulated servos.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [f'hand_driver_node = {PACKAGE}.nodes.hand_driver_node:main'],

@@ -2,7 +2,8 @@
 """Turns joint targets into motor commands that never leave travel, speed and step limits.
 
 The controller starts disabled, is seeded from the measured pose when it is enabled, and latches
-faults. In a fault it holds the pose that was measured when the fault came up.
+faults. In a fault it holds the pose that was measured when the fault came up. A motion that is
+interrupted comes to rest first, then holds what is measured, and waits for a new command.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy.typing as npt
 from deft_core.errors import DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.description import MOTOR_NAMES
-from deft_hand_driver.tendon_map import TendonMap
+from deft_hand_driver.joint_map import JointMap
 
 
 class HandMode(enum.Enum):
@@ -38,7 +38,7 @@ class _Ramp:
     duration: float
 
     def at(self, now: float) -> FloatArray:
-        """Intended motor commands at a time [s]. Shape (12,). [rad]."""
+        """Intended motor commands at a time [s]. Shape (n,). [rad]."""
         if self.duration <= 0.0:
             return self.target
         share = min(1.0, max(0.0, (now - self.begin) / self.duration))
@@ -55,21 +55,31 @@ class HandController:
         sequence: Sequence number of the command that is executed.
         fault_reason: Why the controller is in fault, else empty.
         rejected: Number of commands refused since the start.
+        clipped: Number of commands cut to the travel since the start.
+        interruption: Why the running command was broken off, else empty.
     """
 
-    def __init__(self, tendon_map: TendonMap) -> None:
-        """Start disabled, without a measurement."""
-        self._map = tendon_map
-        self._limits = tendon_map.description
+    def __init__(self, joint_map: JointMap) -> None:
+        """Start disabled, without a measurement.
+
+        Args:
+            joint_map: Of the hand with its n motors.
+        """
+        self._map = joint_map
+        self._limits = joint_map.description
         self._joint_lower, self._joint_upper = self._limits.joint_limits()
         self._mode = HandMode.DISABLED
         self._measured: FloatArray | None = None
         self._sent: FloatArray | None = None
         self._ramp: _Ramp | None = None
         self._updated: float | None = None
+        self._velocity: FloatArray | None = None
+        self._braking = False
         self.sequence = 0
         self.fault_reason = ''
+        self.interruption = ''
         self.rejected = 0
+        self.clipped = 0
 
     @property
     def mode(self) -> HandMode:
@@ -78,18 +88,25 @@ class HandController:
 
     @property
     def measured(self) -> FloatArray | None:
-        """Last measured motor positions, None before the first. Shape (12,). [rad]."""
+        """Last measured motor positions, None before the first. Shape (n,). [rad]."""
         return self._measured
 
     @property
     def sent(self) -> FloatArray | None:
-        """Motor commands that were really sent, None before the first. Shape (12,). [rad]."""
+        """Motor commands that are really sent, None where none are. Shape (n,). [rad]."""
         return self._sent
+
+    @property
+    def braking(self) -> bool:
+        """Whether an interrupted motion has not come to rest yet."""
+        return self._braking
 
     @property
     def settled(self) -> bool:
         """Whether the commanded target has been sent in full."""
         if self._mode is not HandMode.ENABLED or self._ramp is None or self._sent is None:
+            return False
+        if self.interruption:
             return False
         return bool(np.array_equal(self._sent, self._ramp.target))
 
@@ -97,12 +114,13 @@ class HandController:
         """Take a measurement.
 
         Args:
-            motor_positions: In `MOTOR_NAMES` order. Shape (12,). [rad].
+            motor_positions: In `HandDescription.motor_names` order. Shape (n,). [rad].
 
         Raises:
-            InvalidInputError: Not twelve finite numbers.
+            InvalidInputError: Not n finite numbers.
         """
-        self._measured = finite_array('motor positions', motor_positions, (len(MOTOR_NAMES),))
+        count = len(self._limits.motor_names)
+        self._measured = finite_array('motor positions', motor_positions, (count,))
 
     def enable(self) -> None:
         """Start to command the motors, holding what is measured.
@@ -118,8 +136,8 @@ class HandController:
             )
         if self._measured is None:
             raise DeviceError(
-                'The hand cannot be enabled before its motors report positions on '
-                '/hand/motor_state.'
+                'The hand cannot be enabled before its motors report positions; is the bus '
+                'connected, or what publishes /hand/motor_state running?'
             )
         if self._mode is HandMode.DISABLED:
             self._hold(self._measured)
@@ -129,6 +147,20 @@ class HandController:
         """Stop commanding the motors; a latched fault stays."""
         if self._mode is HandMode.ENABLED:
             self._mode = HandMode.DISABLED
+            self._hold(None)
+
+    def interrupt(self, reason: str) -> None:
+        """Break the running command off: come to rest, then hold what is measured.
+
+        Only a command with another sequence number is taken afterwards.
+
+        Args:
+            reason: What happened.
+        """
+        if self._mode is not HandMode.ENABLED or self.interruption:
+            return
+        self.interruption = reason
+        self._braking = True
 
     def fault(self, reason: str) -> None:
         """Latch a fault and hold the measured pose; the first reason is kept.
@@ -141,8 +173,7 @@ class HandController:
         self._mode = HandMode.FAULT
         self.fault_reason = reason
         # Held as it was at this moment: following the measurement would let the grip creep open.
-        self._sent = self._measured
-        self._ramp = None
+        self._hold(self._measured)
 
     def clear_fault(self) -> None:
         """Leave the fault; the hand is disabled afterwards."""
@@ -167,13 +198,15 @@ class HandController:
 
         Raises:
             InvalidInputError: Not sixteen finite numbers, or a duration out of range.
-            SafetyError: The hand is not enabled.
+            SafetyError: The hand is not enabled, or the command is the one that was broken off.
         """
         try:
-            return self._start_ramp(joint_positions, duration, sequence, now)
+            clipped = self._start_ramp(joint_positions, duration, sequence, now)
         except (InvalidInputError, SafetyError):
             self.rejected += 1
             raise
+        self.clipped += clipped
+        return clipped
 
     def update(self, now: float) -> FloatArray | None:
         """Motor commands to send in this cycle.
@@ -182,26 +215,61 @@ class HandController:
             now: Current time. [s].
 
         Returns:
-            In `MOTOR_NAMES` order, None where nothing may be sent. Shape (12,). [rad].
+            In `HandDescription.motor_names` order, None where nothing may be sent.
+            Shape (n,). [rad].
         """
         if self._mode is HandMode.DISABLED or self._sent is None:
             self._updated = None
             return None
-        if self._mode is HandMode.FAULT or self._ramp is None:
+        if self._mode is HandMode.FAULT:
             return self._sent
         elapsed = 0.0 if self._updated is None else now - self._updated
         self._updated = now
         if elapsed < 0.0:
-            # The clock was set back: go on from where the motors are.
-            remaining = max(0.0, self._ramp.begin + self._ramp.duration - (now - elapsed))
-            self._ramp = _Ramp(self._sent, self._ramp.target, now, remaining)
+            self._restart_ramp(now, elapsed)
             return self._sent
+        before = self._sent
+        if self._braking:
+            self._brake(now, elapsed)
+        elif self._ramp is not None:
+            self._sent = self._toward(self._ramp.at(now), elapsed)
+        if elapsed > 0.0:
+            self._velocity = (self._sent - before) / elapsed
+        return self._sent
+
+    def _toward(self, wanted: FloatArray, elapsed: float) -> FloatArray:
+        """What may be sent on the way to wanted motor commands [rad] after a time [s]."""
+        assert self._sent is not None
         step = min(self._limits.motor_step_limit, self._limits.motor_speed_limit * elapsed)
-        wanted = self._ramp.at(now)
         change = np.clip(wanted - self._sent, -step, step)
         reached = np.abs(wanted - self._sent) <= step
-        self._sent = np.where(reached, wanted, self._sent + change)
-        return self._sent
+        return np.where(reached, wanted, self._sent + change)
+
+    def _brake(self, now: float, elapsed: float) -> None:
+        """Slow down; at rest, go slowly to what is measured and stay there."""
+        assert self._sent is not None
+        velocity = np.zeros_like(self._sent) if self._velocity is None else self._velocity
+        less = self._limits.motor_deceleration * elapsed
+        slower = np.sign(velocity) * np.maximum(0.0, np.abs(velocity) - less)
+        wanted = np.clip(self._sent + slower * elapsed, self._map.lower, self._map.upper)
+        # Where the hand was enabled outside its travel it may stay there.
+        self._sent = self._toward(np.where(slower == 0.0, self._sent, wanted), elapsed)
+        if elapsed > 0.0 and not np.any(slower) and self._measured is not None:
+            self._braking = False
+            self._ramp = self._ramp_from(self._sent, self._measured, 0.0, now)
+
+    def _restart_ramp(self, now: float, elapsed: float) -> None:
+        """The clock was set back: go on from where the motors are."""
+        if self._ramp is not None and self._sent is not None:
+            remaining = max(0.0, self._ramp.begin + self._ramp.duration - (now - elapsed))
+            self._ramp = _Ramp(self._sent, self._ramp.target, now, remaining)
+
+    def _ramp_from(
+        self, start: FloatArray, target: FloatArray, duration: float, now: float
+    ) -> _Ramp:
+        """Ramp between motor commands [rad], stretched where a motor would be too fast."""
+        longest = float(np.abs(target - start).max())
+        return _Ramp(start, target, now, max(duration, longest / self._limits.motor_speed_limit))
 
     def _start_ramp(
         self, joint_positions: npt.ArrayLike, duration: float, sequence: int, now: float
@@ -219,17 +287,25 @@ class HandController:
                 f'The hand is {self._mode.value} and takes no commands; call /hand/enable'
                 + (' after /hand/clear_fault.' if self._mode is HandMode.FAULT else '.')
             )
+        if self.interruption and sequence == self.sequence:
+            raise SafetyError(
+                f'Hand command {sequence} was broken off ({self.interruption}); send a new one.'
+            )
         inside = np.clip(joints, self._joint_lower, self._joint_upper)
-        target = self._map.motors_from_joints(inside)
-        longest = float(np.abs(target - self._sent).max())
-        stretched = max(duration, longest / self._limits.motor_speed_limit)
-        self._ramp = _Ramp(self._sent, target, now, stretched)
+        # After an interruption the way begins where the hand is, not where it was told to be.
+        start = self._measured if self.interruption and self._measured is not None else self._sent
+        self._ramp = self._ramp_from(start, self._map.motors_from_joints(inside), duration, now)
         self._updated = now
+        self._braking = False
+        self.interruption = ''
         self.sequence = sequence
         return bool(np.any(inside != joints))
 
-    def _hold(self, motors: FloatArray) -> None:
-        """Command exactly these positions until a command comes."""
+    def _hold(self, motors: FloatArray | None) -> None:
+        """Command exactly these positions, or nothing, until a command comes."""
         self._sent = motors
         self._ramp = None
         self._updated = None
+        self._velocity = None
+        self._braking = False
+        self.interruption = ''

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from rclpy.duration import Duration
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    LivelinessPolicy,
     QoSProfile,
     ReliabilityPolicy,
 )
@@ -21,11 +23,26 @@ STATE: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 STATE_PUBLISHER: Final = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # Commands: the newest wins and an old one must never be replayed.
 COMMAND: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+# As COMMAND, from a sender whose death the receiver must notice: SIGKILL and SIGSTOP included.
+LEASED_COMMAND: Final = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    liveliness=LivelinessPolicy.AUTOMATIC,
+    liveliness_lease_duration=Duration(nanoseconds=500_000_000),
+)
 # Status, emergency stop, static transforms: late joiners see the current value.
 LATCHED: Final = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# As LATCHED, from a sender whose death counts: an emergency stop without its button is pressed.
+LEASED_LATCHED: Final = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    liveliness=LivelinessPolicy.AUTOMATIC,
+    liveliness_lease_duration=Duration(nanoseconds=1_000_000_000),
 )
 # Episodes and rewards: nothing may be lost.
 RECORDS: Final = QoSProfile(
