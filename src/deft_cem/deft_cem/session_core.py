@@ -1,65 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The book-keeping of a session: plan, optimiser, store and policy, without ROS.
 
-Every change is committed to the store before the method returns, so the node may act on it.
+Every change is committed to the store before the method returns, so the node may act on it, and
+a session whose process was killed goes on where the last commit left it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.interface import Sample
+from deft_cem import __version__
+from deft_cem.episode_timing import Stretch
+from deft_cem.optimisers.interface import ResidualOptimiser, Sample
 from deft_cem.policy import ResidualPolicy, load_policy
+from deft_cem.proposal import Proposal
+from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
+from deft_cem.session_identity import SessionIdentity
 from deft_cem.session_machine import Event
-from deft_cem.session_plan import PlannedEpisode, SessionPlan
-from deft_cem.session_store import SessionStore, StoredEpisode
+from deft_cem.session_methods import Method
+from deft_cem.session_opening import open_store
+from deft_cem.session_plan import PlannedEpisode, SessionPlan, derived_scene_seed
+from deft_cem.session_progress import PRACTICE, SessionProgress
 from deft_cem.settings import LearningSettings
-from deft_cem.summary import STORE_FILE
+from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
-from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.errors import InvalidInputError
 from deft_core.grasp import GraspParameters, GraspResidual
-
-# What other programs of the same launch may have put into a fresh run folder.
-_TOLERATED: Final = frozenset({'bag', 'log', 'logs'})
-_WINDOW: Final = 10
-
-
-class RunOccupiedError(ConfigurationError):
-    """The folder of the run holds another run."""
-
-
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """What the open episode tries.
-
-    Attributes:
-        episode_id: Unique name of the episode.
-        planned: Its place in the plan.
-        object_name: What lies on the table.
-        scene_seed: Seed of the scene as the operator confirmed it.
-        residual: epsilon (practice) or delta (trials).
-        distribution_mean: Mean of D. Shape (22,). [m | rad | rad].
-        distribution_std: Standard deviation of D. Shape (22,). [m | rad | rad].
-    """
-
-    episode_id: str
-    planned: PlannedEpisode
-    object_name: str
-    scene_seed: int
-    residual: GraspResidual
-    distribution_mean: npt.NDArray[np.float64]
-    distribution_std: npt.NDArray[np.float64]
 
 
 class SessionCore:
-    """One session from its first proposal to its last trial."""
+    """One session from its first proposal to its last trial, over any number of interruptions.
+
+    Attributes:
+        plan: All its episodes.
+        progress: Which of them are done.
+        store: What is committed; everything here, and what the recorder confirmed.
+        run_directory: Its folder.
+        session_id: Its name.
+        method: DEFT or one of its baselines.
+        seed: Seed of all random choices.
+        resumed: Whether it was begun by an earlier process.
+    """
 
     def __init__(
         self,
@@ -69,20 +54,29 @@ class SessionCore:
         task: str,
         seed: int,
         settings: LearningSettings,
+        method: Method = Method.DEFT,
+        predictor: str = '',
+        must_exist: bool = False,
     ) -> None:
-        """Create the run folder and the store in it.
+        """Begin the session, or go on with the one in the folder.
 
         Args:
-            run_directory: Folder of the run; new, empty, or holding nothing but a fresh bag.
-            session_id: Name of the session; begins every episode id.
+            run_directory: Folder of the run; new, empty, or that of an interrupted session with
+                the same task, seed, method, predictor and settings.
+            session_id: Name of a new session; begins every episode id.
             task: Name of the task.
             seed: Seed of all random choices.
             settings: How to practise.
+            method: DEFT or one of its baselines.
+            predictor: Grasp predictor to ask for; empty for that of the affordance node.
+            must_exist: Refuse to begin a new session.
 
         Raises:
-            RunOccupiedError: The folder is occupied.
+            RunOccupiedError: The folder holds something else, a session of another kind or one
+                that is finished, or another process is at it.
             ConfigurationError: Settings that make no session.
-            RecordingError: The folder cannot be written.
+            RecordingError: The folder cannot be written or the store is damaged.
+            TrainingError: The policy that was trained is missing.
         """
         self.plan = SessionPlan(
             seed=seed,
@@ -90,46 +84,79 @@ class SessionCore:
             episodes=settings.episodes,
             trials=settings.evaluation_trials,
             trial_objects=settings.evaluation_object_set,
+            practises=method.practises,
         )
-        self._optimiser: CrossEntropyMethod = settings.make_optimiser(seed)
-        claim_run_directory(run_directory)
-        self.run_directory = run_directory
-        self.session_id = session_id
-        self.seed = seed
-        self._store = SessionStore.create(
-            run_directory / STORE_FILE,
-            session_id=session_id,
-            task=task,
-            seed=seed,
-            configuration=settings.to_dict(),
-            optimiser_state=self._optimiser.state_dict(),
-        )
+        identity = SessionIdentity(task, seed, method, predictor, settings.to_dict())
+        self._optimiser: ResidualOptimiser = settings.make_optimiser(seed)
+        self._warm_up = settings.warm_up_episodes
         self._policy: ResidualPolicy | None = None
         self._proposal: Proposal | None = None
-        self._sample: Sample | None = None
-        self._started = 0  # episodes that were proposed, withdrawn ones included
-        self._rewards: list[float] = []
+        self._layout = 0  # how often the running episode got another scene
+        self.run_directory, self.method, self.seed = run_directory, method, seed
+        if must_exist and not (run_directory / STORE_FILE).is_file():
+            raise RunOccupiedError(f'there is no session in {run_directory} to go on with')
+        self._folder = RunFolder(run_directory)
+        try:
+            self.resumed = self._folder.holds_session
+            self.store = open_store(self._folder, identity, session_id, self._optimiser)
+            try:
+                self._restore()
+                self.store.begin_launch(__version__)
+            except BaseException:
+                self.store.close()
+                raise
+        except BaseException:
+            self._folder.release()
+            raise
+
+    def _restore(self) -> None:
+        """Take over what the store holds."""
+        self.session_id = self.store.session_id
+        episodes = self.store.episodes()
+        self._started = len(episodes)
+        self.progress = SessionProgress(
+            self.plan,
+            self._warm_up,
+            [(e.episode_id, e.phase, e.reward) for e in episodes if e.reward is not None],
+            len(self.store.skipped()),
+        )
+        # An episode that was open when its process ended is tried once more.
+        self._repeated = self.store.pending()
+        if self.store.trained:
+            self._policy = load_policy(self.run_directory)
 
     def close(self) -> None:
-        """Close the store."""
-        self._store.close()
+        """Close the store and let others use the folder."""
+        self.store.close()
+        self._folder.release()
 
-    @property
-    def position(self) -> int:
-        """Number of rated episodes; the place in the plan of the next one."""
-        return len(self._rewards)
-
-    @property
-    def planned(self) -> PlannedEpisode:
-        """The episode that is running or comes next; the last one when all are done."""
-        return self.plan[min(self.position, len(self.plan) - 1)]
+    # Where it stands.
 
     @property
     def episode_id(self) -> str:
         """Name of the episode that is running or comes next."""
-        if self._proposal is not None:
-            return self._proposal.episode_id
+        open_episode = self._proposal or self._repeated
+        if open_episode is not None:
+            return open_episode.episode_id
         return f'{self.session_id}-{self._started:03d}'
+
+    @property
+    def scene_seed(self) -> int:
+        """Seed of the scene that the operator should lay out now.
+
+        An episode that is tried once more gets its scene again, a trial of the prior alone that
+        of the policy's trial.
+        """
+        planned = self.progress.planned
+        if self._layout:
+            return derived_scene_seed(planned.scene_seed, self._layout)
+        if self._repeated is not None and self._repeated.scene_seed >= 0:
+            return self._repeated.scene_seed
+        partner = self.plan.partner(planned.position)
+        for stored in self.store.episodes() if partner is not None else ():
+            if stored.position == partner and stored.state == 'rated' and stored.scene_seed >= 0:
+                return stored.scene_seed
+        return planned.scene_seed
 
     @property
     def proposal(self) -> Proposal:
@@ -147,24 +174,25 @@ class SessionCore:
         """Mean and standard deviation of D as it is now. Shape (22,) each. [m | rad | rad]."""
         return self._optimiser.mean, self._optimiser.std
 
-    @property
-    def rewards(self) -> Sequence[float]:
-        """Rewards of the rated episodes, in order."""
-        return tuple(self._rewards)
-
-    @property
-    def recent_mean(self) -> float | None:
-        """Mean of the last ten rewards; None before the first."""
-        return float(np.mean(self._rewards[-_WINDOW:])) if self._rewards else None
-
     def prediction_seed(self) -> int:
         """Seed for a grasp predictor that draws at random: one per place in the plan.
 
         The same for a policy trial and the prior-only trial of the same scene, so that both
         start from the same prior.
         """
-        planned = self.planned
-        return int(np.random.default_rng([self.seed, 3, planned.scene_seed]).integers(2**63))
+        scene = self.plan[self.progress.planned.position].scene_seed
+        return int(np.random.default_rng([self.seed, 3, scene]).integers(2**63))
+
+    def following(self) -> Event:
+        """What comes next, while no episode is open."""
+        return self.progress.following(trained=self._policy is not None)
+
+    # One episode.
+
+    def another_scene(self) -> int:
+        """Give the running episode another scene; returns its seed."""
+        self._layout += 1
+        return self.scene_seed
 
     def propose(
         self,
@@ -174,6 +202,9 @@ class SessionCore:
         scene_seed: int,
     ) -> Proposal:
         """Choose the residual of the next episode and commit it.
+
+        An episode that is tried once more keeps its epsilon. In a trial the policy sees the new
+        picture with the z it drew before.
 
         Args:
             image: First image, RGB. Shape (height, width, 3).
@@ -187,145 +218,151 @@ class SessionCore:
         """
         if self._proposal is not None:
             raise InvalidInputError(f'episode {self._proposal.episode_id} is still open')
-        planned = self.planned
+        planned = self.progress.planned
         mean, std = self.distribution
-        self._sample = None
-        if planned.phase in {Phase.WARM_UP, Phase.FINE_TUNE}:
-            self._sample = self._optimiser.ask()
-            residual = GraspResidual.from_vector(self._sample.residual)
-        elif planned.phase is Phase.EVALUATE_POLICY:
-            if self._policy is None:
-                raise InvalidInputError('there is no trained policy yet; load it first')
-            # A stream per trial: a repeated trial draws the same z.
-            rng = np.random.default_rng([self.seed, 2, planned.position])
-            residual = self._policy.predict(image, prior, rng)
-        else:
-            residual = GraspResidual.zero()
-        proposal = Proposal(self.episode_id, planned, object_name, scene_seed, residual, mean, std)
-        self._store.record_ask(
-            StoredEpisode(
-                number=self._started,
-                episode_id=proposal.episode_id,
-                phase=planned.phase,
+        sample: Sample | None = None
+        if planned.phase in PRACTICE:
+            sample = self._optimiser.pending or self._optimiser.ask()
+            mean, std = sample.mean, sample.std
+        residual = self._residual(planned, sample, image, prior)
+        episode_id, repeated = self.episode_id, self._repeated
+        if repeated is not None:
+            self.store.record_attempt(
+                episode_id,
                 object_name=object_name,
                 scene_seed=scene_seed,
-                sample_index=None if self._sample is None else self._sample.index,
-                prior=tuple(prior.to_vector().tolist()),
-                residual=tuple(residual.to_vector().tolist()),
-            ),
-            self._optimiser.state_dict(),
+                prior=prior.to_vector().tolist(),
+                residual=residual.to_vector().tolist(),
+            )
+            number = repeated.number
+        else:
+            number = self._started
+            self.store.record_ask(
+                StoredEpisode(
+                    number=number,
+                    episode_id=episode_id,
+                    position=planned.position,
+                    phase=planned.phase,
+                    object_name=object_name,
+                    scene_seed=scene_seed,
+                    sample_index=None if sample is None else sample.index,
+                    prior=tuple(prior.to_vector().tolist()),
+                    residual=tuple(residual.to_vector().tolist()),
+                ),
+                self._optimiser.state_dict(),
+            )
+            self._started += 1
+        self._repeated = None
+        self._proposal = Proposal(
+            number, episode_id, planned, object_name, scene_seed, residual, mean, std
         )
-        self._started += 1
-        self._proposal = proposal
-        return proposal
+        return self._proposal
+
+    def _residual(
+        self,
+        planned: PlannedEpisode,
+        sample: Sample | None,
+        image: npt.NDArray[np.uint8],
+        prior: GraspParameters,
+    ) -> GraspResidual:
+        if sample is not None:
+            return GraspResidual.from_vector(sample.residual)
+        if planned.phase is Phase.EVALUATE_PRIOR:
+            return GraspResidual.zero()
+        if self._policy is None:
+            raise InvalidInputError('there is no trained policy yet; load it first')
+        # A stream per trial: a repeated trial draws the same z.
+        rng = np.random.default_rng([self.seed, 2, planned.position])
+        return self._policy.predict(image, prior, rng)
 
     def finish_motion(self, outcome: Outcome) -> None:
         """Commit how the motion of the open episode ended."""
-        self._store.record_outcome(self.proposal.episode_id, outcome)
+        self.store.record_outcome(self.proposal.episode_id, outcome)
 
-    def rate(self, reward: float, source: str, success: bool | None) -> None:
+    def rate(self, reward: float, source: str, success: bool | None, record: bytes) -> None:
         """Commit the score of the open episode and let the optimiser learn from it.
 
-        The episode stays `proposal` until `conclude`, so that its record can be made.
+        The episode stays `proposal` until `conclude`.
 
         Args:
             reward: 0..1.
             source: Who scored.
             success: Task criterion met; None when not judged.
+            record: The episode as it goes into the bag; kept until `confirm_recorded`.
 
         Raises:
             InvalidInputError: No executed episode is open, or not a reward.
-            RecordingError: The store cannot be written.
+            RecordingError: The store cannot be written; the session must not go on.
         """
         proposal = self.proposal
-        if self._sample is not None:
-            self._optimiser.tell(self._sample.index, reward)
-        self._store.record_reward(
-            proposal.episode_id, reward, source, success, self._optimiser.state_dict()
+        if proposal.planned.phase in PRACTICE:
+            assert self._optimiser.pending is not None, 'rated without a sample'
+            self._optimiser.tell(self._optimiser.pending.index, reward)
+        self.store.record_reward(
+            proposal.episode_id, reward, source, success, record, self._optimiser.state_dict()
         )
-        self._rewards.append(reward)
+        self.progress.rate(proposal.episode_id, proposal.planned.phase, reward)
 
-    def conclude(self) -> Event:
-        """Close the rated episode and say what follows."""
+    def conclude(self, stretches: Sequence[Stretch] = ()) -> None:
+        """Close the rated episode.
+
+        Args:
+            stretches: Where its time went.
+        """
+        if stretches:
+            self.store.record_timing(self.proposal.number, stretches)
         self._proposal = None
-        self._sample = None
-        if self.position == len(self.plan):
-            # Without trials the policy is still trained: it is what the session is for.
-            trials = len(self.plan) > self.plan.practice_count
-            return Event.TRIALS_COMPLETE if trials else Event.PRACTICE_COMPLETE
-        if self.position == self.plan.practice_count:
-            return Event.PRACTICE_COMPLETE
-        return Event.EPISODES_REMAIN
+        self._layout = 0
 
-    def withdraw(self) -> None:
-        """Commit that the open episode does not count; its place in the plan is taken again."""
-        if self._sample is not None:
-            self._optimiser.withdraw(self._sample.index)
-        self._store.record_withdrawal(self.proposal.episode_id, self._optimiser.state_dict())
-        self._proposal = None
-        self._sample = None
+    def repeat(self) -> None:
+        """The open episode, if any, is to be tried once more with the same residual."""
+        if self._proposal is not None:
+            self._repeated = self.store.pending()
+            self._proposal = None
 
-    def take_policy(self) -> Event:
-        """Load the policy that was trained into the run folder and say what follows.
+    def withdraw(self, reason: str) -> None:
+        """Commit that the open episode, if any, does not count; its place is taken again.
+
+        Args:
+            reason: Why, for the store.
+        """
+        open_episode = self._proposal or self._repeated
+        if open_episode is not None:
+            self._withdraw_sample()
+            self.store.record_withdrawal(
+                open_episode.episode_id, reason, self._optimiser.state_dict()
+            )
+        self._proposal = self._repeated = None
+
+    def skip(self, reason: str) -> None:
+        """Commit that the place of the running episode in the plan stays empty.
+
+        Args:
+            reason: Why, for the store.
+        """
+        open_episode = self._proposal or self._repeated
+        planned = self.progress.planned
+        self._withdraw_sample()
+        self.store.record_skip(
+            planned.position,
+            planned.phase,
+            None if open_episode is None else open_episode.episode_id,
+            reason,
+            self._optimiser.state_dict(),
+        )
+        self._proposal = self._repeated = None
+        self.progress.skip()
+        self._layout = 0
+
+    def _withdraw_sample(self) -> None:
+        if self._optimiser.pending is not None:
+            self._optimiser.withdraw(self._optimiser.pending.index)
+
+    def take_policy(self) -> None:
+        """Load the policy that was trained into the run folder.
 
         Raises:
             TrainingError: The files are missing or do not fit.
         """
         self._policy = load_policy(self.run_directory)
-        done = self.position == len(self.plan)
-        return Event.TRIALS_COMPLETE if done else Event.TRAINED
-
-    def verdicts(self, phase: Phase) -> list[bool]:
-        """Whether the task criterion was met, of the judged episodes of one part, in order."""
-        return [
-            stored.success
-            for stored in self._store.episodes()
-            if stored.phase is phase and stored.success is not None
-        ]
-
-    def rated(self, episode_id: str) -> StoredEpisode | None:
-        """The stored episode of that name when it has a reward, else None."""
-        for stored in self._store.episodes():
-            if stored.episode_id == episode_id and stored.state == 'rated':
-                return stored
-        return None
-
-
-def claim_run_directory(directory: Path) -> None:
-    """Make the folder of a run, or refuse one that holds another run.
-
-    Raises:
-        RunOccupiedError: The folder is occupied.
-        RecordingError: It cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        occupants = sorted(entry.name for entry in directory.iterdir())
-    except FileExistsError as error:
-        raise ConfigurationError(
-            f'{directory} is a file, expected a folder for the run'
-        ) from error
-    except OSError as error:
-        raise RecordingError(f'cannot use {directory} as run folder: {error}') from error
-    occupants = [name for name in occupants if name not in _TOLERATED]
-    if occupants:
-        raise RunOccupiedError(
-            f'the run folder {directory} is occupied ({", ".join(occupants[:3])}); '
-            'choose another one or remove it'
-        )
-
-
-def with_overrides(
-    settings: LearningSettings, *, episodes: int, warm_up: int, evaluation_trials: int
-) -> LearningSettings:
-    """Settings with the numbers a launch file may change; -1 keeps what the file says."""
-    changes: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ('episodes', episodes),
-            ('warm_up_episodes', warm_up),
-            ('evaluation_trials', evaluation_trials),
-        )
-        if value >= 0
-    }
-    return replace(settings, **changes)
+        self.store.record_training()

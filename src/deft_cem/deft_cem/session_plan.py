@@ -35,13 +35,24 @@ class PlannedEpisode:
 class SessionPlan:
     """All episodes of a session, fixed by its seed before the first one.
 
+    With practice: warm-up, fine-tuning, trials of the policy, trials of the prior alone. Without
+    (the baseline "affordance only"): the same trials of the prior and nothing else, so that
+    sessions of equal seed and settings can be compared scene by scene.
+
     Practice sees training objects in fresh scenes. The trials of the policy and of the prior
     alone see the same scenes, which practice has not seen: what differs between them is the
     residual and nothing else.
     """
 
     def __init__(
-        self, *, seed: int, warm_up: int, episodes: int, trials: int, trial_objects: str
+        self,
+        *,
+        seed: int,
+        warm_up: int,
+        episodes: int,
+        trials: int,
+        trial_objects: str,
+        practises: bool = True,
     ) -> None:
         """Lay out the session.
 
@@ -51,6 +62,7 @@ class SessionPlan:
             episodes: N, all practice episodes.
             trials: Evaluation trials with the policy; as many with the prior alone.
             trial_objects: Object set of the trials, 'train' or 'test'.
+            practises: Whether there is practice, and so a policy to try.
 
         Raises:
             ConfigurationError: Numbers that make no session.
@@ -60,8 +72,9 @@ class SessionPlan:
                 f'warm_up_episodes is {warm_up} of {episodes} episodes, '
                 'expected at least 1 and fewer than all'
             )
-        if trials < 0:
-            raise ConfigurationError(f'evaluation_trials is {trials}, expected 0 or more')
+        least = 0 if practises else 1
+        if trials < least:
+            raise ConfigurationError(f'evaluation_trials is {trials}, expected {least} or more')
         if trial_objects not in {'train', 'test'}:
             raise ConfigurationError(
                 f"evaluation_object_set is {trial_objects!r}, expected 'train' or 'test'"
@@ -70,14 +83,17 @@ class SessionPlan:
         rng = np.random.default_rng([seed, 1])
         seeds = rng.choice(_SCENE_SEED_LIMIT - 1, size=episodes + trials, replace=False) + 1
         practice, evaluation = seeds[:episodes], seeds[episodes:]
-        self._practice = episodes
+        self._practice = episodes if practises else 0
+        self._trials = trials
         self._planned: list[PlannedEpisode] = []
-        for index, scene in enumerate(practice):
-            phase = Phase.WARM_UP if index < warm_up else Phase.FINE_TUNE
-            self._add(phase, 'train', int(scene))
-        for phase in (Phase.EVALUATE_POLICY, Phase.EVALUATE_PRIOR):
+        if practises:
+            for index, scene in enumerate(practice):
+                phase = Phase.WARM_UP if index < warm_up else Phase.FINE_TUNE
+                self._add(phase, 'train', int(scene))
             for scene in evaluation:
-                self._add(phase, trial_objects, int(scene))
+                self._add(Phase.EVALUATE_POLICY, trial_objects, int(scene))
+        for scene in evaluation:
+            self._add(Phase.EVALUATE_PRIOR, trial_objects, int(scene))
 
     def _add(self, phase: Phase, object_set: str, scene_seed: int) -> None:
         self._planned.append(PlannedEpisode(len(self._planned), phase, object_set, scene_seed))
@@ -92,5 +108,27 @@ class SessionPlan:
 
     @property
     def practice_count(self) -> int:
-        """N: number of practice episodes."""
+        """N: number of practice episodes; 0 without practice."""
         return self._practice
+
+    def partner(self, position: int) -> int | None:
+        """Position of the policy trial on the scene of a prior-only trial, if there is one."""
+        if self._practice == 0 or self[position].phase is not Phase.EVALUATE_PRIOR:
+            return None
+        return position - self._trials
+
+
+def derived_scene_seed(scene_seed: int, layout: int) -> int:
+    """Seed of another scene for the same episode, where nothing could be grasped in the first.
+
+    Args:
+        scene_seed: Seed of the planned scene.
+        layout: 0 for the planned scene, then one more for each other one.
+
+    Returns:
+        A positive 31-bit number; scene_seed itself for layout 0.
+    """
+    if layout == 0:
+        return scene_seed
+    rng = np.random.default_rng([scene_seed, layout])
+    return int(rng.integers(1, _SCENE_SEED_LIMIT))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a session must not forget: one SQLite file, committed before every motion.
 
-WAL mode with full synchronisation: after `record_*` has returned, a power cut loses nothing.
-The optimiser's state is stored in the same transaction as the event that changed it, so a
-sample can neither be drawn twice nor told twice.
+WAL mode with full synchronisation: after `record_*` has returned, neither a kill nor a power cut
+loses anything. The optimiser's state is stored in the same transaction as the event that changed
+it, so a sample can neither be drawn twice nor told twice. The record of a rated episode waits
+here until it is in the bag.
 """
 
 from __future__ import annotations
@@ -11,86 +12,34 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
+import zstandard
+
+from deft_cem.episode_timing import Stretch
+from deft_cem.session_file import create_file, open_file
+from deft_cem.session_identity import SessionIdentity
+from deft_cem.session_record import SessionRecord
+from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
-from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.errors import InvalidInputError, RecordingError
 
-SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE session (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    session_id TEXT NOT NULL,
-    task TEXT NOT NULL,
-    seed TEXT NOT NULL,
-    configuration TEXT NOT NULL,
-    optimiser TEXT NOT NULL
-);
-CREATE TABLE episode (
-    number INTEGER PRIMARY KEY,
-    episode_id TEXT NOT NULL UNIQUE,
-    phase INTEGER NOT NULL,
-    object_name TEXT NOT NULL,
-    scene_seed INTEGER NOT NULL,
-    sample_index INTEGER,
-    prior TEXT NOT NULL,
-    residual TEXT NOT NULL,
-    outcome INTEGER,
-    reward REAL,
-    reward_source TEXT,
-    success INTEGER,
-    state TEXT NOT NULL CHECK (state IN ('asked', 'executed', 'rated', 'withdrawn'))
-);
-"""
+_COMPRESSION_LEVEL: Final = 1  # fast: it stands between a score and the next episode
 
 
-@dataclass(frozen=True)
-class StoredEpisode:
-    """One row of the session: an episode that was at least asked for.
-
-    Attributes:
-        number: Position in the session, from 0; withdrawn episodes keep theirs.
-        episode_id: Unique name.
-        phase: Part of the session.
-        object_name: What lay on the table.
-        scene_seed: Seed of the scene; -1 where a person laid it out.
-        sample_index: Proposal of the optimiser; None in evaluation.
-        prior: xi as a vector. Length 22. [m, rad]
-        residual: epsilon or delta as a vector. Length 22. [m, rad]
-        outcome: How the motion ended; None while it has not.
-        reward: 0..1; None while nobody gave one.
-        reward_source: Who scored.
-        success: Task criterion met; None when not judged.
-        state: 'asked', 'executed', 'rated' or 'withdrawn'.
-    """
-
-    number: int
-    episode_id: str
-    phase: Phase
-    object_name: str
-    scene_seed: int
-    sample_index: int | None
-    prior: tuple[float, ...]
-    residual: tuple[float, ...]
-    outcome: Outcome | None = None
-    reward: float | None = None
-    reward_source: str | None = None
-    success: bool | None = None
-    state: str = 'asked'
-
-
-class SessionStore:
+class SessionStore(SessionRecord):
     """The store of one session; use it as a context manager or call `close`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Wrap an open connection; made by `create` and `open`."""
-        self._connection = connection
-        self._path = path
+        super().__init__(connection, path)
+        self._launch: int | None = None
+        self._begun = time.monotonic()
 
     @classmethod
     def create(
@@ -98,117 +47,60 @@ class SessionStore:
         path: Path,
         *,
         session_id: str,
-        task: str,
-        seed: int,
-        configuration: dict[str, Any],
-        optimiser_state: dict[str, Any],
+        identity: SessionIdentity,
+        optimiser_state: Mapping[str, Any],
     ) -> SessionStore:
         """Make the file of a new session.
 
         Args:
             path: File to create.
             session_id: Name of the session.
-            task: Name of the task.
-            seed: Seed of all random choices; up to 64 bits.
-            configuration: Settings the session runs with, JSON values.
+            identity: What the session is.
             optimiser_state: `state_dict` of the fresh optimiser.
 
         Raises:
             RecordingError: The file exists or cannot be written.
         """
-        if path.exists():
-            raise RecordingError(f'{path} exists already; choose another run folder')
-        store = cls(_connect(path), path)
-        with store._transaction() as connection:
-            for statement in _SCHEMA.split(';'):
-                if statement.strip():
-                    connection.execute(statement)
+
+        def fill(connection: sqlite3.Connection) -> None:
             connection.execute(
-                'INSERT INTO session VALUES (1, ?, ?, ?, ?, ?)',
+                'INSERT INTO session VALUES (1, ?, ?, ?, ?, ?, ?, ?, 0, 0)',
                 (
                     session_id,
-                    task,
-                    str(seed),  # SQLite integers end at 2^63 - 1
-                    json.dumps(configuration, allow_nan=False),
-                    json.dumps(optimiser_state, allow_nan=False),
+                    identity.task,
+                    str(identity.seed),  # SQLite integers end at 2^63 - 1
+                    identity.method.value,
+                    identity.predictor,
+                    _json(dict(identity.configuration)),
+                    _json(dict(optimiser_state)),
                 ),
             )
-            connection.execute(f'PRAGMA user_version = {SCHEMA_VERSION}')
-        return store
+
+        create_file(path, fill)
+        return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> SessionStore:
-        """Open the file of an earlier session.
+    def open(cls, path: Path) -> Self:
+        """Open the file of an earlier session to go on with it.
 
         Raises:
-            RecordingError: No such file, or not a session store.
-            ConfigurationError: Written by a newer version of the program.
+            RecordingError: No such file, damaged, not a session store, or not writable.
+            ConfigurationError: Written by a newer or an older version of the program.
         """
-        if not path.is_file():
-            raise RecordingError(f'no session store at {path}; is this a run folder?')
-        store = cls(_connect(path), path)
-        version = store._version()
-        if version > SCHEMA_VERSION:
-            store.close()
-            raise ConfigurationError(
-                f'{path} has schema version {version}, this program knows {SCHEMA_VERSION}; '
-                'update the program'
+        return cls(open_file(path, read_only=False), path)
+
+    def begin_launch(self, software_version: str) -> None:
+        """Commit that a process takes the session over; its time counts from here on."""
+        self._begun = time.monotonic()
+        with self._transaction() as connection:
+            number = connection.execute('SELECT COUNT(*) FROM launch').fetchone()[0]
+            started = datetime.now(UTC).isoformat(timespec='seconds')
+            connection.execute(
+                'INSERT INTO launch VALUES (?, ?, ?, 0.0)', (number, software_version, started)
             )
-        if version != SCHEMA_VERSION:
-            store.close()
-            raise RecordingError(f'{path} is not a session store (schema version {version})')
-        return store
+        self._launch = number
 
-    def __enter__(self) -> SessionStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        self._connection.close()
-
-    def _version(self) -> int:
-        try:
-            return int(self._connection.execute('PRAGMA user_version').fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise RecordingError(f'{self._path} is not a session store: {error}') from error
-
-    @property
-    def session_id(self) -> str:
-        """Name of the session."""
-        return str(self._session('session_id'))
-
-    @property
-    def task(self) -> str:
-        """Name of the task."""
-        return str(self._session('task'))
-
-    @property
-    def seed(self) -> int:
-        """Seed of all random choices."""
-        return int(self._session('seed'))
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """Settings the session was started with."""
-        return dict(json.loads(self._session('configuration')))
-
-    @property
-    def optimiser_state(self) -> dict[str, Any]:
-        """State of the optimiser after the last committed event."""
-        return dict(json.loads(self._session('optimiser')))
-
-    def record_ask(self, episode: StoredEpisode, optimiser_state: dict[str, Any]) -> None:
+    def record_ask(self, episode: StoredEpisode, optimiser_state: Mapping[str, Any]) -> None:
         """Commit a proposal before anything moves.
 
         Args:
@@ -230,20 +122,50 @@ class SessionStore:
                     f'episode number is {episode.number}, the next one is {following}'
                 )
             connection.execute(
-                'INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL, ?)',
+                'INSERT INTO episode VALUES '
+                "(?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, NULL, NULL, NULL, 'asked', '')",
                 (
                     episode.number,
                     episode.episode_id,
+                    episode.position,
                     episode.phase.value,
                     episode.object_name,
                     episode.scene_seed,
                     episode.sample_index,
-                    json.dumps(episode.prior, allow_nan=False),
-                    json.dumps(episode.residual, allow_nan=False),
-                    'asked',
+                    _json(episode.prior),
+                    _json(episode.residual),
                 ),
             )
             self._write_optimiser(connection, optimiser_state)
+
+    def record_attempt(
+        self,
+        episode_id: str,
+        *,
+        object_name: str,
+        scene_seed: int,
+        prior: Sequence[float],
+        residual: Sequence[float],
+    ) -> None:
+        """Commit that the open episode is tried once more, before anything moves.
+
+        Args:
+            episode_id: The open episode.
+            object_name: What lies on the table now.
+            scene_seed: Seed of the scene now.
+            prior: xi of the new picture. Length 22. [m, rad]
+            residual: The same epsilon; in a trial the delta that follows from the new picture.
+
+        Raises:
+            InvalidInputError: The episode is not open.
+        """
+        with self._transaction() as connection:
+            self._advance(connection, episode_id, {'asked', 'executed'}, 'asked')
+            connection.execute(
+                'UPDATE episode SET attempt = attempt + 1, outcome = NULL, object_name = ?, '
+                'scene_seed = ?, prior = ?, residual = ? WHERE episode_id = ?',
+                (object_name, scene_seed, _json(prior), _json(residual), episode_id),
+            )
 
     def record_outcome(self, episode_id: str, outcome: Outcome) -> None:
         """Commit how the motion of the open episode ended.
@@ -263,7 +185,8 @@ class SessionStore:
         reward: float,
         source: str,
         success: bool | None,
-        optimiser_state: dict[str, Any],
+        record: bytes,
+        optimiser_state: Mapping[str, Any],
     ) -> None:
         """Commit the score of the executed episode and what the optimiser made of it.
 
@@ -272,6 +195,7 @@ class SessionStore:
             reward: 0..1.
             source: Who scored.
             success: Task criterion met; None when not judged.
+            record: The episode as it goes into the bag; kept until `confirm_recorded`.
             optimiser_state: State after `tell`; unchanged in evaluation.
 
         Raises:
@@ -279,6 +203,7 @@ class SessionStore:
         """
         if not math.isfinite(reward) or not 0.0 <= reward <= 1.0:
             raise InvalidInputError(f'reward is {reward!r}, expected a number from 0 to 1')
+        compressed = zstandard.compress(record, _COMPRESSION_LEVEL)
         with self._transaction() as connection:
             self._advance(connection, episode_id, {'executed'}, 'rated')
             connection.execute(
@@ -286,48 +211,85 @@ class SessionStore:
                 'WHERE episode_id = ?',
                 (reward, source, success, episode_id),
             )
+            connection.execute(
+                'INSERT INTO unrecorded SELECT number, ?, ? FROM episode WHERE episode_id = ?',
+                (len(record), compressed, episode_id),
+            )
             self._write_optimiser(connection, optimiser_state)
 
-    def record_withdrawal(self, episode_id: str, optimiser_state: dict[str, Any]) -> None:
-        """Commit that the open episode does not count.
+    def record_withdrawal(
+        self, episode_id: str, reason: str, optimiser_state: Mapping[str, Any]
+    ) -> None:
+        """Commit that the open episode does not count; its place in the plan is taken again.
 
         Raises:
             InvalidInputError: The episode is not open.
         """
         with self._transaction() as connection:
-            self._advance(connection, episode_id, {'asked', 'executed'}, 'withdrawn')
+            self._withdraw(connection, episode_id, reason)
             self._write_optimiser(connection, optimiser_state)
 
-    def pending(self) -> StoredEpisode | None:
-        """The episode that is asked or executed but neither rated nor withdrawn, if any."""
-        unfinished = [e for e in self.episodes() if e.state in {'asked', 'executed'}]
-        return unfinished[-1] if unfinished else None
+    def record_skip(
+        self,
+        position: int,
+        phase: Phase,
+        episode_id: str | None,
+        reason: str,
+        optimiser_state: Mapping[str, Any],
+    ) -> None:
+        """Commit that a place in the plan stays empty.
 
-    def episodes(self) -> tuple[StoredEpisode, ...]:
-        """All episodes in order, withdrawn ones included."""
-        rows = self._connection.execute('SELECT * FROM episode ORDER BY number').fetchall()
-        return tuple(
-            StoredEpisode(
-                number=row['number'],
-                episode_id=row['episode_id'],
-                phase=Phase(row['phase']),
-                object_name=row['object_name'],
-                scene_seed=row['scene_seed'],
-                sample_index=row['sample_index'],
-                prior=tuple(json.loads(row['prior'])),
-                residual=tuple(json.loads(row['residual'])),
-                outcome=None if row['outcome'] is None else Outcome(row['outcome']),
-                reward=row['reward'],
-                reward_source=row['reward_source'],
-                success=None if row['success'] is None else bool(row['success']),
-                state=row['state'],
+        Args:
+            position: Place in the plan.
+            phase: Part of the session.
+            episode_id: The episode that is open there, if any; it is withdrawn.
+            reason: Why.
+            optimiser_state: State after the withdrawal.
+
+        Raises:
+            InvalidInputError: The episode is not open.
+        """
+        with self._transaction() as connection:
+            if episode_id is not None:
+                self._withdraw(connection, episode_id, reason)
+            connection.execute('INSERT INTO skipped VALUES (?, ?)', (position, phase.value))
+            self._write_optimiser(connection, optimiser_state)
+
+    def record_timing(self, number: int, stretches: Sequence[Stretch]) -> None:
+        """Commit where the time of an episode went."""
+        with self._transaction() as connection:
+            connection.executemany(
+                'INSERT INTO timing VALUES (?, ?, ?, ?)',
+                [(number, s.part.value, s.kind.value, s.seconds) for s in stretches],
             )
-            for row in rows
-        )
 
-    def _session(self, column: str) -> Any:
-        row = self._connection.execute('SELECT * FROM session').fetchone()
-        return row[column]
+    def record_training(self) -> None:
+        """Commit that the policy was trained and taken."""
+        with self._transaction() as connection:
+            connection.execute('UPDATE session SET trained = 1')
+
+    def record_finish(self) -> None:
+        """Commit that the session is over and its summary written."""
+        with self._transaction() as connection:
+            connection.execute('UPDATE session SET finished = 1')
+
+    def confirm_recorded(self, episode_id: str) -> None:
+        """Forget the records up to that episode: they are in the bag, in order."""
+        until = '(SELECT number FROM episode WHERE episode_id = ?)'
+        sql = f'SELECT COUNT(*) FROM unrecorded WHERE number <= {until}'  # noqa: S608
+        if self._rows(sql, (episode_id,))[0][0]:
+            with self._transaction() as connection:
+                connection.execute(
+                    f'DELETE FROM unrecorded WHERE number <= {until}',  # noqa: S608
+                    (episode_id,),
+                )
+
+    @classmethod
+    def _withdraw(cls, connection: sqlite3.Connection, episode_id: str, reason: str) -> None:
+        cls._advance(connection, episode_id, {'asked', 'executed'}, 'withdrawn')
+        connection.execute(
+            'UPDATE episode SET reason = ? WHERE episode_id = ?', (reason, episode_id)
+        )
 
     @staticmethod
     def _advance(
@@ -347,32 +309,30 @@ class SessionStore:
         )
 
     @staticmethod
-    def _write_optimiser(connection: sqlite3.Connection, state: dict[str, Any]) -> None:
-        connection.execute(
-            'UPDATE session SET optimiser = ?', (json.dumps(state, allow_nan=False),)
-        )
+    def _write_optimiser(connection: sqlite3.Connection, state: Mapping[str, Any]) -> None:
+        connection.execute('UPDATE session SET optimiser = ?', (_json(dict(state)),))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit all or nothing; disk errors become a RecordingError."""
+        connection = self._connection
         try:
-            self._connection.execute('BEGIN IMMEDIATE')
+            connection.execute('BEGIN IMMEDIATE')
             try:
-                yield self._connection
+                yield connection
+                if self._launch is not None:
+                    connection.execute(
+                        'UPDATE launch SET wall_s = ? WHERE number = ?',
+                        (time.monotonic() - self._begun, self._launch),
+                    )
+                connection.execute('COMMIT')
             except BaseException:
-                self._connection.execute('ROLLBACK')
+                if connection.in_transaction:  # a full disk has ended it already
+                    connection.execute('ROLLBACK')
                 raise
-            self._connection.execute('COMMIT')
         except sqlite3.Error as error:
             raise RecordingError(f'cannot write to {self._path}: {error}') from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        connection.execute('PRAGMA journal_mode = WAL')
-        connection.execute('PRAGMA synchronous = FULL')
-    except sqlite3.Error as error:
-        raise RecordingError(f'cannot open {path}: {error}') from error
-    return connection
+def _json(values: Any) -> str:
+    return json.dumps(values, allow_nan=False)

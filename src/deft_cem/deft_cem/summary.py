@@ -17,13 +17,13 @@ import psutil
 
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import BagReader
-from deft_cem.session_store import SessionStore
+from deft_cem.episode_timing import overhead_spread, timing_table
+from deft_cem.run_folder import STORE_FILE
+from deft_cem.session_record import SessionRecord
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError
 
 SUMMARY_FILE: Final = 'summary.json'
-STORE_FILE: Final = 'session.sqlite'
-METHOD: Final = 'deft_cem_vae'
 _WINDOW: Final = 10  # episodes; the paper reports over ten trials
 _PACKAGES: Final = ('mcap', 'mujoco', 'numpy', 'rosbags', 'scipy', 'torch')
 
@@ -86,27 +86,32 @@ def _mean_reward(episodes: Sequence[Episode]) -> float | None:
 
 
 def summarise(
-    run_directory: Path, *, wall_s: float, peak_rss_bytes: int, software_version: str
+    run_directory: Path, *, peak_rss_bytes: int, software_version: str
 ) -> dict[str, Any]:
     """Compute the summary of a session from what it left on disk.
 
     Args:
         run_directory: Folder with bag/ and the session store.
-        wall_s: Duration of the session on the monotonic clock. [s].
         peak_rss_bytes: Largest memory of all processes together. [byte].
         software_version: Version of DEFT.
 
     Returns:
-        JSON values; a share or mean over no episode is None.
+        JSON values; a share or mean over no episode is None. What the software adds to an
+        episode and where the rest of its time goes stand under 'overhead_p95_s' and 'timing'
+        (see `episode_timing`); an episode that was killed before that was stored is left out.
 
     Raises:
         RecordingError: Bag or store cannot be read, or they do not hold the same episodes.
     """
     episodes = list(BagReader(run_directory / BAG_FOLDER).episodes())
-    with SessionStore.open(run_directory / STORE_FILE) as store:
-        rated = {stored.episode_id for stored in store.episodes() if stored.state == 'rated'}
-        session_id, task, seed = store.session_id, store.task, store.seed
-        configuration = store.configuration
+    with SessionRecord.open(run_directory / STORE_FILE) as store:
+        stored = [episode for episode in store.episodes() if episode.state == 'rated']
+        timings = store.timings()
+        identity, session_id, wall_s = store.identity, store.session_id, store.wall_s
+        launches, skipped = store.launches, len(store.skipped())
+    rated = {episode.episode_id for episode in stored}
+    timed = [timings[episode.number] for episode in stored if episode.number in timings]
+    spread = overhead_spread(timed)
     missing = rated.symmetric_difference(episode.episode_id for episode in episodes)
     if missing:
         raise RecordingError(
@@ -117,12 +122,14 @@ def summarise(
     practice = phases[Phase.WARM_UP] + phases[Phase.FINE_TUNE]
     return {
         'session': session_id,
-        'task': task,
-        'method': METHOD,
+        'task': identity.task,
+        'method': identity.method.value,
         'prior': ', '.join(sorted({episode.prior.source for episode in episodes})),
-        'seed': seed,
+        'seed': identity.seed,
         'episodes': len(practice),
         'evaluation_trials': len(phases[Phase.EVALUATE_POLICY]),
+        'prior_trials': len(phases[Phase.EVALUATE_PRIOR]),
+        'skipped_episodes': skipped,
         'success_prior': _share(e.success for e in phases[Phase.EVALUATE_PRIOR]),
         'success_warmup': _share(e.success for e in phases[Phase.WARM_UP]),
         'success_last10': _share(e.success for e in practice[-_WINDOW:]),
@@ -132,8 +139,12 @@ def summarise(
         'mean_reward_evaluation': _mean_reward(phases[Phase.EVALUATE_POLICY]),
         'mean_reward_prior': _mean_reward(phases[Phase.EVALUATE_PRIOR]),
         'wall_s': round(wall_s, 3),
+        'launches': len(launches),
+        'overhead_p95_s': None if spread is None else spread['p95_s'],
+        'overhead_median_s': None if spread is None else spread['median_s'],
+        'timing': timing_table(timed),
         'peak_rss_mb': round(peak_rss_bytes / 1e6, 1),
-        'settings': configuration,
+        'settings': dict(identity.configuration),
         'software': {'deft': software_version, **software_versions()},
     }
 

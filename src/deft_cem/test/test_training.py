@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bag to policy files and back, and the summary of a run."""
+"""Bag to policy files and back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from deft_cem.commands import train
 from deft_cem.policies.conditional_vae import VaeSettings
 from deft_cem.policies.settings import PolicySettings
 from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
-from deft_cem.session_store import SessionStore, StoredEpisode
 from deft_cem.settings import LearningSettings, load_learning_settings
-from deft_cem.summary import STORE_FILE, PeakMemory, summarise, write_summary
 from deft_cem.training import train_policy
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, RecordingError, TrainingError
@@ -150,53 +148,3 @@ def test_shipped_settings_are_those_of_the_paper() -> None:
     assert (settings.elites, settings.warm_up_episodes, settings.episodes) == (10, 10, 30)
     assert settings.initial_std.tolist() == [0.02] * 3 + [0.2] * 3 + [0.05] * 16
     assert settings.evaluation_trials == 10
-
-
-def fill_store(run: Path, count: int) -> None:
-    with SessionStore.create(
-        run / STORE_FILE,
-        session_id='test',
-        task='pick_cup',
-        seed=3,
-        configuration=QUICK.to_dict(),
-        optimiser_state={},
-    ) as store:
-        for i in range(count):
-            name = f'test-0-{i:03d}'
-            stored = StoredEpisode(i, name, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,))
-            store.record_ask(stored, {})
-            store.record_outcome(name, Outcome.COMPLETED)
-            store.record_reward(name, 0.5, 'operator', None, {})
-
-
-def test_summary_counts_what_is_in_the_bag(run: Path) -> None:
-    fill_store(run, 16)
-    summary = summarise(run, wall_s=12.0, peak_rss_bytes=5_000_000, software_version='0.1.0')
-    assert summary['episodes'] == 12
-    assert summary['seed'] == 3
-    assert summary['prior'] == 'geometric'
-    assert summary['mean_reward_first10'] == pytest.approx(np.mean(np.arange(10) / 12))
-    assert summary['mean_reward_last10'] == pytest.approx(np.mean(np.arange(2, 12) / 12))
-    assert summary['success_warmup'] == pytest.approx(1 / 10)  # rewards above 0.7
-    assert summary['success_last10'] == pytest.approx(3 / 10)
-    assert summary['success_evaluation'] == summary['success_prior'] == 1.0
-    assert summary['peak_rss_mb'] == 5.0
-    path = write_summary(run, summary)
-    assert json.loads(path.read_text()) == summary
-
-
-def test_summary_refuses_a_bag_that_misses_an_episode(run: Path) -> None:
-    fill_store(run, 17)
-    with pytest.raises(RecordingError, match='test-0-016'):
-        summarise(run, wall_s=1.0, peak_rss_bytes=1, software_version='0.1.0')
-
-
-def test_memory_of_a_process_is_counted_and_the_peak_kept() -> None:
-    import os
-
-    memory = PeakMemory()
-    now = memory.sample(os.getpid())
-    assert now > 10_000_000
-    assert memory.peak >= now
-    assert memory.sample(2**22 + 1) == 0  # above the largest process id of Linux
-    assert memory.peak >= now

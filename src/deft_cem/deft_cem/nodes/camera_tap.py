@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -42,6 +43,7 @@ class CameraTap:
         self._filming = False
         self._next_frame = 0.0
         self._wanted: tuple[float, Deadline, Taken] | None = None
+        self._noticed: tuple[float, Callable[[], None]] | None = None
         self.seen = False
         node.create_subscription(Image, COLOR_TOPIC, self._on_image, IMAGE, raw=True)
 
@@ -66,9 +68,22 @@ class CameraTap:
         """
         self._wanted = (not_before, Deadline(timeout), on_image)
 
+    def notice(self, not_before: float, on_arrival: Callable[[], None]) -> None:
+        """Tell when a picture arrives, without looking at it.
+
+        Args:
+            not_before: Least stamp of the picture, ROS clock. [s].
+            on_arrival: Called once.
+        """
+        self._noticed = (not_before, on_arrival)
+
+    def ignore(self) -> None:
+        """Tell nobody any more."""
+        self._noticed = None
+
     def drop(self) -> None:
         """Want no picture and no film any more."""
-        self._wanted = None
+        self._wanted = self._noticed = None
         self._filming = False
 
     def overdue(self) -> str | None:
@@ -77,6 +92,10 @@ class CameraTap:
 
     def _on_image(self, data: bytes) -> None:
         self.seen = True
+        if self._noticed is not None and _stamp(data) >= self._noticed[0]:
+            _, on_arrival = self._noticed
+            self._noticed = None
+            on_arrival()
         film_due = self._filming and (
             self._node.get_clock().now().nanoseconds * 1e-9 >= self._next_frame
         )
@@ -92,6 +111,12 @@ class CameraTap:
             _, _, on_image = self._wanted
             self._wanted = None
             on_image(image)
+
+
+def _stamp(data: bytes) -> float:
+    """ROS time of a serialised message with a header: two numbers after four bytes of CDR."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return float(seconds + nanoseconds * 1e-9)
 
 
 def encode_film_frame(image: ColorImage) -> bytes:

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 
-from deft_cem import __version__
+from deft_cem.episode_timing import Kind, Part, Stretch
 from deft_cem.nodes.camera_tap import CameraTap
+from deft_cem.nodes.running_episode import RunningEpisode
+from deft_cem.nodes.score_desk import SOURCES, check_scene, check_score
 from deft_cem.nodes.session_clients import SessionClients
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup
@@ -20,54 +21,25 @@ from deft_core.camera import ColorImage
 from deft_core.decode import prior_from_msg
 from deft_core.decode_images import color_from_msg
 from deft_core.decode_records import SUCCESS_FROM_MSG
-from deft_core.episode import Episode, FilmFrame, Outcome
+from deft_core.episode import Outcome
+from deft_core.errors import DeftError
 from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
-from deft_core.nodes.encode_records import episode_to_msg
-from deft_core.prior import GraspPrior
 from deft_msgs.action import ExecuteGrasp, ReturnHome
-from deft_msgs.msg import EpisodeRecord, ObjectObservation, Reward
+from deft_msgs.msg import EpisodeRecord
 from deft_msgs.srv import ConfirmReset, PredictGrasp, SegmentObject, SubmitReward
 
-_SOURCES: Final = {
-    Reward.SOURCE_OPERATOR: 'operator',
-    Reward.SOURCE_SCRIPTED_OPERATOR: 'scripted_operator',
-    Reward.SOURCE_R3M: 'r3m',
-    Reward.SOURCE_RESNET18: 'resnet18',
-    Reward.SOURCE_OPEN_CLIP: 'open_clip',
-}
 # Nobody is asked about a grasp that could not be tried (see CrossEntropyMethod).
 _SOURCE_OUTCOME: Final = 'outcome'
-# The parameters are to blame: the episode counts, with reward 0.
+# The parameters are to blame: the episode counts, with reward 0. Everything else that stops a
+# motion, such as a machine that is overloaded, withdraws the episode.
 _BLAMED: Final = {
     ExecuteGrasp.Goal.UNREACHABLE: Outcome.UNREACHABLE,
     ExecuteGrasp.Goal.OUTSIDE_WORKSPACE: Outcome.UNREACHABLE,
     ExecuteGrasp.Goal.COLLISION: Outcome.COLLISION,
 }
-# Nothing moves while the scene is observed, so the episode can simply start over.
-_UNSEEN: Final = {
-    SegmentObject.Request.NO_IMAGE,
-    SegmentObject.Request.STALE_IMAGE,
-    SegmentObject.Request.NO_OBJECT,
-    SegmentObject.Request.DEPTH_MISSING,
-}
-
-
-@dataclass
-class _Running:
-    """What is known of the running episode; filled in as it goes on."""
-
-    started: float = 0.0
-    ended: float = 0.0
-    object_name: str = ''
-    scene_seed: int = -1
-    observation: ObjectObservation | None = None
-    prior: GraspPrior | None = None
-    outcome: Outcome = Outcome.COMPLETED
-    outcome_message: str = ''
-    film: tuple[FilmFrame, ...] = ()
-    last_image: ColorImage | None = None
-    source: str = ''
-    success: bool | None = None
+_UNSEEN: Final = {SegmentObject.Request.NO_OBJECT, SegmentObject.Request.DEPTH_MISSING}
+# The arm may get home when it tries again: nothing was in its way.
+_LATE: Final = {ReturnHome.Goal.MOTION_TIMEOUT, ReturnHome.Goal.STALE_STATE}
 
 
 class EpisodeDirector:
@@ -88,7 +60,7 @@ class EpisodeDirector:
             parameters: Its parameters.
             emit: Takes an event of the session machine.
             fail: Takes the reason for which the session cannot go on.
-            announce: Publishes the status.
+            announce: Called when the operator may act: the arm is home, the last image taken.
         """
         self._node = node
         self._parameters = parameters
@@ -96,10 +68,27 @@ class EpisodeDirector:
         self.clients = SessionClients(node)
         self.camera = CameraTap(node, parameters.film_period)
         self._setup: SessionSetup | None = None
-        self._running = _Running()
+        self.running = RunningEpisode()
+        self._fresh = False  # the running episode has not begun to prepare its scene
+        self.record: EpisodeRecord | None = None  # of the newest rated episode
+        self.data = b''  # the same as CDR bytes
         self._retries = 0
+        self._why_withdrawn = ''
         self.awaits_scene = False
         self.awaits_reward = False
+        self._effects: dict[Effect, Callable[[], None]] = {
+            Effect.PREPARE_SCENE: self._prepare_scene,
+            Effect.CHANGE_SCENE: self._change_scene,
+            Effect.SEGMENT: self._segment,
+            Effect.PREDICT: self._predict,
+            Effect.SAMPLE: self._sample,
+            Effect.EXECUTE: self._execute,
+            Effect.ASK_REWARD: self._ask_reward,
+            Effect.SCORE_ZERO: self._score_zero,
+            Effect.REPEAT: self._repeat,
+            Effect.WITHDRAW: self._withdraw,
+            Effect.SKIP: self._skip,
+        }
 
     def begin(self, setup: SessionSetup) -> None:
         """Take over a new session."""
@@ -117,27 +106,24 @@ class EpisodeDirector:
         self.clients.drop()
         self.camera.drop()
         self.awaits_scene = self.awaits_reward = False
+        self._why_withdrawn = 'aborted by the operator'
 
-    def overdue(self) -> str | None:
-        """Name of the peer whose answer is late, if any."""
+    def look(self) -> str | None:
+        """Do what time asks for; name of the peer whose answer is late, if any."""
+        self.clients.look()
         return self.clients.overdue() or self.camera.overdue()
 
     def perform(self, effect: Effect) -> None:
         """Begin an effect of one episode."""
-        {
-            Effect.PREPARE_SCENE: self._prepare_scene,
-            Effect.SEGMENT: self._segment,
-            Effect.PREDICT: self._predict,
-            Effect.SAMPLE: self._sample,
-            Effect.EXECUTE: self._execute,
-            Effect.ASK_REWARD: self._ask_reward,
-            Effect.SCORE_ZERO: self._score_zero,
-            Effect.WITHDRAW: self._withdraw,
-        }[effect]()
+        self._effects[effect]()
 
     def _now(self) -> float:
         """Seconds of the ROS clock."""
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
+
+    def _spend(self, part: Part, kind: Kind = Kind.SOFTWARE) -> None:
+        """From now on the episode is in `part` and waits for `kind`."""
+        self.running.clock.switch(part, kind)
 
     def _again(self, event: Event, reason: str) -> None:
         """Start the episode over, but not for ever."""
@@ -145,54 +131,97 @@ class EpisodeDirector:
         if self._retries > self._parameters.maximum_retries:
             self._fail(f'the episode was started {self._retries} times in vain: {reason}')
             return
+        self._why_withdrawn = reason
         self._node.get_logger().warning(f'The episode starts over: {reason}')
         self._emit(event)
 
+    def _change_scene(self) -> None:
+        seed = self.setup.core.another_scene()
+        self._node.get_logger().info(f'It gets another scene, with seed {seed}.')
+
+    def close_episode(self) -> tuple[Stretch, ...]:
+        """The rated episode is over; where its time went. What follows counts for the next."""
+        stretches = self.running.clock.stop()
+        self.running = RunningEpisode()
+        self._spend(Part.RESET)
+        self._fresh = True
+        return stretches
+
+    def forget_time(self) -> None:
+        """What was done since the last episode belongs to none, such as the training."""
+        self._fresh = False
+
+    def _repeat(self) -> None:
+        self.setup.core.repeat()
+
+    def _withdraw(self) -> None:
+        self.setup.core.withdraw(self._why_withdrawn)
+
+    def _skip(self) -> None:
+        self.setup.core.skip('skipped by the operator')
+
     def _prepare_scene(self) -> None:
-        self._running = _Running()
+        if not self._fresh:
+            self.running = RunningEpisode()
+            self._spend(Part.RESET)
+        self._fresh = False
 
         def arrived(result: ReturnHome.Result) -> None:
             if result.error_code == ReturnHome.Goal.NONE:
+                self._spend(Part.RESET, Kind.PERSON)
                 self.awaits_scene = True
                 self._announce()
             elif result.error_code == ReturnHome.Goal.EMERGENCY_STOP:
                 self._emit(Event.EMERGENCY_STOP)
+            elif result.error_code in _LATE:
+                self._again(Event.NOT_HOME, result.error_message)
             else:
                 self._fail(f'the arm did not return home: {result.error_message}')
 
         goal = ReturnHome.Goal(release=True, open_hand=list(self.setup.task.open_hand))
-        self.clients.act(
-            '/arm/return_home', goal, self._parameters.motion_timeout, arrived, self._rejected
-        )
+        self._move('/arm/return_home', goal, Part.RESET, arrived)
 
-    def _rejected(self, name: str) -> None:
-        self._fail(f'{name} did not take the goal; is another program using the arm?')
+    def _move(self, name: str, goal: object, part: Part, on_result: Callable[..., None]) -> None:
+        """Have the arm move; planning is software, what follows the first feedback is motion."""
+
+        def moving() -> None:
+            self._spend(part, Kind.MOTION)
+
+        def ended(result: object) -> None:
+            self._spend(part)
+            on_result(result)
+
+        def rejected(_: str) -> None:
+            self._fail(f'{name} did not take the goal; is another program using the arm?')
+
+        timeout = self._parameters.motion_timeout
+        self.clients.act(name, goal, timeout, ended, rejected, moving)
 
     def confirm_reset(
-        self, request: ConfirmReset.Request, response: ConfirmReset.Response
+        self, request: ConfirmReset.Request, _: ConfirmReset.Response
     ) -> ConfirmReset.Response:
         """The operator says that the scene is laid out."""
-        kind = ConfirmReset.Request
-        episode_id = self._setup.core.episode_id if self._setup is not None else ''
-        if not self.awaits_scene:
-            response.error_code = kind.NOT_WAITING
-            response.error_message = 'the session does not wait for a scene now'
-        elif request.episode_id != episode_id:
-            response.error_code = kind.WRONG_EPISODE
-            response.error_message = f'episode {episode_id} waits, not {request.episode_id!r}'
-        else:
-            response.accepted = True
+        core = self._setup.core if self._setup is not None else None
+        response = check_scene(core, self.awaits_scene, request)
+        if response.accepted:
             self.awaits_scene = False
-            self._running.object_name = request.object_name
-            self._running.scene_seed = request.scene_seed
-            self._running.started = self._now()
+            self.running.object_name = request.object_name
+            self.running.scene_seed = request.scene_seed
+            self.running.started = self._now()
             self._emit(Event.SCENE_READY)
         return response
 
     def _segment(self) -> None:
+        self._spend(Part.OBSERVE, Kind.SENSOR)
+        now = self._now()
+        # The node that segments gets the picture at the same time.
+        self.camera.notice(now, lambda: self._spend(Part.OBSERVE))
+
         def answered(response: SegmentObject.Response) -> None:
+            self.camera.ignore()
+            self._spend(Part.OBSERVE)
             if response.error_code == SegmentObject.Request.NONE:
-                self._running.observation = response.observation
+                self.running.observation = response.observation
                 self._emit(Event.OBSERVED)
             elif response.error_code in _UNSEEN:
                 self._again(Event.NO_OBJECT, response.error_message)
@@ -200,15 +229,17 @@ class EpisodeDirector:
                 self._fail(f'the scene was not observed: {response.error_message}')
 
         request = SegmentObject.Request(
-            instruction=self.setup.task.instruction, not_before=time_to_msg(self._now())
+            instruction=self.setup.task.instruction, not_before=time_to_msg(now)
         )
         timeout = self._parameters.service_timeout
         self.clients.call('/perception/segment_object', request, timeout, answered)
 
     def _predict(self) -> None:
+        self._spend(Part.PREDICT)
+
         def answered(response: PredictGrasp.Response) -> None:
             if response.error_code == PredictGrasp.Request.NONE:
-                self._running.prior = prior_from_msg(response.prior)
+                self.running.prior = prior_from_msg(response.prior)
                 self._emit(Event.PREDICTED)
             elif response.error_code == PredictGrasp.Request.NO_PROPOSAL:
                 self._again(Event.NO_PROPOSAL, response.error_message)
@@ -216,16 +247,17 @@ class EpisodeDirector:
                 self._fail(f'no grasp was predicted: {response.error_message}')
 
         request = PredictGrasp.Request(
-            observation=self._running.observation,
+            observation=self.running.observation,
             task=self.setup.task.name,
-            predictor=self._parameters.predictor,
+            predictor=self.setup.predictor,
             seed=self.setup.core.prediction_seed(),
         )
         timeout = self._parameters.service_timeout
         self.clients.call('/affordance/predict_grasp', request, timeout, answered)
 
     def _sample(self) -> None:
-        running = self._running
+        self._spend(Part.SAMPLE)
+        running = self.running
         assert running.observation is not None, 'sampled before observing'
         assert running.prior is not None, 'sampled before predicting'
         self.setup.core.propose(
@@ -237,29 +269,24 @@ class EpisodeDirector:
         self._emit(Event.SAMPLED)
 
     def _execute(self) -> None:
+        self._spend(Part.EXECUTE)
         task, proposal = self.setup.task, self.setup.core.proposal
-        assert self._running.prior is not None, 'executed before predicting'
+        assert self.running.prior is not None, 'executed before predicting'
         stamp = self._now()
         goal = ExecuteGrasp.Goal(
             episode_id=proposal.episode_id,
-            grasp=grasp_to_msg(self._running.prior.grasp + proposal.residual, stamp),
+            grasp=grasp_to_msg(self.running.prior.grasp + proposal.residual, stamp),
             trajectory=trajectory_to_msg(self.setup.trajectory, stamp),
             pregrasp_distance=task.pregrasp.distance,
             pregrasp_direction=list(task.pregrasp.direction),
             open_hand=list(task.open_hand),
         )
         self.camera.start_film()
-        self.clients.act(
-            '/arm/execute_grasp',
-            goal,
-            self._parameters.motion_timeout,
-            self._executed,
-            self._rejected,
-        )
+        self._move('/arm/execute_grasp', goal, Part.EXECUTE, self._executed)
 
     def _executed(self, result: ExecuteGrasp.Result) -> None:
         kind = ExecuteGrasp.Goal
-        running = self._running
+        running = self.running
         running.film = self.camera.stop_film()
         running.ended = self._now()
         running.outcome_message = result.error_message
@@ -269,109 +296,78 @@ class EpisodeDirector:
             self._fail(f'the arm refused the grasp as invalid: {result.error_message}')
         elif result.error_code == kind.NONE or result.error_code in _BLAMED:
             running.outcome = _BLAMED.get(result.error_code, Outcome.COMPLETED)
-            self.setup.core.finish_motion(running.outcome)
             tried = running.outcome is Outcome.COMPLETED
             self._emit(Event.EXECUTED if tried else Event.NOT_EXECUTABLE)
         else:
             self._again(Event.INTERRUPTED, result.error_message)
 
-    def _withdraw(self) -> None:
-        self.setup.core.withdraw()
-
     def _ask_reward(self) -> None:
-        def taken(image: ColorImage) -> None:
-            self._running.last_image = image
+        def asked() -> None:
+            self._spend(Part.REWARD, Kind.PERSON)
             self.awaits_reward = True
             self._announce()
 
-        self.camera.take(self._running.ended, self._parameters.image_timeout, taken)
+        self._take_last_image(asked)
 
     def _score_zero(self) -> None:
-        def taken(image: ColorImage) -> None:
-            self._running.last_image = image
+        def rated() -> None:
             self._rate(0.0, _SOURCE_OUTCOME, success=False)
 
-        self.camera.take(self._running.ended, self._parameters.image_timeout, taken)
+        self._take_last_image(rated)
 
-    def _rate(self, reward: float, source: str, *, success: bool | None) -> None:
-        self.setup.core.rate(reward, source, success)
-        self._running.source, self._running.success = source, success
+    def _take_last_image(self, then: Callable[[], None]) -> None:
+        """Commit how the motion ended and take the picture of what came of it."""
+        self._spend(Part.LAST_IMAGE)
+
+        def taken(image: ColorImage) -> None:
+            self._spend(Part.LAST_IMAGE)
+            self.running.last_image = image
+            then()
+
+        self.camera.take(self.running.ended, self._parameters.image_timeout, taken)
+        self.setup.core.finish_motion(self.running.outcome)
+        self._spend(Part.LAST_IMAGE, Kind.SENSOR)
+
+    def _rate(self, reward: float, source: str, *, success: bool | None) -> str:
+        """Commit the score; returns why that was not possible, empty when it was."""
+        self._spend(Part.REWARD)
+        try:
+            self.record = self.running.record(self.setup, reward, source, success)
+            self.data = serialize_message(self.record)
+            self.setup.core.rate(reward, source, success, self.data)
+        except DeftError as error:
+            self._fail(str(error))
+            return str(error)
         self._retries = 0
         self._emit(Event.REWARDED)
+        return ''
 
     def submit_reward(
-        self, request: SubmitReward.Request, response: SubmitReward.Response
+        self, request: SubmitReward.Request, _: SubmitReward.Response
     ) -> SubmitReward.Response:
         """The operator scores the episode; the same score again is accepted again."""
-        kind, reward = SubmitReward.Request, request.reward
         core = self._setup.core if self._setup is not None else None
-        stored = core.rated(reward.episode_id) if core is not None else None
-        if stored is not None:
-            response.accepted = stored.reward == reward.score
-            if not response.accepted:
-                response.error_code = kind.ALREADY_SCORED
-                response.error_message = f'{stored.episode_id} has the score {stored.reward}'
-        elif core is None or not self.awaits_reward:
-            response.error_code = kind.NOT_WAITING
-            response.error_message = 'the session does not wait for a score now'
-        elif reward.episode_id != core.episode_id:
-            response.error_code = kind.WRONG_EPISODE
-            response.error_message = f'{core.episode_id} waits, not {reward.episode_id!r}'
-        elif (
-            not (math.isfinite(reward.score) and 0.0 <= reward.score <= 1.0)
-            or reward.source not in _SOURCES
-            or reward.success not in SUCCESS_FROM_MSG
-        ):
-            response.error_code = kind.INVALID_SCORE
-            response.error_message = f'score {reward.score} must be 0 to 1, from a known source'
-        else:
+        reward = request.reward
+        response, new = check_score(core, self.awaits_reward, reward)
+        if new:
             self.awaits_reward = False
             success = SUCCESS_FROM_MSG[reward.success]
-            self._rate(reward.score, _SOURCES[reward.source], success=success)
-            response.accepted = True
+            problem = self._rate(reward.score, SOURCES[reward.source], success=success)
+            if problem:
+                response.accepted = False
+                response.error_code = SubmitReward.Request.UNKNOWN
+                response.error_message = problem
         return response
 
-    def record(self) -> EpisodeRecord:
-        """The finished episode as it goes to the recorder."""
-        core, running = self.setup.core, self._running
-        proposal = core.proposal
-        assert running.observation is not None, 'recorded before observing'
-        assert running.prior is not None, 'recorded before predicting'
-        assert running.last_image is not None, 'recorded before the last image'
-        episode = Episode(
-            episode_id=proposal.episode_id,
-            index=proposal.planned.position,
-            phase=proposal.planned.phase,
-            task=self.setup.task.name,
-            object_name=proposal.object_name,
-            scene_seed=proposal.scene_seed,
-            prior=running.prior,
-            residual=proposal.residual,
-            executed=running.prior.grasp + proposal.residual,
-            outcome=running.outcome,
-            reward=core.rewards[-1],
-            reward_source=running.source,
-            success=running.success,
-            first_image=color_from_msg(running.observation.color),
-            last_image=running.last_image,
-            film=running.film,
-            sample_seed=core.seed,
-            calibration_id=running.prior.calibration_id,
-            distribution_mean=proposal.distribution_mean,
-            distribution_std=proposal.distribution_std,
-            started=running.started,
-            ended=running.ended,
-        )
-        return episode_to_msg(episode, core.session_id, running.outcome_message, __version__)
-
-    def progress_line(self, record: Any) -> str:
-        """One line about the episode just recorded."""
-        core = self.setup.core
-        phase = core.planned.phase if core.position == 0 else core.plan[core.position - 1].phase
+    def progress_line(self) -> str:
+        """One line about the episode just rated."""
+        progress, record = self.setup.core.progress, self.record
+        assert record is not None, 'reported before it was rated'
         verdict = {None: '', False: 'failed', True: 'success'}[SUCCESS_FROM_MSG[record.success]]
-        outcome = '' if self._running.outcome is Outcome.COMPLETED else self._running.outcome.name
+        outcome = '' if self.running.outcome is Outcome.COMPLETED else self.running.outcome.name
+        phase = self.setup.core.proposal.planned.phase.name.lower()
         return (
-            f'episode {core.position:3d}/{len(core.plan)}  {phase.name.lower():15}  '
-            f'reward {record.reward:.2f}  mean of last ten {core.recent_mean:.2f}  '
+            f'episode {progress.position:3d}/{len(progress.plan)}  {phase:15}  '
+            f'reward {record.reward:.2f}  mean of last ten {progress.recent_mean:.2f}  '
             f'{verdict:7}  {record.object_name} {outcome.lower()}'
         ).rstrip()

@@ -17,16 +17,24 @@ from deft_msgs.msg import RecorderStatus
 class RecorderWatch:
     """Follows `/recorder/status`; does something once an episode is on the disk."""
 
-    def __init__(self, node: Node, timeout: float, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        timeout: float,
+        fail: Callable[[str], None],
+        on_recorded: Callable[[str], None],
+    ) -> None:
         """Subscribe.
 
         Args:
             node: The session node.
             timeout: Monotonic time an episode may take to the disk. [s].
             fail: Takes the reason when the recorder stopped or did not confirm in time.
+            on_recorded: Takes the name of the newest episode on the disk.
         """
         self._timeout = timeout
         self._fail = fail
+        self._on_recorded = on_recorded
         self._status: RecorderStatus | None = None
         self._waiting: tuple[str, Deadline, Callable[[], None]] | None = None
         node.create_subscription(RecorderStatus, '/recorder/status', self._on_status, LATCHED)
@@ -64,4 +72,6 @@ class RecorderWatch:
         self._status = message
         if message.error:
             self._fail(f'the recorder stopped: {message.error}')
+        if message.last_episode_id:
+            self._on_recorded(message.last_episode_id)
         self.look()

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rclpy.action import ActionClient
 from rclpy.node import Node
@@ -15,6 +16,7 @@ from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.srv import PredictGrasp, SegmentObject
 
 Answer = Callable[[Any], None]
+_RETRY_PERIOD: Final = 0.5  # [s] of real time until a rejected goal is sent again
 
 
 @dataclass
@@ -25,10 +27,24 @@ class _Pending:
     deadline: Deadline
 
 
+@dataclass
+class _Order:
+    """A goal and who wants to know of it."""
+
+    pending: _Pending
+    goal: Any
+    on_result: Answer
+    on_reject: Answer
+    on_start: Callable[[], None]
+    not_before: float = 0.0  # [s] monotonic
+
+
 class SessionClients:
     """Service and action clients; one call at a time, as an episode has one thing to wait for.
 
-    An answer that comes after its call was dropped (late, or after a halt) is ignored.
+    An answer that comes after its call was dropped (late, or after a halt) is ignored. A goal
+    waits until a motion that was cancelled has come to rest, and is sent again while the server
+    rejects it: the arm may still be at the motion of a session that was killed.
     """
 
     def __init__(self, node: Node) -> None:
@@ -46,7 +62,10 @@ class SessionClients:
             '/arm/return_home': ActionClient(node, ReturnHome, '/arm/return_home'),
         }
         self._pending: _Pending | None = None
+        self._waiting: _Order | None = None
         self._goal: Any = None
+        self._sending = False  # a goal is on its way to the server
+        self._stopping = 0  # goals that were dropped and have not ended
 
     def close(self) -> None:
         """Destroy the action clients."""
@@ -66,6 +85,14 @@ class SessionClients:
             return self._pending.name
         return None
 
+    def look(self) -> None:
+        """Send a goal that waits, if it may go now; called now and then."""
+        order = self._waiting
+        if order is None or self._stopping or time.monotonic() < order.not_before:
+            return
+        self._waiting = None
+        self._send(order)
+
     def call(self, name: str, request: Any, timeout: float, on_answer: Answer) -> None:
         """Call a service.
 
@@ -80,7 +107,13 @@ class SessionClients:
         future.add_done_callback(lambda done: self._answer(pending, on_answer, done.result()))
 
     def act(
-        self, name: str, goal: Any, timeout: float, on_result: Answer, on_reject: Answer
+        self,
+        name: str,
+        goal: Any,
+        timeout: float,
+        on_result: Answer,
+        on_reject: Answer,
+        on_start: Callable[[], None],
     ) -> None:
         """Send an action goal.
 
@@ -89,33 +122,71 @@ class SessionClients:
             goal: Its goal.
             timeout: Monotonic time allowed for the whole action. [s].
             on_result: Gets the result message.
-            on_reject: Gets the name of the action when the server does not take the goal.
+            on_reject: Gets the name of the action when the server never takes the goal.
+            on_start: Called at the first feedback.
         """
         pending = self._begin(name, timeout)
+        self._waiting = _Order(pending, goal, on_result, on_reject, on_start)
+        self.look()
+
+    def _send(self, order: _Order) -> None:
+        pending = order.pending
+        started = False
+
+        def fed_back(_: Any) -> None:
+            nonlocal started
+            if not started and self._pending is pending:
+                started = True
+                order.on_start()
 
         def responded(future: Any) -> None:
             handle = future.result()
-            if self._pending is not pending:
-                if handle.accepted:  # dropped in the meantime: nobody wants this motion
+            dropped = self._pending is not pending
+            if not dropped:
+                self._sending = False
+            if handle.accepted:
+                if dropped:  # nobody wants this motion
                     handle.cancel_goal_async()
-                return
-            if not handle.accepted:
-                self._answer(pending, on_reject, name)
-                return
-            self._goal = handle
-            handle.get_result_async().add_done_callback(finished)
+                else:
+                    self._goal = handle
+                handle.get_result_async().add_done_callback(finished)
+            elif dropped:
+                self._rest()
+            else:
+                self._reject(order)
 
         def finished(future: Any) -> None:
-            self._answer(pending, on_result, future.result().result)
+            if self._pending is pending:
+                self._answer(pending, order.on_result, future.result().result)
+            else:
+                self._rest()
 
-        self._actions[name].send_goal_async(goal).add_done_callback(responded)
+        self._sending = True
+        sent = self._actions[pending.name].send_goal_async(order.goal, feedback_callback=fed_back)
+        sent.add_done_callback(responded)
+
+    def _reject(self, order: _Order) -> None:
+        if order.pending.deadline.remaining <= _RETRY_PERIOD:
+            self._answer(order.pending, order.on_reject, order.pending.name)
+            return
+        order.not_before = time.monotonic() + _RETRY_PERIOD
+        self._waiting = order
 
     def drop(self) -> None:
         """Forget the call under way and cancel its motion."""
         self._pending = None
+        self._waiting = None
         if self._goal is not None:
             self._goal.cancel_goal_async()
-            self._goal = None
+        if self._goal is not None or self._sending:
+            self._stopping += 1
+        self._goal = None
+        self._sending = False
+
+    def _rest(self) -> None:
+        """A motion that was dropped has ended."""
+        self._stopping -= 1
+        self.look()
 
     def _begin(self, name: str, timeout: float) -> _Pending:
         self.drop()

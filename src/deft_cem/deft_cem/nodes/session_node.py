@@ -16,17 +16,18 @@ from rclpy.node import Node
 
 from deft_cem import __version__
 from deft_cem.bag_parts import BAG_FOLDER
+from deft_cem.nodes.control_desk import ControlDesk
 from deft_cem.nodes.episode_director import EpisodeDirector
+from deft_cem.nodes.peer_watch import PeerWatch
 from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup, make_setup
 from deft_cem.nodes.session_status import result_message, status_message
-from deft_cem.session_core import RunOccupiedError
+from deft_cem.run_folder import RunOccupiedError
 from deft_cem.session_machine import Effect, Event, State, transition
 from deft_cem.summary import PeakMemory, summarise, write_summary
 from deft_cem.training_process import TrainingProcess
-from deft_core.clock import Deadline
-from deft_core.errors import DeftError, InvalidInputError
+from deft_core.errors import DeftError, DeviceError, InvalidInputError, RecordingError
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
@@ -36,18 +37,16 @@ from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
 
 _PERIOD: Final = 0.05  # [s] of real time between two looks at clocks and processes
 _MEMORY_PERIOD: Final = 1.0  # [s] of real time
-_WAITING_PERIOD: Final = 5.0  # [s] of real time between two lines about who is missing
 # Announced when the operator may act or read: arm home, last image taken, summary written.
-_ANNOUNCED_LATER: Final = frozenset({State.RESET, State.AWAIT_REWARD, State.DONE})
-_CONTROLS: Final = {
-    ControlSession.Request.PAUSE: Event.PAUSE,
-    ControlSession.Request.RESUME: Event.RESUME,
-    ControlSession.Request.STOP: Event.CANCEL,
-}
+# Between two episodes nothing is announced.
+_ANNOUNCED_LATER: Final = frozenset({State.IDLE, State.RESET, State.AWAIT_REWARD, State.DONE})
 
 
 class SessionNode(Node):
-    """One session at a time, started by the parameter `autostart` or the action `/session/run`."""
+    """One session at a time, by the parameter `autostart` or the action `/session/run`.
+
+    Both begin a session or go on with the one in the run folder.
+    """
 
     def __init__(self, **options: Any) -> None:
         """Create the interfaces and, with `autostart`, the session.
@@ -67,18 +66,18 @@ class SessionNode(Node):
         self._error_code = RunSession.Goal.UNKNOWN
         self._setup: SessionSetup | None = None
         self._goal: Any = None
-        self._recorded_id = ''
         self._training: TrainingProcess | None = None
-        self._peers: Deadline | None = None
-        self._next_word = 0.0
+        self._peers: PeerWatch | None = None
         self._next_memory = 0.0
         self._memory = PeakMemory()
-        self._begun = 0.0
         self._exit_code: int | None = None
         self._over = True
-        self._recorder = RecorderWatch(self, self._parameters.recorder_timeout, self._fail)
+        self._control = ControlDesk()
+        self._recorder = RecorderWatch(
+            self, self._parameters.recorder_timeout, self._fail, self._on_recorded
+        )
         self._director = EpisodeDirector(
-            self, self._parameters, self._emit, self._fail, self._publish_status
+            self, self._parameters, self._emit, self._fail, self._on_operator
         )
         self._status = self.create_publisher(SessionStatus, '/session/status', LATCHED)
         self._episodes = self.create_publisher(EpisodeRecord, '/session/episode', RECORDS)
@@ -114,19 +113,27 @@ class SessionNode(Node):
 
     # A session begins.
 
-    def _begin(self, task_name: str, run: str, seed: int) -> None:
+    def _begin(self, task_name: str, run: str, seed: int, *, must_exist: bool = False) -> None:
         """Set a session up; it starts as soon as all peers are there."""
-        setup = make_setup(self._parameters, task_name, run, seed)
         if self._setup is not None:
             self._setup.core.close()
+            self._setup = None
+        setup = make_setup(self._parameters, task_name, run, seed, must_exist=must_exist)
         self._setup = setup
         self._director.begin(setup)
-        self._state, self._reason, self._recorded_id = State.IDLE, '', ''
+        self._state, self._reason = State.IDLE, ''
+        self._control.pause_wanted = False
         self._over = False
         self._memory = PeakMemory()
-        self._peers = Deadline(self._parameters.peer_timeout)
-        self._begun = time.monotonic()
-        self._next_word = self._begun + _WAITING_PERIOD
+        self._peers = PeerWatch(
+            self._parameters.peer_timeout, self._missing, self.get_logger().info
+        )
+        if setup.core.resumed:
+            done, count = setup.core.progress.position, len(setup.core.plan)
+            print(
+                f'going on with session {setup.core.session_id} after {done} of {count} episodes',
+                flush=True,
+            )
         self._publish_status()  # tells the recorder where to record
 
     def _missing(self) -> list[str]:
@@ -143,19 +150,20 @@ class SessionNode(Node):
 
     def _wait_for_peers(self) -> None:
         assert self._peers is not None, 'nobody is waited for'
-        missing = self._missing()
-        if not missing:
+        assert self._setup is not None, 'waited without a session'
+        try:
+            if not self._peers.complete():
+                return
+            # What an earlier process had no time to hand over; the recorder takes none twice.
+            for data in self._setup.core.store.unrecorded():
+                self._episodes.publish(data)
+        except DeftError as error:
+            if isinstance(error, DeviceError):
+                self._error_code = RunSession.Goal.PEER_MISSING
+            self._fail(str(error))
+        else:
             self._peers = None
             self._emit(Event.START)
-        elif self._peers.passed:
-            self._error_code = RunSession.Goal.PEER_MISSING
-            self._fail(
-                f'still missing after {self._parameters.peer_timeout:.0f} s: '
-                f'{", ".join(missing)}; look at the output of the nodes that offer them'
-            )
-        elif time.monotonic() >= self._next_word:
-            self._next_word += _WAITING_PERIOD
-            self.get_logger().info(f'Waiting for {", ".join(missing)}.')
 
     # Events and effects.
 
@@ -189,14 +197,18 @@ class SessionNode(Node):
             self._publish_status()
 
     def _perform(self, effect: Effect) -> None:
+        assert self._setup is not None, 'an effect without a session'
+        core = self._setup.core
         if effect is Effect.STOP_MOTION:
             self._director.stop()
+        elif effect is Effect.CHOOSE:
+            self._emit(core.following())
         elif effect is Effect.RECORD:
             self._record()
         elif effect is Effect.TRAIN:
-            self._recorder.when_recorded(self._recorded_id, self._train)
+            self._recorder.when_recorded(core.progress.last_rated_id, self._train)
         elif effect is Effect.FINISH:
-            self._recorder.when_recorded(self._recorded_id, self._sum_up)
+            self._recorder.when_recorded(core.progress.last_rated_id, self._sum_up)
         else:
             self._director.perform(effect)
 
@@ -209,24 +221,40 @@ class SessionNode(Node):
 
     def _record(self) -> None:
         assert self._setup is not None, 'recorded without a session'
-        record = self._director.record()
-        self._episodes.publish(record)
-        self._recorded_id = record.episode_id
-        print(self._director.progress_line(record), flush=True)
+        core, director = self._setup.core, self._director
+        self._episodes.publish(director.data)
+        print(director.progress_line(), flush=True)
         if self._goal is not None:
             self._goal.publish_feedback(
                 RunSession.Feedback(
-                    episode_index=self._setup.core.position - 1,
-                    episode_count=len(self._setup.core.plan),
-                    state=self._state.value,
-                    last_reward=record.reward,
+                    episode_index=core.progress.position - 1,
+                    episode_count=len(core.plan),
+                    state=State.AWAIT_REWARD.value,
+                    last_reward=core.progress.rewards[-1],
                 )
             )
-        self._emit(self._setup.core.conclude())
+        core.conclude(director.close_episode())
+
+    def _on_recorded(self, episode_id: str) -> None:
+        if self._setup is None:
+            return
+        try:
+            self._setup.core.store.confirm_recorded(episode_id)
+        except RecordingError as error:
+            self._fail(str(error))
+
+    def _on_operator(self) -> None:
+        """The operator may act now; where a pause was asked for, the session pauses instead."""
+        if self._control.pause_wanted and self._director.awaits_scene:
+            self._control.pause_wanted = False
+            self._emit(Event.PAUSE)
+        else:
+            self._publish_status()
 
     def _train(self) -> None:
         assert self._setup is not None, 'trained without a session'
         core = self._setup.core
+        self._director.forget_time()
         print('training the policy from the bag', flush=True)
         self._training = TrainingProcess(
             core.run_directory,
@@ -240,7 +268,8 @@ class SessionNode(Node):
         try:
             if self._training is not None and self._training.poll():
                 self._training = None
-                self._emit(self._setup.core.take_policy())
+                self._setup.core.take_policy()
+                self._emit(Event.TRAINED)
         except DeftError as error:
             self._error_code = RunSession.Goal.TRAINING_FAILED
             self._fail(str(error))
@@ -261,15 +290,12 @@ class SessionNode(Node):
     def _sum_up(self) -> None:
         assert self._setup is not None, 'summed up without a session'
         core = self._setup.core
-        wall_s = time.monotonic() - self._begun
         summary = summarise(
-            core.run_directory,
-            wall_s=wall_s,
-            peak_rss_bytes=self._memory.peak,
-            software_version=__version__,
+            core.run_directory, peak_rss_bytes=self._memory.peak, software_version=__version__
         )
         path = write_summary(core.run_directory, summary)
-        print(f'session done in {wall_s:.0f} s: {path}', flush=True)
+        core.store.record_finish()
+        print(f'session done in {summary["wall_s"]:.0f} s: {path}', flush=True)
         self._error_code = RunSession.Goal.NONE
         self._publish_status()
         self._leave(EXIT_OK)
@@ -289,7 +315,7 @@ class SessionNode(Node):
             return
         if self._peers is not None:
             self._wait_for_peers()
-        late = self._director.overdue()
+        late = self._director.look()
         if late is not None:
             self._fail(f'{late} did not answer in time')
         self._look_at_training()
@@ -308,27 +334,17 @@ class SessionNode(Node):
             self._emit(Event.EMERGENCY_STOP)
 
     def _on_control(
-        self, request: ControlSession.Request, response: ControlSession.Response
+        self, request: ControlSession.Request, _: ControlSession.Response
     ) -> ControlSession.Response:
-        kind = ControlSession.Request
-        event = _CONTROLS.get(request.request)
-        expected = self._setup.core.episode_id if self._setup is not None else ''
-        try:
-            if event is None or self._setup is None:
-                raise InvalidInputError(f'request {request.request} is not possible now')
-            if request.episode_id != expected:
-                response.error_code = kind.WRONG_EPISODE
-                raise InvalidInputError(f'episode {expected} runs, not {request.episode_id!r}')
-            transition(self._state, event)  # refuses what has no meaning in this state
-        except InvalidInputError as refusal:
-            response.error_code = response.error_code or kind.NOT_POSSIBLE_NOW
-            response.error_message = str(refusal)
-            return response
-        response.accepted = True
+        core = self._setup.core if self._setup is not None else None
+        answer, event = self._control.take(core, self._state, request)
         if event is Event.CANCEL:
             self._reason, self._error_code = 'stopped by the operator', RunSession.Goal.CANCELLED
-        self._emit(event)
-        return response
+        if event is not None:
+            self._emit(event)
+        elif answer.accepted:
+            self._publish_status()
+        return answer
 
     def _on_goal(self, _: RunSession.Goal) -> GoalResponse:
         return GoalResponse.ACCEPT if self._over else GoalResponse.REJECT
@@ -337,9 +353,9 @@ class SessionNode(Node):
         request = goal.request
         self._goal = goal
         try:
-            if request.resume:
-                raise InvalidInputError('an interrupted session cannot be resumed; start anew')
-            self._begin(request.task, request.run_directory, request.seed)
+            self._begin(
+                request.task, request.run_directory, request.seed, must_exist=request.resume
+            )
         except RunOccupiedError as error:
             self._refuse(RunSession.Goal.RUN_OCCUPIED, error)
         except DeftError as error:
@@ -370,7 +386,9 @@ class SessionNode(Node):
 
     def _publish_status(self) -> None:
         stamp = self.get_clock().now().nanoseconds * 1e-9
-        self._status.publish(status_message(self._setup, self._state, self._reason, stamp))
+        later = 'pauses before the next episode' if self._control.pause_wanted else ''
+        remark = self._reason or later
+        self._status.publish(status_message(self._setup, self._state, remark, stamp))
 
 
 def main() -> int:

@@ -23,6 +23,9 @@ class SessionParameters:
 
     task: str = field(default='pick_cup', metadata={'doc': 'file in config/tasks'})
     run: str = field(default='', metadata={'doc': 'folder of the run'})
+    method: str = field(
+        default='deft', metadata={'doc': 'deft, affordance_only or real_world_only'}
+    )
     seed: int = field(default=0, metadata={'minimum': 0, 'doc': 'of all random choices'})
     autostart: bool = field(
         default=True, metadata={'doc': 'begin at once and end the process with the session'}

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from deft_cem.nodes.session_parameters import SessionParameters
-from deft_cem.session_core import SessionCore, with_overrides
-from deft_cem.settings import LEARNING_FILE, load_learning_settings
+from deft_cem.session_core import SessionCore
+from deft_cem.session_methods import Method
+from deft_cem.settings import LEARNING_FILE, LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
 from deft_core.task import Task, load_task
@@ -25,32 +27,38 @@ class SessionSetup:
         task: What is taught.
         trajectory: What follows every grasp.
         settings_file: Learning settings, for the training.
+        predictor: Grasp predictor to ask for; empty for that of the affordance node.
     """
 
     core: SessionCore
     task: Task
     trajectory: WristTrajectory
     settings_file: Path
+    predictor: str
 
 
-def make_setup(parameters: SessionParameters, task_name: str, run: str, seed: int) -> SessionSetup:
-    """Read the task and the settings and claim the run folder.
+def make_setup(
+    parameters: SessionParameters, task_name: str, run: str, seed: int, *, must_exist: bool = False
+) -> SessionSetup:
+    """Read the task and the settings; begin the session in the run folder, or go on with it.
 
     Args:
         parameters: Of the node.
         task_name: File in config/tasks.
         run: Folder of the run.
         seed: Seed of all random choices.
+        must_exist: Refuse to begin a new session.
 
     Raises:
         ConfigurationError: Task, settings or run folder are wrong.
-        RecordingError: The run folder cannot be written.
+        RecordingError: The run folder cannot be written, or its store is damaged.
+        TrainingError: The policy of an interrupted session is missing.
     """
     if not run:
         raise ConfigurationError('the parameter run is empty; name the folder of the run')
     directory = config_directory()
     settings_file = Path(parameters.settings) if parameters.settings else directory / LEARNING_FILE
-    settings = with_overrides(
+    settings = _with_overrides(
         load_learning_settings(settings_file),
         episodes=parameters.episodes,
         warm_up=parameters.warm_up,
@@ -59,6 +67,8 @@ def make_setup(parameters: SessionParameters, task_name: str, run: str, seed: in
     task = load_task(task_name, directory)
     trajectory = task.load_trajectory(directory)
     run_directory = Path(run).absolute()
+    method = Method.parse(parameters.method)
+    predictor = method.choose_predictor(parameters.predictor)
     stamp = datetime.now(UTC).strftime('%Y%m%dT%H%M%S')
     core = SessionCore(
         run_directory,
@@ -66,5 +76,24 @@ def make_setup(parameters: SessionParameters, task_name: str, run: str, seed: in
         task=task_name,
         seed=seed,
         settings=settings,
+        method=method,
+        predictor=predictor,
+        must_exist=must_exist,
     )
-    return SessionSetup(core, task, trajectory, settings_file)
+    return SessionSetup(core, task, trajectory, settings_file, predictor)
+
+
+def _with_overrides(
+    settings: LearningSettings, *, episodes: int, warm_up: int, evaluation_trials: int
+) -> LearningSettings:
+    """Settings with the numbers a launch file may change; -1 keeps what the file says."""
+    changes: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ('episodes', episodes),
+            ('warm_up_episodes', warm_up),
+            ('evaluation_trials', evaluation_trials),
+        )
+        if value >= 0
+    }
+    return replace(settings, **changes)

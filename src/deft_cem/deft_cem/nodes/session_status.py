@@ -14,17 +14,17 @@ from deft_msgs.msg import SessionStatus
 
 
 def status_message(
-    setup: SessionSetup | None, state: State, reason: str, stamp: float
+    setup: SessionSetup | None, state: State, remark: str, stamp: float
 ) -> SessionStatus:
     """Where the session stands.
 
     Args:
         setup: The session; None before the first one.
         state: State of its machine.
-        reason: Why it halted; empty otherwise.
+        remark: Why it halted, or what is about to happen; empty otherwise.
         stamp: ROS time. [s].
     """
-    text = f'{state.name.lower()}: {reason}' if reason else state.name.lower()
+    text = f'{state.name.lower()}: {remark}' if remark else state.name.lower()
     message = SessionStatus(
         header=header(stamp, ''),
         state=state.value,
@@ -35,7 +35,8 @@ def status_message(
     )
     if setup is None:
         return message
-    core, planned = setup.core, setup.core.planned
+    core, progress = setup.core, setup.core.progress
+    planned = progress.planned
     message.session_id = core.session_id
     message.task = setup.task.name
     message.instruction = setup.task.instruction
@@ -44,10 +45,10 @@ def status_message(
     message.phase = planned.phase.value
     message.episode_index = planned.position
     message.episode_count = len(core.plan)
-    message.scene_seed = planned.scene_seed
-    if core.rewards:
-        message.last_reward = core.rewards[-1]
-        message.mean_reward = core.recent_mean
+    message.scene_seed = core.scene_seed
+    if progress.rewards:
+        message.last_reward = progress.rewards[-1]
+        message.mean_reward = progress.recent_mean
     message.distribution = distribution_to_msg(*core.distribution)
     message.run_directory = str(core.run_directory)
     return message
@@ -69,11 +70,11 @@ def result_message(setup: SessionSetup | None, error_code: int, reason: str) -> 
     )
     if setup is not None:
         core = setup.core
-        result.episode_count = core.position
-        practice = core.rewards[: core.plan.practice_count][-10:]
+        result.episode_count = core.progress.position
+        practice = core.progress.practice_rewards[-10:]
         if practice:
             result.mean_reward = sum(practice) / len(practice)
-        judged = core.verdicts(Phase.EVALUATE_POLICY)
+        judged = core.store.verdicts(Phase.EVALUATE_POLICY)
         if judged:
             result.success_evaluation = sum(judged) / len(judged)
     return result

@@ -46,7 +46,8 @@ class ScriptedOperator(Node):
     """Follows the session's status; the only node that asks the simulator for the truth.
 
     As a person would, it waits until the arm is home before it touches the table. Which object it
-    takes from the set follows from the scene seed, so that a session can be repeated.
+    takes from the set follows from the scene seed, so that a session can be repeated. Where
+    nothing could be grasped the session asks for a scene of another seed.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -62,8 +63,8 @@ class ScriptedOperator(Node):
         self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None
         self._arm_state = ArmState.DISCONNECTED
-        self._scene: tuple[str, str] | None = None  # episode id and object laid out for it
-        self._done: set[tuple[str, int]] = set()  # episode id and state that are finished
+        self._scene: tuple[str, int, str] | None = None  # episode id, seed, object laid out
+        self._scored: set[str] = set()  # ids of the episodes of which the score was taken
         self._waiting: Deadline | None = None
         self._reset = self.create_client(ResetScene, '/simulation/reset_scene')
         self._evaluate = self.create_client(EvaluateScene, '/simulation/evaluate_scene')
@@ -83,15 +84,13 @@ class ScriptedOperator(Node):
         status = self._status
         if status is None or (self._waiting is not None and not self._waiting.passed):
             return
-        if (status.episode_id, status.state) in self._done:
-            return
         if status.state == SessionStatus.RESET and self._arm_state == ArmState.IDLE:
-            if self._scene is not None and self._scene[0] == status.episode_id:
-                self._confirm_scene(status, self._scene[1])
+            if self._scene is not None and self._scene[:2] == _key(status):
+                self._confirm_scene(status, self._scene[2])
             else:
                 self._lay_out(status)
-        elif status.state == SessionStatus.AWAIT_REWARD:
-            # The next reset of this episode, after a withdrawn sample, needs a fresh scene.
+        elif status.state == SessionStatus.AWAIT_REWARD and status.episode_id not in self._scored:
+            # The next reset of this episode, should it be done once more, needs its scene again.
             self._scene = None
             self._call(self._evaluate, EvaluateScene.Request(), lambda r: self._score(status, r))
 
@@ -103,7 +102,8 @@ class ScriptedOperator(Node):
 
         def laid_out(response: ResetScene.Response) -> None:
             if response.error_code == ResetScene.Request.NONE:
-                self._scene = (status.episode_id, name)
+                self._scene = (*_key(status), name)
+                self.get_logger().debug(f'Laid out {name}, seed {status.scene_seed}.')
             elif response.error_code != ResetScene.Request.ROBOT_IN_THE_WAY:
                 self.get_logger().error(f'The scene was not laid out: {response.error_message}')
 
@@ -128,9 +128,11 @@ class ScriptedOperator(Node):
             return
 
         def answered(response: SubmitReward.Response) -> None:
-            if not response.accepted:
+            final = (SubmitReward.Request.NONE, SubmitReward.Request.ALREADY_SCORED)
+            if response.error_code in final:
+                self._scored.add(status.episode_id)
+            else:  # such as a session that was killed and is back without having moved yet
                 self.get_logger().warning(f'The score was refused: {response.error_message}')
-            self._done.add((status.episode_id, SessionStatus.AWAIT_REWARD))
 
         now = self.get_clock().now().nanoseconds * 1e-9
         reward = Reward(
@@ -156,6 +158,11 @@ class ScriptedOperator(Node):
             then(future.result())
 
         client.call_async(request).add_done_callback(finished)
+
+
+def _key(status: SessionStatus) -> tuple[str, int]:
+    """The scene that is wanted."""
+    return status.episode_id, status.scene_seed
 
 
 def main() -> int:
