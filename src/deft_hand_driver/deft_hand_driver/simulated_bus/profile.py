@@ -94,12 +94,12 @@ class PositionProfile:
         if change != math.inf:
             # Fast enough to still stop at the goal, by steps of this length.
             half = change / 2.0
-            speed = min(
-                speed, math.sqrt(half * half + 2.0 * self._acceleration * abs(rest)) - half
-            )
+            reach = 2.0 * self._acceleration * abs(rest)
+            speed = min(speed, reach / (math.sqrt(half * half + reach) + half))
         wanted = math.copysign(speed, rest) if rest else 0.0
         velocity = min(max(wanted, self.velocity - change), self.velocity + change)
-        if velocity * rest > 0.0 and abs(velocity) * duration >= abs(rest):
+        arrives = velocity * rest > 0.0 and abs(velocity) * duration >= abs(rest)
+        if arrives and abs(velocity) <= 2.0 * change:  # else it shoots past and comes back
             self.position, self.velocity = self.goal, 0.0
             return
         self.velocity = velocity

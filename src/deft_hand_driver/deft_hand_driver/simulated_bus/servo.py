@@ -161,6 +161,31 @@ class SimulatedServo:
             self._actions.act_on(field.name, value)
         return error
 
+    def read_field(self, name: str) -> int:
+        """Raw value of a register, as a client reads it.
+
+        Raises:
+            InvalidInputError: The motor has no such field.
+        """
+        self._show()
+        return self.memory[name]
+
+    def write_field(self, name: str, value: int) -> int:
+        """Write a register as a client does.
+
+        Args:
+            name: Of the field.
+            value: Raw counts.
+
+        Returns:
+            Error number.
+
+        Raises:
+            InvalidInputError: No such field, or the value does not fit into it.
+        """
+        field = self.memory.table[name]
+        return self.write(field.address, field.encode(value))
+
     def register_write(self, address: int, data: bytes) -> int:
         """Keep a write for the next action.
 
