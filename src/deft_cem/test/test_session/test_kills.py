@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at any moment: the session goes on with the same sample and ends in the same state."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from deft_cem.bag_parts import bag_parts
+from deft_cem.bag_reader import BagReader
+from deft_cem.run_folder import STORE_FILE
+from deft_cem.session_record import SessionRecord
+
+SCRIPT = Path(__file__).with_name('killed_session.py')
+
+
+@pytest.fixture(scope='module')
+def killed_session() -> ModuleType:
+    specification = importlib.util.spec_from_file_location('killed_session', SCRIPT)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def write_records(records, folder: Path, episodes: int) -> None:
+    (folder / 'records').mkdir()
+    for index in range(episodes):
+        name = f'killed-{index:03d}'
+        episode = records.make_episode(index, episode_id=name)
+        (folder / 'records' / name).write_bytes(records.cdr(records.record_of(episode)))
+
+
+def run(*words: object) -> int:
+    """Run the program; number of kills."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, words)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100.0,
+        check=True,
+    )
+    return int(json.loads(done.stdout)['kills'])
+
+
+def outcome(folder: Path) -> dict:
+    """What a session came to, apart from times and attempts."""
+    with SessionRecord.open(folder / 'run' / STORE_FILE) as record:
+        return {
+            'optimiser': json.dumps(record.optimiser_state),
+            'episodes': [(e.episode_id, e.residual, e.reward) for e in record.episodes()],
+            'unrecorded': list(record.unrecorded()),
+        }
+
+
+def uninterrupted(module: ModuleType, records, folder: Path, episodes: int) -> dict:
+    folder.mkdir()
+    write_records(records, folder, episodes)
+    module.launch(folder, episodes)
+    return outcome(folder)
+
+
+def proposals(folder: Path) -> dict[str, set[str]]:
+    """Scene and residual of every attempt of each episode."""
+    found: dict[str, set[str]] = {}
+    for line in (folder / 'proposals').read_text().splitlines():
+        name, scene, residual = line.split()
+        found.setdefault(name, set()).add(f'{scene} {residual}')
+    return found
+
+
+def recorded(folder: Path) -> list[str]:
+    return [episode.episode_id for episode in BagReader(folder / 'run' / 'bag').episodes()]
+
+
+def test_killed_at_random_moments(killed_session, records, tmp_path: Path) -> None:
+    episodes = 30
+    expected = uninterrupted(killed_session, records, tmp_path / 'whole', episodes)
+    folder = tmp_path / 'killed'
+    folder.mkdir()
+    write_records(records, folder, episodes)
+    kills = run('random', folder, episodes, 3)
+    assert kills >= 40
+    assert outcome(folder) == expected  # bit for bit: JSON gives back every float64
+    assert recorded(folder) == [name for name, _, _ in expected['episodes']]
+    assert all(len(tried) == 1 for tried in proposals(folder).values())
+    with SessionRecord.open(folder / 'run' / STORE_FILE) as record:
+        attempts = [episode.attempt for episode in record.episodes()]
+        assert len(record.launches) > 1
+    interrupted = Counter((folder / 'kills').read_text().splitlines())
+    assert max(attempts) > 1, interrupted
+    assert len(bag_parts(folder / 'run')) > 1
+
+
+def test_killed_before_and_after_everything_that_is_written(
+    killed_session, records, tmp_path: Path
+) -> None:
+    episodes = 2
+    expected = uninterrupted(killed_session, records, tmp_path / 'whole', episodes)
+    folder = tmp_path / 'killed'
+    folder.mkdir()
+    write_records(records, folder, episodes)
+    kills = run('boundaries', folder, episodes)
+    # Two of each: creation, launch; ask, outcome, reward, timing, bag, confirmation per episode.
+    assert kills == 2 * (2 + 6 * episodes)
+    for case in range(kills):
+        assert outcome(folder / str(case)) == expected, case
+        assert recorded(folder / str(case)) == [name for name, _, _ in expected['episodes']], case
+        assert all(len(tried) == 1 for tried in proposals(folder / str(case)).values()), case
+    interrupted = Counter((folder / 'kills').read_text().splitlines())
+    assert interrupted == {
+        'no store': 1,
+        'asked': 2 * episodes,
+        'executed': 2 * episodes,
+        'rated, not in the bag': 6 * episodes,
+        'between': kills - 1 - 10 * episodes,
+    }
