@@ -67,6 +67,8 @@ class MotorSample:
         torque: Whether the motor drives. Shape (n,).
         errors: Hardware error bits. Shape (n,).
         watchdogs: Bus watchdog register. Shape (n,).
+        restarted: Which motors have lost their settings, and then keep what they said before.
+            Shape (n,).
     """
 
     stamp: float
@@ -80,6 +82,7 @@ class MotorSample:
     torque: npt.NDArray[np.bool_]
     errors: npt.NDArray[np.uint8]
     watchdogs: npt.NDArray[np.uint8]
+    restarted: npt.NDArray[np.bool_]
 
     @property
     def complete(self) -> bool:
@@ -167,11 +170,11 @@ class SampleBuilder:
                     self._seen[index] = stamp
         raw = self._raw
         # A motor that restarted has forgotten what to gather and answers with zeros.
-        forgot = (raw['voltage'] == 0) & (raw['temperature'] == 0)
-        if np.any(forgot):
+        restarted = (raw['voltage'] == 0) & (raw['temperature'] == 0) & (self._seen > -np.inf)
+        if np.any(restarted):
             raw = raw.copy()
-            raw[forgot] = self._known[forgot]
-            raw['torque'][forgot] = 0
+            raw[restarted] = self._known[restarted]
+            raw['torque'][restarted] = 0
         self._known = raw
         return MotorSample(
             stamp=stamp,
@@ -185,6 +188,7 @@ class SampleBuilder:
             torque=raw['torque'] == 1,
             errors=raw['error'],
             watchdogs=raw['watchdog'],
+            restarted=restarted,
         )
 
 

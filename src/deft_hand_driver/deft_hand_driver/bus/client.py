@@ -22,8 +22,9 @@ from deft_hand_driver.protocol.packet import (
     status_of,
 )
 
-REPLY_MARGIN: Final = 0.008  # [s] of a USB adapter with 1 ms latency on a machine with other work
+REPLY_MARGIN: Final = 0.005  # [s] of a USB adapter with 1 ms latency on a machine with other work
 _PING_REPLY_SIZE: Final = 14
+_SECOND_ANSWER_TIME: Final = 0.002  # [s] in which a motor with the same id has answered too
 # A servo waits for its turn after a broadcast ping, about 3 ms per id before it (SDK 4.1.0).
 _BROADCAST_PING_TIME: Final = 253 * 0.003 + 0.016  # [s]
 _WRITE_TEXTS: Final[Mapping[int, str]] = {
@@ -145,10 +146,26 @@ class BusClient:
         self.statistics.requests += 1
         self.port.send(build_packet(identifier, Instruction.PING))
         self.port.expect(_PING_REPLY_SIZE)
-        found = [reply for reply in self._ping_replies() if reply.identifier == identifier]
+        found: list[PingReply] = []
+        while (reply := self._next_ping_reply()) is not None:
+            if reply.identifier == identifier:
+                found.append(reply)
+                self.port.expect(_PING_REPLY_SIZE, _SECOND_ANSWER_TIME)
         if not found:
             self.statistics.dropped += 1
         return found
+
+    def answers_garbled(self, identifier: int) -> bool:
+        """Whether a ping brings bytes that make no packet, as when motors share an id.
+
+        Raises:
+            PortError: The port has gone.
+        """
+        reader = self.port.reader
+        before = reader.skipped_bytes
+        if self.ping_all_answers(identifier):
+            return False
+        return reader.skipped_bytes > before or bool(reader.pending)
 
     def broadcast_ping(self, duration: float = _BROADCAST_PING_TIME) -> list[PingReply]:
         """Ask all motors at this baud rate whether they are there.
@@ -164,7 +181,10 @@ class BusClient:
         """
         self.port.send(build_packet(BROADCAST_ID, Instruction.PING))
         self.port.setPacketTimeoutMillis(1e3 * duration)
-        return sorted(self._ping_replies())
+        found = []
+        while (reply := self._next_ping_reply()) is not None:
+            found.append(reply)
+        return sorted(found)
 
     def read(self, identifier: int, table: ControlTable, name: str) -> int:
         """Read a register.
@@ -255,14 +275,13 @@ class BusClient:
                 if time.monotonic() > end:
                     raise
 
-    def _ping_replies(self) -> list[PingReply]:
-        """Listen until the time-out."""
-        found = []
+    def _next_ping_reply(self) -> PingReply | None:
+        """Listen until an answer or the time-out."""
         while (packet := self.port.receive_packet()) is not None:
             status = status_of(packet)
             if status is not None and len(status.parameters) == 3:
-                found.append(_ping_reply(status))
-        return found
+                return _ping_reply(status)
+        return None
 
     def _ask(
         self, identifier: int, what: str, attempt: Callable[[], tuple[int, int, bytes]]

@@ -30,6 +30,7 @@ _RANGE: Final = struct.Struct('<HH')
 _STATUS_OVERHEAD: Final = PREFIX_SIZE + 2 + CRC_SIZE
 _FAST_START: Final = PREFIX_SIZE + 1
 _FAST_OVERHEAD: Final = 2 + CRC_SIZE
+_SHORTEST_RETRY: Final = 0.001  # [s] in which a motor may still answer
 
 
 class GroupRead:
@@ -101,21 +102,19 @@ class GroupRead:
         Raises:
             PortError: The port has gone.
         """
-        port = self._client.port
-        allowed = port.wire_time(self._size + _STATUS_OVERHEAD) + port.reply_margin
         for index, answer in enumerate(found):
-            if answer is not None:
-                continue
-            if time.monotonic() + allowed > deadline:
-                return
-            found[index] = self._read_single(self.identifiers[index])
+            if answer is None:
+                remaining = deadline - time.monotonic()
+                if remaining < _SHORTEST_RETRY:
+                    return
+                found[index] = self._read_single(self.identifiers[index], remaining)
 
-    def _read_single(self, identifier: int) -> Status | None:
+    def _read_single(self, identifier: int, remaining: float) -> Status | None:
         client = self._client
         client.statistics.requests += 1
         client.statistics.retries += 1
         client.port.send(self._single[identifier])
-        client.port.expect(self._size + _STATUS_OVERHEAD)
+        client.port.expect(self._size + _STATUS_OVERHEAD, remaining)
         while (packet := client.port.receive_packet()) is not None:
             status = self._good(packet)
             if status is not None and status.identifier == identifier:

@@ -18,7 +18,7 @@ from deft_hand_driver.bus.block import (
     indirect_map,
 )
 from deft_hand_driver.bus.client import BusClient, PingReply
-from deft_hand_driver.bus.errors import BusError, NoReplyError
+from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.bus.group import GroupRead, GroupWrite
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.protocol.control_table import ControlTable
@@ -77,8 +77,7 @@ class HandMotors:
             Model and firmware of each motor.
 
         Raises:
-            NoReplyError: Motors are missing.
-            BusError: Motors share an id or are of another model.
+            BusError: Motors are missing, share an id or are of another model.
             PortError: The port has gone.
         """
         replies: list[PingReply] = []
@@ -86,6 +85,9 @@ class HandMotors:
         for name, motor in zip(self.names, self._motors, strict=True):
             answers = self.client.ping_all_answers(motor.id)
             answers = answers or self.client.ping_all_answers(motor.id)
+            if not answers and self.client.answers_garbled(motor.id):
+                wrong.append(f'the answer of id {motor.id} is garbled: motors may share it')
+                continue
             if not answers:
                 missing.append(f'{name} (id {motor.id})')
                 continue
@@ -97,15 +99,14 @@ class HandMotors:
                 )
             replies.append(answers[0])
         if missing:
-            raise NoReplyError(
+            wrong.append(
                 f'{len(missing)} of {len(self._motors)} motors do not answer at '
-                f'{self.client.port.getBaudRate()} bit/s: {", ".join(missing)}. Check the supply '
-                'and the cables; `deft hand scan` shows who is there.'
+                f'{self.client.port.getBaudRate()} bit/s: {", ".join(missing)}'
             )
         if wrong:
             raise BusError(
                 f'The motors do not fit the hand {self.description.name}: {"; ".join(wrong)}. '
-                'Change the ids with `deft hand set-id`, or the file of the hand.'
+                'Check supply, cables and ids; `deft hand scan` shows who is there.'
             )
         self._tables = [
             motor_model(motor.model).control_table(reply.firmware)

@@ -75,6 +75,7 @@ class MotorHealth:
         self._far_over_current = _Lasting()
         self._low_voltage = _Lasting()
         self._torque_lost = _Lasting()
+        self._restarted = _Lasting()
         self._start: float | None = None
 
     def judge(self, sample: MotorSample, *, driving: bool) -> HealthReport:
@@ -90,6 +91,7 @@ class MotorHealth:
         fault = (
             self._silence(sample)
             or self._hardware_errors(sample)
+            or self._restarts(sample)
             or (self._lost_torque(sample) if driving else '')
             or self._environment(sample)
         )
@@ -120,21 +122,31 @@ class MotorHealth:
             'them.'
         )
 
+    def _restarts(self, sample: MotorSample) -> str:
+        """Motors that were without power for a moment."""
+        # One cycle of grace: a block that is read while a motor is set up is half new.
+        restarted = self._restarted.longer_than(sample.restarted, sample.stamp, 0.0)
+        if not restarted:
+            return ''
+        return (
+            f'{self._list(restarted)} restarted, as after a dip of the supply; check supply and '
+            'connectors.'
+        )
+
     def _lost_torque(self, sample: MotorSample) -> str:
-        """Torque that went away by itself: a motor that was without power for a moment."""
+        """Torque that went away by itself."""
         expired = np.flatnonzero(sample.fresh & (sample.watchdogs == WATCHDOG_EXPIRED)).tolist()
         if expired:
             return (
                 f'The bus watchdog of {self._list(expired)} stopped the hand: the driver was held '
                 'up. Give it more processor time, or a longer bus_watchdog.'
             )
-        # One cycle of grace: a block that was read while the motor rebooted may be half new.
         lost = self._torque_lost.longer_than(sample.fresh & ~sample.torque, sample.stamp, 0.0)
         if not lost:
             return ''
         return (
-            f'{self._list(lost)} lost torque without an error, as after a dip of the supply; '
-            'check supply and connectors.'
+            f'{self._list(lost)} lost torque without an error; does another program talk to the '
+            'hand?'
         )
 
     def _derate(self, sample: MotorSample) -> tuple[FloatArray, list[str]]:

@@ -9,13 +9,15 @@ order of sending and waiting. Replaced, each with a test in test_port.py:
 - waiting sleeps in the kernel; the SDK polls without pause;
 - instructions are stuffed and replies are unstuffed as the protocol says (SDK 4.1.0 sends
   FF FF FD as it is, and shortens FF FF FD FD twice);
-- a reply shorter than what was asked for, an echo and garbage count as no reply.
+- a reply of another size than what was asked for, an echo and garbage count as no reply (the SDK
+  cuts a longer one and fills a shorter one up with its checksum).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import termios
@@ -30,6 +32,7 @@ from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 
 from deft_hand_driver.bus.errors import PortError
 from deft_hand_driver.protocol.packet import (
+    ALERT_BIT,
     CRC_SIZE,
     HEADER,
     PREFIX_SIZE,
@@ -133,13 +136,18 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         """Time that bytes need on the wire. [s]."""
         return size * 1e-3 * float(self.tx_time_per_byte)
 
-    def expect(self, size: int) -> None:
-        """Start the time-out of a reply of so many bytes.
+    def expect(self, size: int, longest: float = math.inf) -> None:
+        """Start the time-out of a reply.
 
         The write only fills a buffer: the reply cannot come before the request is on the wire.
+
+        Args:
+            size: Bytes of the reply.
+            longest: Time-out at most. [s].
         """
-        begin = max(time.monotonic(), self._sent_by)
-        self._deadline = begin + self.wire_time(size) + self.reply_margin
+        now = time.monotonic()
+        end = max(now, self._sent_by) + self.wire_time(size) + self.reply_margin
+        self._deadline = min(end, now + longest)
 
     def send(self, packet: bytes) -> None:
         """Send a packet; whatever came in before it is forgotten.
@@ -242,10 +250,17 @@ class PacketHandler(Protocol2PacketHandler):  # type: ignore[misc] # the SDK has
         Returns:
             Data, result and error byte; a reply of another size is corrupt, unless it is an error.
         """
-        data, result, error = self.readTxRx(port, identifier, address, size)
-        if result == SUCCESS and len(data) != size and not error & 0x7F:
-            return b'', int(COMM_RX_CORRUPT), int(error)
-        return bytes(data), int(result), int(error)
+        result = self.readTx(port, identifier, address, size)
+        while result == SUCCESS:
+            packet, result = self.rxPacket(port, False)
+            if result != SUCCESS or packet[4] != identifier:
+                continue
+            # The SDK cuts a longer reply and fills a shorter one up with its checksum.
+            error, data = packet[PREFIX_SIZE + 1], bytes(packet[PREFIX_SIZE + 2 : -CRC_SIZE])
+            if len(data) == size or error & ~ALERT_BIT:
+                return data, SUCCESS, error
+            result = COMM_RX_CORRUPT
+        return b'', int(result), 0
 
     def write(
         self, port: SerialPort, identifier: int, address: int, data: bytes
@@ -296,6 +311,6 @@ def _why_not_open(path: str, error: Any) -> str:
             f'{path} is in use by another program; stop the hand driver, Dynamixel Wizard or '
             'whatever holds it.'
         )
-    if code == errno.ENOTTY or isinstance(error, termios.error):
+    if code == errno.ENOTTY or isinstance(error, termios.error) or 'configure port' in text:
         return f'{path} is no serial port.'
     return f'{path} cannot be opened: {text}.'

@@ -8,9 +8,11 @@ nothing but `clear` leads out. A hand that was lost and found again stays off un
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from deft_core.errors import SafetyError
 from deft_core.validation import FloatArray
@@ -26,7 +28,7 @@ _FIRST_RETRY: Final = 0.25  # [s]
 _LONGEST_RETRY: Final = 4.0  # [s]
 _POSITION_MARGIN: Final = 0.5  # [rad] beyond its limits, where a slack tendon or a push leaves it
 _VERIFY_TIME: Final = 0.5  # [s] for a command that no motor answers to show in the block
-_CYCLE_SHARE: Final = 0.8  # of a cycle, in which reading may be tried again
+_CYCLE_SHARE: Final = 0.95  # of a cycle, in which reading may be tried again
 
 
 class BusSession:
@@ -119,8 +121,9 @@ class BusSession:
         motors.set_watchdog(self._settings.watchdog)
         motors.write_positions(sample.positions)
         motors.set_torque(on=True)
+        wanted = motors.watchdog_counts(self._settings.watchdog)
         try:
-            self._verify_torque(motors)
+            self._verify(motors, lambda s: s.torque & (s.watchdogs == wanted), 'did not switch on')
         except BusError:
             motors.set_torque(on=False)
             raise
@@ -131,15 +134,14 @@ class BusSession:
         """Switch torque off; a latched fault stays.
 
         Raises:
-            PortError: The port has gone.
+            BusError: A motor does not switch off, or the port has gone.
         """
         if self._motors is None:
             return
-        self._motors.set_torque(on=False)
-        self._motors.set_watchdog(0.0)
-        self._held = None
+        self._let_go(self._motors)
         if self._state is BusState.ACTIVE:
             self._state = BusState.IDLE
+        self._verify(self._motors, lambda sample: ~sample.torque, 'did not switch off')
 
     def stop(self, reason: str) -> None:
         """Latch a fault and hold what is measured; the first reason is kept.
@@ -167,9 +169,7 @@ class BusSession:
         motors = self._require_motors()
         if self._state is not BusState.SAFE:
             return
-        motors.identify()
-        sample = motors.read(time.monotonic() + self._settings.silence_limit)
-        broken = tuple(np.flatnonzero(sample.fresh & (sample.errors != 0)).tolist())
+        broken = tuple(place for place, reply in enumerate(motors.identify()) if reply.alert)
         if broken:
             motors.reboot(broken)
         motors.configure()
@@ -192,6 +192,8 @@ class BusSession:
                     motors.write_currents(self._hold_current)
                 # Without a driver nobody feeds it, and it would end the hold.
                 motors.set_watchdog(0.0)
+                # An answer comes after all that was sent before.
+                motors.read(time.monotonic() + self._settings.reply_margin)
         except PortError:
             # The bus watchdog of the motors does what is left to do.
             pass
@@ -254,11 +256,16 @@ class BusSession:
         if not self._calmed and now - self._safe_since > self._settings.hold_time:
             self._calmed = True
             if self._settings.safe_state == LIMP:
-                self.disable()
+                self._let_go(motors)
                 return
             self._current = np.minimum(self._hold_current, self._current)
             motors.write_currents(self._current)
         motors.write_positions(self._held)
+
+    def _let_go(self, motors: HandMotors) -> None:
+        motors.set_torque(on=False)
+        motors.set_watchdog(0.0)
+        self._held = None
 
     def _require_motors(self) -> HandMotors:
         if self._motors is None:
@@ -268,9 +275,10 @@ class BusSession:
     def _require_plausible(self, sample: MotorSample) -> None:
         """Refuse what cannot be: a motor that has not answered, or a position out of reach."""
         names = self._description.motor_names
-        silent = [name for name, fresh in zip(names, sample.fresh, strict=True) if not fresh]
+        good = sample.fresh & ~sample.restarted
+        silent = [name for name, is_good in zip(names, good, strict=True) if not is_good]
         if silent:
-            raise BusError(f'No answer from {", ".join(silent)}; check supply and cables.')
+            raise BusError(f'No good answer from {", ".join(silent)}; check supply and cables.')
         out = (sample.positions < self._lower - _POSITION_MARGIN) | (
             sample.positions > self._upper + _POSITION_MARGIN
         )
@@ -285,20 +293,23 @@ class BusSession:
                 'while it was off, or its zero in the file of the hand is wrong.'
             )
 
-    def _verify_torque(self, motors: HandMotors) -> None:
-        """Wait until every motor says that it drives and that its watchdog is armed."""
-        wanted = motors.watchdog_counts(self._settings.watchdog)
+    def _verify(
+        self,
+        motors: HandMotors,
+        good: Callable[[MotorSample], npt.NDArray[np.bool_]],
+        complaint: str,
+    ) -> None:
+        """Wait until what no motor answers to shows in the blocks of all of them."""
         end = time.monotonic() + _VERIFY_TIME
         while True:
             sample = motors.read(end)
             self._sample = sample
-            good = sample.fresh & sample.torque & (sample.watchdogs == wanted)
-            if np.all(good):
+            bad = ~(good(sample) & sample.fresh)
+            if not np.any(bad):
                 return
             if time.monotonic() > end:
-                names = self._description.motor_names
-                bad = ', '.join(names[i] for i in np.flatnonzero(~good))
-                raise BusError(f'{bad} did not switch on; check supply and hardware errors.')
+                names = ', '.join(motors.names[place] for place in np.flatnonzero(bad))
+                raise BusError(f'{names} {complaint}; check supply and hardware errors.')
 
     def _try_to_connect(self, now: float) -> None:
         if now < self._retry_at:

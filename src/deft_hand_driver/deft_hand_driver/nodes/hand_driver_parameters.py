@@ -59,7 +59,7 @@ class HandDriverParameters:
         metadata={'doc': 'never, or simulation: at the first motor state if use_sim_time is set'},
     )
     reply_margin: float = _seconds(
-        0.008, 1.0, 'real time that a reply on the bus may take beyond that on the wire', 0.001
+        0.005, 1.0, 'real time that a reply on the bus may take beyond that on the wire', 0.001
     )
     bus_watchdog: float = _seconds(
         0.4, 2.54, 'silence on the bus after which the motors stop by themselves; 0: never'
