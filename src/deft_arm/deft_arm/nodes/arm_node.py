@@ -35,7 +35,7 @@ from deft_core.errors import DeftError, InvalidInputError
 from deft_core.frames import BASE_FRAME
 from deft_core.nodes.encode import header, pose_to_msg
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER
+from deft_core.nodes.qos import COMMAND, LATCHED, LEASED_COMMAND, STATE, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray, finite_array
 from deft_msgs.action import ExecuteGrasp, ReturnHome
@@ -97,7 +97,7 @@ class ArmNode(Node):
         self._arm_publisher = self.create_publisher(
             JointTrajectory, '/xarm6_traj_controller/joint_trajectory', COMMAND
         )
-        self._hand_publisher = self.create_publisher(HandCommand, '/hand/command', COMMAND)
+        self._hand_publisher = self.create_publisher(HandCommand, '/hand/command', LEASED_COMMAND)
         self._state_publisher = self.create_publisher(ArmState, '/arm/state', STATE_PUBLISHER)
         self.create_subscription(JointState, '/joint_states', self._on_joints, STATE)
         self.create_subscription(HandState, '/hand/state', self._on_hand, STATE)
