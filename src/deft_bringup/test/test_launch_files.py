@@ -190,6 +190,7 @@ def test_one_clock(installed: Path, tmp_path: Path) -> None:
 def test_arguments_reach_their_nodes(installed: Path, tmp_path: Path) -> None:
     given = {
         'task': 'pick_cup',
+        'method': 'real_world_only',
         'run': '/tmp/some_run',
         'seed': '7',
         'episodes': '5',
@@ -202,6 +203,7 @@ def test_arguments_reach_their_nodes(installed: Path, tmp_path: Path) -> None:
     values = {remapped(plan, '__node'): parameters(plan) for plan in plans}
     assert values['simulation']['real_time_factor'] == 1.0
     assert values['session']['run'] == '/tmp/some_run'
+    assert values['session']['method'] == 'real_world_only'
     everything = [value for node in values.values() for value in node.values()]
     for expected in (7, 5, 2, 3, 'heuristic', 'pick_cup'):
         assert expected in everything
