@@ -109,9 +109,11 @@ class BranchSolver:
         """
         positions = np.empty((len(targets), ARM_JOINTS))
         errors = np.empty(len(targets))
-        current = start
+        current = before = start
         for index, target in enumerate(targets):
-            solution = self._kinematics.track(target.rotation, target.position, current)
+            # The next posture lies nearly where the last two point.
+            ahead = 2.0 * current - before
+            solution = self._kinematics.track(target.rotation, target.position, ahead)
             if not solution.reached:
                 raise _unreachable(target, solution, 'on this branch')
             step = float(np.abs(solution.joint_positions - current).max())
@@ -121,7 +123,7 @@ class BranchSolver:
                     f'at most {LARGEST_STEP} rad between neighbouring poses are allowed. '
                     'Keep the motion away from the stretched arm.'
                 )
-            current = solution.joint_positions
+            before, current = current, solution.joint_positions
             positions[index] = current
             errors[index] = solution.position_error
         return positions, errors

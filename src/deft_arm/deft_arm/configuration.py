@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from deft_arm.paths import ARM_JOINTS
+from deft_arm.geometry import Obstacle
+from deft_arm.paths import ARM_JOINTS, MotionLimits
+from deft_arm.plan import Phase
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
@@ -19,6 +21,8 @@ Three: TypeAlias = tuple[float, float, float]
 
 _ANGLE = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
 _LENGTH = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+_WIDE = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
+_FASTEST_CAP = 2.0  # [m/s] the controller stops faster tools by itself
 _DURATION = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
 
 
@@ -33,10 +37,18 @@ class ArmConfiguration:
         position_upper: Highest allowed joint positions. [rad].
         position_margin: Kept free at both ends of the travel when planning. [rad].
         speed_limit: Largest planned joint speeds. [rad/s].
-        acceleration_limit: Largest planned joint accelerations of moves between rests. [rad/s^2].
+        acceleration_limit: Largest planned joint accelerations. [rad/s^2].
+        jerk_limit: Largest planned joint jerks. [rad/s^3].
+        speed_caps: Largest speed of any part of arm and hand in a phase, by its name; a phase
+            that is not named has none beyond the joints' own. [m/s].
         home: Pose in which the camera sees the table and the operator can reach it. [rad].
         workspace_lower: Lowest corner of the box that the grasp centre may enter. [m].
         workspace_upper: Highest corner of that box. [m].
+        envelope_lower: Lowest corner of the box that no part of arm and hand may leave; its
+            height is that of the table where it is lower. [m].
+        envelope_upper: Highest corner of that box. [m].
+        obstacles: What stands in the cell, such as the camera's stand.
+        obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
         table_height: Height of the table top. [m].
         rigid_clearance: Least height of arm links and motor housing over the table. [m].
         palm_clearance: Least planned height of the palm over the table. [m].
@@ -61,9 +73,15 @@ class ArmConfiguration:
     position_margin: float = field(metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'rad'})
     speed_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 3.14, 'unit': 'rad/s'})
     acceleration_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 20.0, 'unit': 'rad/s^2'})
+    jerk_limit: Six = field(metadata={'minimum': 1.0, 'maximum': 500.0, 'unit': 'rad/s^3'})
+    speed_caps: dict[str, float]
     home: Six = field(metadata=_ANGLE)
     workspace_lower: Three = field(metadata=_LENGTH)
     workspace_upper: Three = field(metadata=_LENGTH)
+    envelope_lower: Three = field(metadata=_WIDE)
+    envelope_upper: Three = field(metadata=_WIDE)
+    obstacles: tuple[Obstacle, ...]
+    obstacle_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
     table_height: float = field(metadata=_LENGTH)
     rigid_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
     palm_clearance: float = field(metadata={'minimum': -0.05, 'maximum': 0.1, 'unit': 'm'})
@@ -91,10 +109,19 @@ class ArmConfiguration:
                 f'Arm {self.name}: home {self.home} lies outside the joint limits '
                 f'{lower.tolist()} to {upper.tolist()}; move it inside.'
             )
-        if np.any(np.asarray(self.workspace_lower) >= np.asarray(self.workspace_upper)):
-            raise ConfigurationError(
-                f'Arm {self.name}: workspace_lower must lie below workspace_upper.'
-            )
+        for box in ('workspace', 'envelope'):
+            corners = [np.asarray(getattr(self, f'{box}_{end}')) for end in ('lower', 'upper')]
+            if np.any(corners[0] >= corners[1]):
+                raise ConfigurationError(
+                    f'Arm {self.name}: {box}_lower must lie below {box}_upper.'
+                )
+        for phase, cap in self.speed_caps.items():
+            if phase not in set(Phase) or not 0.01 <= cap <= _FASTEST_CAP:
+                raise ConfigurationError(
+                    f'Arm {self.name}: speed_caps needs names of phases '
+                    f'({", ".join(sorted(Phase))}) and speeds of 0.01 to {_FASTEST_CAP} m/s, '
+                    f'got {phase}: {cap}.'
+                )
         if len(set(self.joint_names)) != ARM_JOINTS:
             raise ConfigurationError(f'Arm {self.name}: joint_names must differ.')
 
@@ -103,6 +130,14 @@ class ArmConfiguration:
         lower = np.asarray(self.position_lower) + self.position_margin
         upper = np.asarray(self.position_upper) - self.position_margin
         return lower, upper
+
+    def motion_limits(self) -> MotionLimits:
+        """What every joint may do at most on a planned path."""
+        return MotionLimits(
+            np.asarray(self.speed_limit),
+            np.asarray(self.acceleration_limit),
+            np.asarray(self.jerk_limit),
+        )
 
 
 def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:

@@ -115,7 +115,6 @@ class PlanExecution:
         self,
         plan: MotionPlan,
         settings: ExecutionSettings,
-        displacement_count: int = 0,
         clock: MonotonicClock = time.monotonic,
     ) -> None:
         """Prepare the first phase.
@@ -123,13 +122,11 @@ class PlanExecution:
         Args:
             plan: What to run.
             settings: Tolerances and time-outs.
-            displacement_count: Displacements in the phase follow_trajectory.
             clock: Source of monotonic seconds.
         """
         self._phases = plan.phases
         self._duration = plan.duration
         self._settings = settings
-        self._displacement_count = displacement_count
         self._clock = clock
         self._index = -1
         self._begin = 0.0
@@ -264,9 +261,9 @@ class PlanExecution:
 
     def _record(self, observed: Observed, elapsed: float) -> None:
         """Keep the measured arm at the end of each displacement."""
-        if self.phase.name is not Phase.FOLLOW_TRAJECTORY or not self._displacement_count:
+        if self.phase.name is not Phase.FOLLOW_TRAJECTORY:
             return
-        passed = int(self._share(elapsed, self.phase.duration) * self._displacement_count + 1e-9)
+        passed = int(np.searchsorted(self.phase.arm.marks, elapsed + 1e-9, side='right'))
         while len(self.marks) < passed:
             self.marks.append(PassedMark(observed.now, np.array(observed.joint_positions)))
 

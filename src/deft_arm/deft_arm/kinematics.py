@@ -9,6 +9,7 @@ from typing import Final
 import mink
 import mujoco
 import numpy as np
+from scipy.linalg.lapack import dgesv
 
 from deft_arm.configuration import ArmConfiguration
 from deft_core.validation import FloatArray
@@ -22,6 +23,7 @@ _GUIDED_ITERATIONS: Final = 4
 _SEARCH_ITERATIONS: Final = 25
 _TRACK_ITERATIONS: Final = 6
 _STALL_RATIO: Final = 0.999
+_CONVERGED: Final = 1e-5  # [m] and [rad] where Newton steps end
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,8 @@ class ArmKinematics:
         self._model = specification.compile()
         self._lower, self._upper = lower, upper
         self._state = mink.Configuration(self._model)
+        self._newton_data = mujoco.MjData(self._model)
+        self._jacobian = np.zeros((6, self._model.nv))
         self._site = self._model.site(GRASP_CENTRE_SITE).id
         self._flange = self._model.site(FLANGE_SITE).id
         # A metre and a radian weigh alike: 1 mm is worth 0.057 degrees.
@@ -108,8 +112,13 @@ class ArmKinematics:
             position: Wanted position of the grasp centre in the base frame. Shape (3,). [m].
             start: Joint positions to start from. Shape (6,). [rad].
         """
+        near = np.clip(start, self._lower, self._upper)
+        found = self._newton(rotation, position, near)
+        if found is not None:
+            return found
+        # A limit or a singularity is in the way: the quadratic programme knows both.
         self._set_target(rotation, position)
-        return self._iterate(start, _TRACK_ITERATIONS)
+        return self._iterate(near, _TRACK_ITERATIONS)
 
     def search(
         self, rotation: FloatArray, position: FloatArray, seed: FloatArray, posture: FloatArray
@@ -130,7 +139,47 @@ class ArmKinematics:
         for _ in range(_GUIDED_ITERATIONS):
             if not self._step([self._target, self._posture]):
                 break
-        return self._iterate(self._state.q, _SEARCH_ITERATIONS)
+        found = self._newton(rotation, position, self._state.q)
+        return self._iterate(self._state.q, _SEARCH_ITERATIONS) if found is None else found
+
+    def _newton(
+        self, rotation: FloatArray, position: FloatArray, start: FloatArray
+    ) -> Solution | None:
+        """Solve by Newton steps while they stay within limits; None where they do not.
+
+        Ten times as quick as the programme and the same away from limits and singularities,
+        where neighbouring poses of a path nearly always are.
+        """
+        data = self._newton_data
+        wanted, found, error = np.empty(4), np.empty(4), np.empty(6)
+        mujoco.mju_mat2Quat(wanted, np.ascontiguousarray(rotation, dtype=np.float64).reshape(9))
+        joints = np.array(start)
+        for _ in range(_TRACK_ITERATIONS):
+            data.qpos[:] = joints
+            mujoco.mj_kinematics(self._model, data)
+            mujoco.mj_comPos(self._model, data)
+            error[:3] = position - data.site_xpos[self._site]
+            mujoco.mju_mat2Quat(found, data.site_xmat[self._site])
+            found[1:] *= -1.0
+            mujoco.mju_mulQuat(found, wanted, found)
+            mujoco.mju_quat2Vel(error[3:], found, 1.0)
+            if np.abs(error).max() < _CONVERGED:
+                return Solution(
+                    joints, float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
+                )
+            mujoco.mj_jacSite(
+                self._model, data, self._jacobian[:3], self._jacobian[3:], self._site
+            )
+            _, _, step, singular = dgesv(self._jacobian, error)
+            joints = joints + step
+            if (
+                singular
+                or np.abs(step).max() > _TRUST_REGION
+                or (joints < self._lower).any()
+                or (joints > self._upper).any()
+            ):
+                return None
+        return None
 
     def _iterate(self, start: FloatArray, iterations: int) -> Solution:
         self._update(np.clip(start, self._lower, self._upper))

@@ -7,6 +7,7 @@ displacements of the demonstration, hold.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,11 +23,30 @@ from deft_arm.transfer import TransferPlanner
 from deft_core.errors import InvalidInputError, UnreachableError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import GraspParameters
+from deft_core.rotations import LEAST_GIMBAL_MARGIN, gimbal_margin
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray, finite_array
 
 _LONGEST_APPROACH: Final = 0.3  # [m]
 _SLOWEST: Final = 3.0  # A trajectory stretched more than this is another motion.
+_CLOSING_SHARES: Final = np.linspace(0.0, 1.0, 5)[:, None]  # looked at while the hand closes
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """What was found on one branch of the inverse kinematics.
+
+    Attributes:
+        approach: From the pre-grasp to the grasp.
+        grasp: Arm at the grasp. Shape (6,). [rad].
+        follow: All displacements.
+        pose_errors: As in `EpisodePlan`. Shape (n,). [m].
+    """
+
+    approach: JointPath
+    grasp: FloatArray
+    follow: JointPath
+    pose_errors: FloatArray
 
 
 class EpisodePlanner:
@@ -48,8 +68,7 @@ class EpisodePlanner:
         self.guard = MotionGuard(configuration)
         self._solver = BranchSolver(self.kinematics, configuration)
         self._transfer = TransferPlanner(configuration, self.kinematics, self._solver, self.guard)
-        self._speed = np.asarray(configuration.speed_limit)
-        self._acceleration = np.asarray(configuration.acceleration_limit)
+        self._limits = configuration.motion_limits()
 
     def plan(
         self,
@@ -87,20 +106,24 @@ class EpisodePlanner:
         targets = self._targets(grasp, trajectory, approach)
         for target in targets:
             self.guard.check_workspace(target.label, target.position)
-        positions, errors = self._solve(targets, current, opened, closed)
-        count = self.configuration.approach_waypoints
+        found = self._solve(targets, current, opened, closed, trajectory.rate)
+        limits = self.configuration
+        transfer = self._transfer.into(
+            current, found.approach.positions[0], opened, grasp.position
+        )
+        transfer = self.guard.check_motion(Phase.MOVE_TO_PREGRASP, transfer, opened, leaving=True)
+        last = found.follow.positions[-1]
         return EpisodePlan(
-            phases=self._phases(
-                positions[: count + 1],
-                positions[count:],
-                self._transfer.into(current, positions[0], opened, grasp.position),
-                opened,
-                closed,
-                trajectory.rate,
+            phases=(
+                PlannedPhase(Phase.MOVE_TO_PREGRASP, transfer, opened, limits.close_duration),
+                PlannedPhase(Phase.APPROACH, found.approach),
+                self._hand_phase(Phase.CLOSE_HAND, found.grasp, closed),
+                PlannedPhase(Phase.FOLLOW_TRAJECTORY, found.follow),
+                PlannedPhase(Phase.HOLD, hold(last, limits.hold_duration)),
             ),
             grasp=grasp,
-            grasp_joint_positions=positions[count].copy(),
-            pose_errors=errors,
+            grasp_joint_positions=found.grasp,
+            pose_errors=found.pose_errors,
         )
 
     def plan_home(
@@ -128,12 +151,15 @@ class EpisodePlanner:
         home = np.asarray(self.configuration.home)
         # The open hand reaches furthest, so its height stands for a closed one, too.
         lift, move = self._transfer.out(current, home, opened)
-        motion = [PlannedPhase(Phase.MOVE_HOME, move)]
+        check = self.guard.check_motion
+        motion = [
+            PlannedPhase(Phase.MOVE_HOME, check(Phase.MOVE_HOME, move, opened, leaving=True))
+        ]
         if lift is not None:
+            lift = check(Phase.RETREAT, lift, opened, leaving=True)
             motion.insert(0, PlannedPhase(Phase.RETREAT, lift))
         release = self._hand_phase(Phase.OPEN_HAND, current if release_first else home, opened)
-        phases = [release, *motion] if release_first else [*motion, release]
-        return MotionPlan(self._checked(phases))
+        return MotionPlan(tuple([release, *motion] if release_first else [*motion, release]))
 
     def _targets(
         self, grasp: GraspParameters, trajectory: WristTrajectory, approach: FloatArray
@@ -146,6 +172,13 @@ class EpisodePlanner:
                 )
         if len(trajectory) == 0:
             raise InvalidInputError('The trajectory has no displacement; it needs at least one.')
+        margin = gimbal_margin(grasp.wrist_rotation)
+        if margin < LEAST_GIMBAL_MARGIN:
+            raise UnreachableError(
+                f'The wrist angles {grasp.wrist_rotation.round(3).tolist()} rad lie {margin:.3f} '
+                f'rad from gimbal lock, at least {LEAST_GIMBAL_MARGIN} rad are required; turn '
+                'the palm away from the vertical.'
+            )
         rotation = grasp.rotation_matrix()
         start = grasp.position - rotation @ approach
         count = self.configuration.approach_waypoints
@@ -166,8 +199,9 @@ class EpisodePlanner:
         current: FloatArray,
         opened: FloatArray,
         closed: FloatArray,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Joint positions and errors of all targets on the first branch that passes.
+        rate: float,
+    ) -> _Way:
+        """The way through all targets on the first branch that passes.
 
         The grasp is solved first, because it is the pose that matters; the approach is followed
         backwards from it and the trajectory forwards.
@@ -177,7 +211,7 @@ class EpisodePlanner:
         for branch in self._solver.branches(grasp, current):
             for start in branch:
                 try:
-                    return self._follow(targets, start, opened, closed)
+                    return self._follow(targets, start, opened, closed, rate)
                 except CollisionError as error:
                     failure = error
                     break  # Full turns of two joints move nothing out of the way.
@@ -190,60 +224,46 @@ class EpisodePlanner:
         raise failure
 
     def _follow(
-        self, targets: list[TargetPose], start: FloatArray, opened: FloatArray, closed: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Joint positions and errors of all targets on the branch of `start`."""
-        count = self.configuration.approach_waypoints
-        before, errors_before = self._solver.follow(targets[count::-1], start)
-        before, errors_before = before[::-1], errors_before[::-1]
-        for target, arm in zip(targets[:count], before[:count], strict=True):
-            self.guard.check_posture(target.label, arm, opened)
-        self.guard.check_posture(targets[count].label, before[count], closed)
-        after, errors_after = self._solver.follow(targets[count + 1 :], before[count])
-        for target, arm in zip(targets[count + 1 :], after, strict=True):
-            self.guard.check_posture(target.label, arm, closed)
-        return np.concatenate([before, after]), np.concatenate([errors_before, errors_after])
-
-    def _phases(
         self,
-        approach: FloatArray,
-        following: FloatArray,
-        transfer: JointPath,
+        targets: list[TargetPose],
+        start: FloatArray,
         opened: FloatArray,
         closed: FloatArray,
         rate: float,
-    ) -> tuple[PlannedPhase, ...]:
-        limits = self.configuration
-        follow = constant_rate(following, rate, self._speed)
-        intended = (len(following) - 1) / rate
-        if follow.duration > _SLOWEST * intended:
+    ) -> _Way:
+        """The way through all targets on the branch of `start`, timed and checked."""
+        count = self.configuration.approach_waypoints
+        labels = [target.label for target in targets]
+        check = self.guard.check_motion
+        before, errors_before = self._solver.follow(targets[count::-1], start)
+        approach = rest_to_rest(before[::-1], self.configuration.approach_duration, self._limits)
+        approach = check(Phase.APPROACH, approach, opened, labels=labels[: count + 1])
+        grasp = approach.positions[-1].copy()
+        closing = opened + _CLOSING_SHARES * (closed - opened)
+        self.guard.check_postures(
+            [labels[count]], np.repeat(grasp[None], len(closing), axis=0), closing
+        )
+        after, errors_after = self._solver.follow(targets[count + 1 :], before[0])
+        follow = self._follow_path(np.concatenate([grasp[None], after]), rate)
+        follow = check(Phase.FOLLOW_TRAJECTORY, follow, closed, labels=labels[count:])
+        return _Way(approach, grasp, follow, np.append(errors_before[::-1], errors_after))
+
+    def _follow_path(self, poses: FloatArray, rate: float) -> JointPath:
+        """The displacements at the pace of the demonstration, or slower within reason."""
+        path = constant_rate(poses, rate, self._limits)
+        intended = (len(poses) - 1) / rate
+        if path.duration > _SLOWEST * intended:
             raise UnreachableError(
-                f'The trajectory would take {follow.duration:.1f} s instead of {intended:.1f} s '
-                'within the joint speed limits: it passes too close to a stretched posture. '
+                f'The trajectory would take {path.duration:.1f} s instead of {intended:.1f} s '
+                'within the limits of the joints: it passes too close to a stretched posture. '
                 'Move the object or choose another demonstration.'
             )
-        straight = rest_to_rest(
-            approach, limits.approach_duration, self._speed, self._acceleration
-        )
-        return self._checked(
-            [
-                PlannedPhase(Phase.MOVE_TO_PREGRASP, transfer, opened, limits.close_duration),
-                PlannedPhase(Phase.APPROACH, straight),
-                self._hand_phase(Phase.CLOSE_HAND, following[0], closed),
-                PlannedPhase(Phase.FOLLOW_TRAJECTORY, follow),
-                PlannedPhase(Phase.HOLD, hold(following[-1], limits.hold_duration)),
-            ]
-        )
+        return path
 
     def _hand_phase(self, name: Phase, arm: FloatArray, hand: FloatArray) -> PlannedPhase:
         limits = self.configuration
         at_rest = hold(arm, limits.close_duration + limits.settle_duration)
         return PlannedPhase(name, at_rest, hand, limits.close_duration)
-
-    def _checked(self, phases: list[PlannedPhase]) -> tuple[PlannedPhase, ...]:
-        for phase in phases:
-            self.guard.check_path(str(phase.name), phase.arm)
-        return tuple(phases)
 
 
 def _approach_offset(distance: float, direction: npt.ArrayLike) -> FloatArray:

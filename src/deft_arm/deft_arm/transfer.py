@@ -11,7 +11,7 @@ import numpy as np
 from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.configuration import ArmConfiguration
 from deft_arm.kinematics import ArmKinematics
-from deft_arm.paths import JointPath, rest_to_rest
+from deft_arm.paths import JointPath, point_to_point, rest_to_rest
 from deft_arm.safety import CollisionError, MotionGuard
 from deft_core.errors import UnreachableError
 from deft_core.validation import FloatArray
@@ -53,8 +53,7 @@ class TransferPlanner:
         self._kinematics = kinematics
         self._solver = solver
         self._guard = guard
-        self._speed = np.asarray(configuration.speed_limit)
-        self._acceleration = np.asarray(configuration.acceleration_limit)
+        self._limits = configuration.motion_limits()
 
     def move(self, start: FloatArray, end: FloatArray, duration: float = 0.0) -> JointPath:
         """Straight joint move between two rests. Start and end shape (6,). [rad].
@@ -64,12 +63,8 @@ class TransferPlanner:
             end: Where it goes.
             duration: Shortest duration; that of the configuration when smaller. [s].
         """
-        return rest_to_rest(
-            np.stack([start, end]),
-            max(duration, self._configuration.move_duration),
-            self._speed,
-            self._acceleration,
-        )
+        shortest = max(duration, self._configuration.move_duration)
+        return point_to_point(start, end, shortest, self._limits)
 
     def into(
         self, start: FloatArray, end: FloatArray, hand: FloatArray, object_position: FloatArray
@@ -152,8 +147,11 @@ class TransferPlanner:
     def _lift(self, bottom: FloatArray, hand: FloatArray) -> Lift:
         """Joint positions straight up from `bottom`, as far as the arm reaches."""
         rotation, position = self._kinematics.forward(bottom)
+        wanted = 2.0 * self._configuration.travel_clearance
+        # The hand is what is low, and a lift only shifts it.
+        missing = min(_HIGHEST_LIFT, wanted - float(self._heights(bottom[None], hand)[0]))
         positions = [bottom]
-        for step in range(1, round(_HIGHEST_LIFT / _LIFT_STEP) + 1):
+        for step in range(1, int(np.ceil(missing / _LIFT_STEP)) + 1):
             raised = position + np.array([0.0, 0.0, step * _LIFT_STEP])
             try:
                 solved, _ = self._solver.follow(
@@ -162,11 +160,8 @@ class TransferPlanner:
             except UnreachableError:  # The top of the reachable space: lower lifts remain.
                 break
             positions.append(solved[0])
-            if self._height(solved[0], hand) >= 2.0 * self._configuration.travel_clearance:
-                break
-        return Lift(
-            np.stack(positions), np.array([self._height(each, hand) for each in positions])
-        )
+        stacked = np.stack(positions)
+        return Lift(stacked, self._heights(stacked, hand))
 
     def _lift_order(self, lift: Lift) -> list[int]:
         """Lifts to try: the first that is high enough, then higher ones, then lower ones."""
@@ -179,11 +174,12 @@ class TransferPlanner:
     def _vertical(self, positions: FloatArray) -> JointPath:
         length = (len(positions) - 1) * _LIFT_STEP
         duration = max(_SHORTEST_LIFT, length / self._configuration.lift_speed)
-        return rest_to_rest(positions, duration, self._speed, self._acceleration)
+        return rest_to_rest(positions, duration, self._limits)
 
-    def _height(self, arm: FloatArray, hand: FloatArray) -> float:
-        clearance = self._guard.geometry.clearance(arm, hand)
-        return clearance.lowest - self._configuration.table_height
+    def _heights(self, arm: FloatArray, hand: FloatArray) -> FloatArray:
+        """Lowest point over the table in each posture. Shape (n,). [m]."""
+        lowest = self._guard.geometry.sweep(arm, hand).lowest
+        return np.asarray(lowest - self._configuration.table_height)
 
     def _check_move(
         self,
@@ -193,30 +189,27 @@ class TransferPlanner:
         least: float,
         object_position: FloatArray | None = None,
     ) -> None:
-        """Refuse a joint move that dips to the table, folds the wrist in or nears the object."""
+        """Refuse a joint move that dips to the table, runs into something or nears the object."""
+        inner = path.positions[_CHECK_STRIDE:-1:_CHECK_STRIDE]
+        sweep = self._guard.geometry.sweep(
+            np.concatenate([path.positions[:1], inner, path.positions[-1:]]), hand
+        )
         # The ends themselves are given: only what happens between them is judged.
-        ends = (path.positions[0], path.positions[-1])
-        floor = min(least, *(self._height(q, hand) for q in ends))
-        nearest = 0.0
-        if object_position is not None:
-            nearest = min(self._distance(q, hand, object_position) for q in ends)
-        for arm in path.positions[_CHECK_STRIDE:-1:_CHECK_STRIDE]:
-            clearance = self._guard.geometry.clearance(arm, hand)
-            height = clearance.lowest - self._configuration.table_height
-            if height < floor - _DIP:
-                raise CollisionError(
-                    f'The {label} would dip to {height * 1000:.0f} mm above the table.'
-                )
-            if clearance.fold < self._configuration.fold_clearance:
-                raise CollisionError(f'The {label} would fold the wrist into the arm.')
-            if (
-                object_position is not None
-                and self._distance(arm, hand, object_position) < nearest - _OBJECT_MARGIN
-            ):
-                raise CollisionError(f'The {label} would pass through the object.')
-
-    def _distance(self, arm: FloatArray, hand: FloatArray, point: FloatArray) -> float:
-        return self._guard.geometry.hand_distance(arm, hand, point)
+        heights = sweep.lowest - self._configuration.table_height
+        floor = min(least, float(heights[0]), float(heights[-1]))
+        lowest = float(heights.min())
+        if lowest < floor - _DIP:
+            raise CollisionError(
+                f'The {label} would dip to {lowest * 1000:.0f} mm above the table.'
+            )
+        worst = int(np.argmin(sweep.spare))
+        if sweep.spare[worst] < min(0.0, float(sweep.spare[0]) - _DIP):
+            raise CollisionError(f'The {label} would bring {sweep.closest[worst]} too near.')
+        if object_position is None:
+            return
+        distance = sweep.distance_to(object_position)
+        if distance.min() < min(distance[0], distance[-1]) - _OBJECT_MARGIN:
+            raise CollisionError(f'The {label} would pass through the object.')
 
 
 def _no_way(where: str, failure: CollisionError | None) -> CollisionError:

@@ -47,6 +47,10 @@ def test_limits_are_never_wider_than_the_published_ones(configuration):
         ({'speed_limit': [2.0, 2.0, 2.0, 2.0, 2.0, 180.0]}, 'rad/s'),
         ({'position_lower': [3.0, 2.0, 3.0, 3.0, 3.0, 3.0]}, 'below position_upper'),
         ({'workspace_lower': [0.8, 0.0, 0.0]}, 'workspace_lower'),
+        ({'envelope_upper': [0.8, -1.0, 1.0]}, 'envelope_lower'),
+        ({'speed_caps': {'aproach': 0.3}}, 'names of phases'),
+        ({'speed_caps': {'approach': 300.0}}, 'm/s'),
+        ({'obstacles': [{'name': 'wall', 'centre': [1.0, 0.0, 0.0]}]}, "'size' is missing"),
         ({'joint_names': ['joint1'] * 6}, 'must differ'),
         ({'move_duration': None}, 'missing'),
         ({'move_durations': 1.0}, "did you mean 'move_duration'"),
@@ -71,7 +75,7 @@ def test_lowest_points_agree_with_a_plane_under_the_robot(configuration):
     model = specification.compile()
     data = mujoco.MjData(model)
     table = model.geom('table').id
-    geometry = RobotGeometry(0.05)
+    geometry = RobotGeometry(0.02, 0.02)
     generator = np.random.default_rng(0)
     lower, upper = configuration.planning_limits()
     hand = np.linspace(0.1, 0.5, 16)
@@ -85,4 +89,7 @@ def test_lowest_points_agree_with_a_plane_under_the_robot(configuration):
         data.qpos[:] = np.concatenate([arm, hand])
         mujoco.mj_forward(model, data)
         lowest = min(mujoco.mj_geomDistance(model, data, i, table, 5.0, None) for i in moving)
-        assert geometry.clearance(arm, hand).lowest == pytest.approx(lowest, abs=1e-6)
+        sweep = geometry.sweep(arm[None], hand)
+        assert sweep.lowest[0] == pytest.approx(lowest, abs=1e-6)
+        # The box around everything has the lowest point on its bottom.
+        assert sweep.lower[0, 2] == sweep.lowest[0]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deft_arm.execution import ExecutionSettings, Failure, Observed, PlanExecution
-from deft_arm.paths import JointPath, hold
+from deft_arm.paths import JointPath
 from deft_arm.plan import MotionPlan, Phase, PlannedPhase
 
 STEP = 0.02
@@ -16,7 +16,10 @@ def two_phases():
     return MotionPlan(
         (
             PlannedPhase(Phase.APPROACH, JointPath([0.0, 1.0], np.array([np.zeros(6), end]))),
-            PlannedPhase(Phase.FOLLOW_TRAJECTORY, hold(end, 1.0)),
+            PlannedPhase(
+                Phase.FOLLOW_TRAJECTORY,
+                JointPath([0.0, 1.0], np.stack([end, end]), marks=np.arange(1, 41) / 40.0),
+            ),
         )
     )
 
@@ -24,7 +27,7 @@ def two_phases():
 class Run:
     """Runs a plan with an arm that follows at once, on clocks that the test moves."""
 
-    def __init__(self, plan, settings=None, count=0):
+    def __init__(self, plan, settings=None):
         self.real = 0.0
         self.now = 100.0
         self.started = []
@@ -32,7 +35,7 @@ class Run:
         self.stuck = None
         self.age = 0.0
         self.execution = PlanExecution(
-            plan, settings or ExecutionSettings(), count, clock=lambda: self.real
+            plan, settings or ExecutionSettings(), clock=lambda: self.real
         )
 
     def arm(self):
@@ -155,7 +158,7 @@ def test_servo_lag_is_no_collision():
 
 
 def test_marks_hold_the_arm_after_every_displacement():
-    run = Run(two_phases(), count=40)
+    run = Run(two_phases())
     run.until_end()
     assert len(run.execution.marks) == 40
     stamps = [mark.stamp for mark in run.execution.marks]

@@ -4,6 +4,13 @@
 Conventions: right-handed; quaternions are (x, y, z, w); Euler angles are (roll, pitch, yaw)
 about the fixed x, y and z axes in this order (extrinsic 'xyz', REP-103), which is also what
 xArm controllers call RPY.
+
+Why this order: a grasp shown on the controller's own display reads the same, and its gimbal lock
+(pitch = +-90 degrees, where roll and yaw turn about one axis) lies where the flange's x axis, the
+palm's normal, points straight up or down. Wrist poses of table-top grasps are chosen away from
+there (side grasps 0, pinches from above 45 degrees) and the residual of the paper adds 0.2 rad of
+spread: `gimbal_margin` says what is left, and the arm refuses a grasp with less than
+`LEAST_GIMBAL_MARGIN`, so that no grasp that is tried is near it.
 """
 
 from __future__ import annotations
@@ -14,6 +21,9 @@ from scipy.spatial.transform import Rotation
 
 from deft_core.errors import InvalidInputError
 from deft_core.validation import FloatArray, finite_array
+
+LEAST_GIMBAL_MARGIN = 0.1
+"""Least distance of the pitch of a grasp from gimbal lock [rad]."""
 
 _ORTHONORMAL_TOLERANCE = 1e-6
 
@@ -39,6 +49,16 @@ def euler_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
     return np.asarray(_rotation(matrix).as_euler('xyz'), dtype=np.float64)
 
 
+def gimbal_margin(euler: npt.ArrayLike) -> float:
+    """Distance of the pitch from gimbal lock, 0 to pi/2. [rad].
+
+    Args:
+        euler: Extrinsic xyz Euler angles, shape (3,). [rad].
+    """
+    pitch = float(finite_array('Euler angles', euler, (3,))[1])
+    return abs((pitch % np.pi) - 0.5 * np.pi)
+
+
 def matrix_from_quaternion(quaternion: npt.ArrayLike) -> FloatArray:
     """Rotation matrix, shape (3, 3), of a quaternion (x, y, z, w) of any positive length.
 
@@ -59,6 +79,14 @@ def quaternion_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
 def matrix_from_rotation_vector(vector: npt.ArrayLike) -> FloatArray:
     """Rotation matrix, shape (3, 3), of an axis times angle, shape (3,). [rad]."""
     checked = finite_array('rotation vector', vector, (3,))
+    return np.asarray(Rotation.from_rotvec(np.array(checked)).as_matrix(), dtype=np.float64)
+
+
+def matrices_from_rotation_vectors(vectors: npt.ArrayLike) -> FloatArray:
+    """Rotation matrices, shape (n, 3, 3), of n axes times angles, shape (n, 3). [rad]."""
+    checked = finite_array('rotation vectors', vectors, (-1, 3))
+    if len(checked) == 0:
+        return np.empty((0, 3, 3))
     return np.asarray(Rotation.from_rotvec(np.array(checked)).as_matrix(), dtype=np.float64)
 
 

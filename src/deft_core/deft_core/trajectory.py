@@ -10,7 +10,7 @@ from typing import Final
 
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.frames import BASE_FRAME
-from deft_core.rotations import matrix_from_rotation_vector
+from deft_core.rotations import matrices_from_rotation_vectors
 from deft_core.validation import FloatArray, finite_array
 
 TRAJECTORY_STEPS: Final = 40
@@ -62,9 +62,10 @@ class WristTrajectory:
             position: Position at the grasp in `frame_id`. Shape (3,). [m].
         """
         poses = []
-        for step, vector in zip(self.translations, self.rotation_vectors, strict=True):
+        turns = matrices_from_rotation_vectors(self.rotation_vectors)
+        for step, turn in zip(self.translations, turns, strict=True):
             position = position + step
-            rotation = matrix_from_rotation_vector(vector) @ rotation
+            rotation = turn @ rotation
             poses.append((rotation, position))
         return poses
 

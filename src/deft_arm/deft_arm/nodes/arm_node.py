@@ -175,9 +175,9 @@ class ArmNode(Node):
         except DeftError as error:
             self._finish(action, goal, refusal_name(action, error), str(error))
             return
-        count = len(goal.request.trajectory.translations) if action is ExecuteGrasp else 0
-        execution = PlanExecution(motion, self._settings, count)
-        feedback = partial(self._grasp_feedback if count else self._home_feedback, execution)
+        execution = PlanExecution(motion, self._settings)
+        grasping = action is ExecuteGrasp
+        feedback = partial(self._grasp_feedback if grasping else self._home_feedback, execution)
         self._fault = ''
         self._holding = False
         self._job = Job(action, goal, execution, feedback, time.monotonic())
