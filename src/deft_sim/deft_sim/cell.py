@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import mujoco
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,8 @@ from deft_core.validation import FloatArray, finite_array
 from deft_description.models import FLANGE_SITE, MOTOR_NAMES
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
+from deft_sim.hand_motors import CommandedMotors, HandMotors, TendonSample
+from deft_sim.joint_sample import JointSample
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
 from deft_sim.scoring import PickCupMonitor, SceneEvaluation
@@ -29,21 +29,6 @@ _FATAL_WARNINGS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class JointSample:
-    """Measured joints.
-
-    Attributes:
-        positions: [rad].
-        velocities: [rad/s].
-        efforts: Torque of arm joints [N m], current of motors [A].
-    """
-
-    positions: FloatArray
-    velocities: FloatArray
-    efforts: FloatArray
-
-
 class SimulatedCell:
     """Owns model, state and renderer; use it from one thread.
 
@@ -55,12 +40,19 @@ class SimulatedCell:
         settings: Cell, objects and camera pose.
         object_name: Object on the table at the start.
         scene_seed: Seed of the first layout.
+        motors: Who turns the spools of the hand; motors that `command_motors` drives when None.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
     """
 
-    def __init__(self, settings: SimulationSettings, object_name: str, scene_seed: int) -> None:
+    def __init__(
+        self,
+        settings: SimulationSettings,
+        object_name: str,
+        scene_seed: int,
+        motors: HandMotors | None = None,
+    ) -> None:
         """Build the world; the renderer follows with the first picture."""
         self._settings = settings
         self._worlds: dict[str, World] = {}
@@ -73,8 +65,7 @@ class SimulatedCell:
         self._follower = JointTrajectoryFollower(settings.arm_home)
         self._arm_setpoint: FloatArray = np.array(settings.arm_home, dtype=np.float64)
         self._arm_velocity: FloatArray = np.zeros_like(self._arm_setpoint)
-        self._motor_target: FloatArray = np.zeros(len(MOTOR_NAMES))
-        self._motor_setpoint: FloatArray = np.zeros(len(MOTOR_NAMES))
+        self._motors = CommandedMotors(settings.cell.motors) if motors is None else motors
         self._emergency_stop = False
         self._protective_stop = False
         self._arm_in_contact = False
@@ -162,18 +153,19 @@ class SimulatedCell:
 
         Raises:
             InvalidInputError: Wrong shape or not finite.
+            DeviceError: The motors hang on a bus.
         """
         checked = finite_array('motor positions', positions, (len(MOTOR_NAMES),))
         if self._emergency_stop:
             return False
-        self._motor_target = checked.copy()
+        self._motors.command(checked)
         return True
 
     def set_emergency_stop(self, pressed: bool) -> None:
         """Press or release the emergency stop; arm and hand hold where they are."""
         if pressed and not self._emergency_stop:
             self.hold_arm()
-            self._motor_target = self.motor_state().positions
+            self._motors.hold(self._tendons())
         self._emergency_stop = pressed
 
     def arm_state(self) -> JointSample:
@@ -185,12 +177,7 @@ class SimulatedCell:
 
     def motor_state(self) -> JointSample:
         """Measured tendon motors. Shapes (12,)."""
-        motors, data = self._settings.cell.motors, self._data
-        return JointSample(
-            data.ten_length / self._excursion_per_angle,
-            data.ten_velocity / self._excursion_per_angle,
-            data.actuator_force[MOTORS] * motors.spool_radius / motors.torque_constant,
-        )
+        return self._motors.state(self._tendons())
 
     def flange_pose(self) -> FloatArray:
         """`T_base_flange`, as the arm's controller reports it. Shape (4, 4). [m]."""
@@ -267,8 +254,7 @@ class SimulatedCell:
         self._arm_setpoint = np.array(self._settings.arm_home, dtype=np.float64)
         self._arm_velocity = np.zeros_like(self._arm_setpoint)
         self._follower.hold(self._arm_setpoint)
-        self._motor_target = np.zeros(len(MOTOR_NAMES))
-        self._motor_setpoint = np.zeros(len(MOTOR_NAMES))
+        self._motors.home()
         self._protective_stop = False
         self._apply_setpoints()
         mujoco.mj_forward(self._world.model, data)
@@ -346,24 +332,31 @@ class SimulatedCell:
         steps = self._step_count + steps_ahead - self._trajectory_step
         return steps * self._settings.cell.physics.timestep
 
+    def _tendons(self) -> TendonSample:
+        data = self._data
+        return TendonSample(
+            data.ten_length.copy(),
+            data.ten_velocity.copy(),
+            data.actuator_force[MOTORS].copy(),
+            self._excursion_per_angle,
+        )
+
     def _update_setpoints(self) -> None:
-        control, motors = self._settings.cell.control, self._settings.cell.motors
+        control = self._settings.cell.control
         # The servos are given the setpoint of the end of the period, as a controller does.
         arm_step = control.arm_velocity_limit * self.setpoint_period
         arm_target = self._follower.sample(self._since_trajectory(self._steps_per_setpoint))
         arm_change = np.clip(arm_target - self._arm_setpoint, -arm_step, arm_step)
         self._arm_setpoint = self._arm_setpoint + arm_change
         self._arm_velocity = arm_change / self.setpoint_period
-        motor_step = motors.velocity_limit * self.setpoint_period
-        change = self._motor_target - self._motor_setpoint
-        self._motor_setpoint = self._motor_setpoint + np.clip(change, -motor_step, motor_step)
+        self._motors.step(self.setpoint_period, self._tendons())
         self._apply_setpoints()
 
     def _apply_setpoints(self, data: mujoco.MjData | None = None) -> None:
         control = (self._data if data is None else data).ctrl
         # Velocity feed-forward: without it the damping of the servos makes them lag.
         control[ARM] = self._arm_setpoint + self._servo_damping_time * self._arm_velocity
-        control[MOTORS] = self._motor_setpoint * self._excursion_per_angle
+        control[MOTORS] = self._motors.positions * self._excursion_per_angle
 
     def _watch(self) -> None:
         """Look at contacts after a setpoint period: score, collision, numerical health."""
