@@ -34,6 +34,7 @@ _COMMANDS: Final = (
     _Command('play', 'deft_bringup.commands.play', 'publish what a bag recorded again'),
     _Command('report', 'deft_cem.commands.report', 'rebuild the report of a run'),
     _Command('compare', 'deft_cem.commands.compare', 'compare the results of runs'),
+    _Command('score', 'deft_cem.commands.score', 'compare a visual reward with given rewards'),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )
 

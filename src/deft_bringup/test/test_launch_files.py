@@ -38,6 +38,8 @@ COMBINATIONS: list[dict[str, str]] = [
     {'operator': 'person', 'prior': 'heuristic'},
     {'robot': 'hardware'},
     {'robot': 'hardware', 'operator': 'person'},
+    {'reward': 'visual'},
+    {'reward': 'visual', 'operator': 'person', 'reward_encoder': 'resnet18'},
 ]
 
 
@@ -207,6 +209,26 @@ def test_arguments_reach_their_nodes(installed: Path, tmp_path: Path) -> None:
     everything = [value for node in values.values() for value in node.values()]
     for expected in (7, 5, 2, 3, 'heuristic', 'pick_cup'):
         assert expected in everything
+
+
+def test_a_visual_reward_stands_between_the_scripted_operator_and_the_session(
+    installed: Path, tmp_path: Path
+) -> None:
+    def judges(**given: str) -> bool:
+        plans = plans_of(tmp_path, 'fine_tune.launch.xml', {'reward': 'visual', **given})
+        (node,) = [plan for plan in plans if remapped(plan, '__node') == 'visual_reward']
+        detours = [
+            remapped(plan, '__node')
+            for plan in plans
+            if '/session/submit_reward:=/visual_reward/submit_reward' in plan.command
+        ]
+        judged = bool(parameters(node)['operator_judges'])
+        assert detours == (['scripted_operator'] if judged else [])
+        return judged
+
+    assert judges()
+    assert not judges(operator='person')
+    assert not judges(robot='hardware')
 
 
 def test_simulation_alone(installed: Path, tmp_path: Path) -> None:

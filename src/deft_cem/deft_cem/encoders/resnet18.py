@@ -8,17 +8,14 @@ wants 0..255; the result is the same). Of a 4:3 image a sixth is not seen on eit
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors
-import safetensors.torch
 import torch
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
-from deft_core.errors import ConfigurationError
+from deft_cem.encoders.tensor_file import load_strictly, read_tensors
 from deft_core.torchvision_loader import load_torchvision
 from deft_core.weights import WeightsFile, weights_directory
 
@@ -70,7 +67,7 @@ class ResNet18Encoder:
         self.weights_sha256 = checksum
         self._network = torchvision.models.resnet18(weights=None)
         self._network.fc = torch.nn.Identity()
-        _load_weights(self._network, _read_tensors(data, file.name), file.name)
+        _load_weights(self._network, read_tensors(data, file.name), file.name)
         self._network.eval().requires_grad_(False)
         self._preset = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
 
@@ -108,47 +105,17 @@ def r3m_encoder(name: str, directory: Path | None) -> ResNet18Encoder:
     return ResNet18Encoder(name, R3M_FILES, directory)
 
 
-def _read_tensors(data: bytes, name: str) -> Mapping[str, Any]:
-    """The mapping in a .safetensors, .pth or .pt file; nothing in it is executed."""
-    try:
-        if name.endswith('.safetensors'):
-            loaded: Any = safetensors.torch.load(data)
-        else:
-            loaded = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
-    # torch documents no error type for a file that is not one of its own or holds objects.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigurationError(f'{name} holds no plain tensors ({reason}).') from error
-    if isinstance(loaded, dict) and isinstance(loaded.get('r3m'), dict):
-        loaded = loaded['r3m']
-    if not isinstance(loaded, dict):
-        raise ConfigurationError(f'{name} holds a {type(loaded).__name__}, expected tensors.')
-    return loaded
-
-
 def _load_weights(network: torch.nn.Module, tensors: Mapping[str, Any], name: str) -> None:
     """Fill every tensor of the network; what belongs to a head is left out.
 
     R3M stores the network as module.convnet.* beside its language heads.
     """
+    if isinstance(tensors.get('r3m'), dict):
+        tensors = tensors['r3m']
     state = {}
     for key, tensor in tensors.items():
-        plain = key.removeprefix('module.')
+        plain = str(key).removeprefix('module.')
         if plain.startswith(('lang_enc.', 'lang_rew.', 'fc.')):
             continue
         state[plain.removeprefix('convnet.')] = tensor
-    expected = network.state_dict()
-    wrong = sorted(set(state) ^ set(expected))
-    if wrong:
-        raise ConfigurationError(
-            f'{name} is not a ResNet-18: {len(wrong)} tensors are missing or unknown, '
-            f'first {wrong[0]!r}.'
-        )
-    for key, like in expected.items():
-        tensor = state[key]
-        fits = isinstance(tensor, torch.Tensor) and tensor.shape == like.shape
-        if not fits or not bool(torch.isfinite(tensor).all()):
-            raise ConfigurationError(
-                f'{name}: {key} must be finite numbers of shape {tuple(like.shape)}.'
-            )
-    network.load_state_dict(state)
+    load_strictly(network, state, name, 'a ResNet-18')

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores the practice in place of the operator: by the distance to a goal image (section 5).
+
+The operator still lays out the scene. Trials of the evaluation are never scored here: as in the
+paper, they are judged by the operator whatever reward was learned from.
+
+Where an operator judges every episode anyway, such as the scripted one, its scores go to this
+node instead of the session. In practice its verdict on success is kept for the report, and its
+score gives way to that of the image; in the evaluation both are passed on as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+
+from deft_cem.nodes.camera_tap import CameraTap
+from deft_cem.rewards.encoders import SOURCES, make_reward_encoder
+from deft_cem.rewards.goal_images import default_paths, load_image
+from deft_cem.rewards.interface import Score
+from deft_cem.rewards.visual import GoalDistance, VisualReward
+from deft_core.camera import ColorImage
+from deft_core.clock import Deadline
+from deft_core.configuration import config_directory, nearest
+from deft_core.decode import time_from_msg
+from deft_core.errors import ConfigurationError, StaleDataError
+from deft_core.nodes.encode import header
+from deft_core.nodes.parameters import declare_parameters
+from deft_core.nodes.qos import LATCHED
+from deft_core.nodes.runner import run_node
+from deft_msgs.msg import EpisodeRecord, Reward, SessionStatus
+from deft_msgs.srv import SubmitReward
+
+SERVICE: Final = '/visual_reward/submit_reward'
+_PRACTICE: Final = frozenset({EpisodeRecord.PHASE_WARM_UP, EpisodeRecord.PHASE_FINE_TUNE})
+_PERIOD: Final = 0.1  # [s] of real time between two looks at what is late
+
+
+@dataclass(frozen=True)
+class VisualRewardParameters:
+    """Parameters of the node `visual_reward`."""
+
+    task: str = field(default='pick_cup', metadata={'doc': 'file in config/tasks'})
+    encoder: str = field(default='r3m_resnet18', metadata={'doc': f'one of {", ".join(SOURCES)}'})
+    weights: str = field(
+        default='', metadata={'doc': "folder of weights files; empty takes the user's"}
+    )
+    goal_image: str = field(
+        default='', metadata={'doc': 'JPEG or PNG; empty takes config/goals/TASK_goal.jpg'}
+    )
+    start_image: str = field(
+        default='', metadata={'doc': 'JPEG or PNG; empty takes config/goals/TASK_start.jpg'}
+    )
+    operator_judges: bool = field(
+        default=False, metadata={'doc': f'wait for the verdict of an operator on {SERVICE}'}
+    )
+    answer_timeout: float = field(
+        default=15.0,
+        metadata={
+            'minimum': 0.1,
+            'maximum': 600.0,
+            'unit': 's',
+            'doc': 'for a picture of the camera, and for the status of an episode that is scored',
+        },
+    )
+
+
+class _Asked:
+    """An episode that waits for a score.
+
+    Attributes:
+        practised: Done with True or False when its phase is known, with None when it never was.
+        score: Done with the visual score of an episode of practice.
+        deadline: For the phase to become known.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.practised: Future = Future()
+        self.score: Future = Future()
+        self.deadline = Deadline(timeout)
+
+
+class VisualRewardNode(Node):
+    """Follows the session and looks at the camera when an episode has ended."""
+
+    def __init__(self, **options: Any) -> None:
+        """Load weights and anchors.
+
+        Args:
+            options: Passed to `rclpy.node.Node`, such as a context.
+
+        Raises:
+            ConfigurationError: A parameter, an image or the weights are missing or wrong.
+        """
+        super().__init__('visual_reward', **options)
+        self._parameters = declare_parameters(self, VisualRewardParameters)
+        self._reward = make_visual_reward(self._parameters)
+        self._asked: dict[str, _Asked] = {}
+        self._camera = CameraTap(self, film_period=1.0)
+        self._session = self.create_client(SubmitReward, '/session/submit_reward')
+        self.create_subscription(SessionStatus, '/session/status', self._on_status, LATCHED)
+        # The answer to an operator waits for that of the session.
+        self.create_service(
+            SubmitReward, SERVICE, self._on_operator, callback_group=ReentrantCallbackGroup()
+        )
+        self.create_timer(_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _episode(self, episode_id: str) -> _Asked:
+        return self._asked.setdefault(episode_id, _Asked(self._parameters.answer_timeout))
+
+    def _on_status(self, status: SessionStatus) -> None:
+        if status.state != SessionStatus.AWAIT_REWARD:
+            return
+        if status.task != self._parameters.task:
+            raise ConfigurationError(
+                f'the session teaches {status.task!r}, the goal image shows '
+                f'{self._parameters.task!r}; set the parameter task'
+            )
+        asked = self._episode(status.episode_id)
+        if asked.practised.done():
+            return
+        asked.practised.set_result(status.phase in _PRACTICE)
+        if asked.practised.result():
+            name, stamp = status.episode_id, time_from_msg(status.header.stamp)
+            timeout = self._parameters.answer_timeout
+            self._camera.take(stamp, timeout, lambda image: self._on_image(name, image))
+
+    def _on_image(self, episode_id: str, image: ColorImage) -> None:
+        score = self._reward.score(image)
+        self.get_logger().info(f'{episode_id}: visual score {score.value:.3f} ({score.comment}).')
+        self._episode(episode_id).score.set_result(score)
+        if not self._parameters.operator_judges:
+            message = self._message(episode_id, score, EpisodeRecord.SUCCESS_UNKNOWN)
+            answer = self._session.call_async(SubmitReward.Request(reward=message))
+            answer.add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Future) -> None:
+        response = future.result()
+        if not response.accepted:
+            self.get_logger().warning(f'The score was refused: {response.error_message}')
+
+    async def _on_operator(
+        self, request: SubmitReward.Request, response: SubmitReward.Response
+    ) -> SubmitReward.Response:
+        reward = request.reward
+        asked = self._episode(reward.episode_id)
+        practised = await asked.practised
+        if practised is None:
+            self._asked.pop(reward.episode_id, None)
+            response.error_code = SubmitReward.Request.WRONG_EPISODE
+            response.error_message = f'no episode {reward.episode_id!r} waits for a score'
+            return response
+        if practised:
+            score = await asked.score
+            note = f'{score.comment}; the operator gave {reward.score:.3f}'
+            reward = self._message(reward.episode_id, score, reward.success, note)
+        answer = await self._session.call_async(SubmitReward.Request(reward=reward))
+        assert isinstance(answer, SubmitReward.Response), 'the service answers with its type'
+        return answer
+
+    def _message(
+        self, episode_id: str, score: Score, success: int, comment: str | None = None
+    ) -> Reward:
+        return Reward(
+            header=header(self.get_clock().now().nanoseconds * 1e-9, ''),
+            episode_id=episode_id,
+            score=score.value,
+            success=success,
+            source=score.source.value,
+            comment=score.comment if comment is None else comment,
+        )
+
+    def _look(self) -> None:
+        late = self._camera.overdue()
+        if late is not None:
+            raise StaleDataError(f'no picture came on {late} after an episode; is the camera on?')
+        for asked in list(self._asked.values()):
+            if asked.deadline.passed and not asked.practised.done():
+                asked.practised.set_result(None)
+
+
+def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
+    """Load encoder and anchors.
+
+    Raises:
+        ConfigurationError: An image, the encoder or its weights are missing or wrong.
+    """
+    if parameters.encoder not in SOURCES:
+        raise ConfigurationError(
+            f'{parameters.encoder!r} cannot reward a session; '
+            f'{nearest(parameters.encoder, SOURCES)}'
+        )
+    goal, start = default_paths(parameters.task, config_directory())
+    weights = Path(parameters.weights) if parameters.weights else None
+    distance = GoalDistance(
+        make_reward_encoder(parameters.encoder, weights),
+        load_image(Path(parameters.goal_image) if parameters.goal_image else goal),
+        load_image(Path(parameters.start_image) if parameters.start_image else start),
+    )
+    return VisualReward(distance, SOURCES[parameters.encoder])
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(VisualRewardNode)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
