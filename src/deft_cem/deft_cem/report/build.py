@@ -24,6 +24,7 @@ from deft_cem.report.contents import (
     turning_points,
 )
 from deft_cem.report.findings import Findings, find
+from deft_cem.report.policy_story import tell
 from deft_cem.report.record import RunRecord, read_json
 from deft_core.errors import RecordingError
 
@@ -125,7 +126,6 @@ def render(record: RunRecord, command: str) -> str:
     """
     findings = find(record)
     clips = best_and_worst(record)
-    described = facts(record)
     damaged = sum(clip.film.damaged for clip in clips)
     notes = list(findings.notes)
     if damaged:
@@ -136,7 +136,7 @@ def render(record: RunRecord, command: str) -> str:
         .render(
             title=title(record),
             name=record.name,
-            facts=described,
+            facts=facts(record),
             cards=cards(findings),
             verdicts=findings.verdicts,
             yardstick=findings.yardstick,
@@ -145,7 +145,7 @@ def render(record: RunRecord, command: str) -> str:
                 name: charts.to_svg(draw, name) for name, draw in _draws(record, findings).items()
             },
             has_evaluation=bool(findings.pairs),
-            has_skill='skill' in dict(described)['Policy'],
+            policy=tell(record.policy),
             clips=clips,
             turning_points=turning_points(record),
             blocks=blocks(record),

@@ -158,21 +158,13 @@ def _counts(record: RunRecord) -> str:
 
 
 def _policy(policy: Mapping[str, Any] | None) -> str:
-    """What was trained on how much, and whether it beats the plain mean of its elites."""
+    """What was deployed; why stands in a section of its own."""
     if policy is None:
         return 'not trained'
+    text = str(policy.get('kind', NOT_RECORDED)).replace('_', ' ')
     details = policy.get('details')
-    if not isinstance(details, Mapping):
-        return str(policy.get('kind', NOT_RECORDED))
-    elites, error = details.get('elite_episodes'), details.get('left_out_error')
-    text = str(policy.get('kind', 'policy')).replace('_', ' ')
-    if isinstance(elites, list):
-        text += f', {len(elites)} elites of {details.get("practice_episodes", NOT_RECORDED)}'
-    skill = error.get('skill') if isinstance(error, Mapping) else None
-    if isinstance(skill, int | float):
-        text += f', left-out skill {skill:+.2f}'
-    reason = details.get('reason')
-    return f'{text}: {reason}' if isinstance(reason, str) else text
+    elites = details.get('elite_episodes') if isinstance(details, Mapping) else None
+    return f'{text}, from {len(elites)} elites' if isinstance(elites, list) else text
 
 
 def _duration(seconds: Any) -> str:
@@ -206,10 +198,11 @@ def cards(findings: Findings) -> list[Card]:
 def best_and_worst(record: RunRecord) -> tuple[Clip, ...]:
     """Films of the episodes with the highest and the lowest reward; one if they are the same.
 
-    Among equals the latest is the best and the earliest the worst: what practice led to, and
-    where it came from.
+    Only episodes that moved count, which shows in a film of several pictures: what was refused
+    before it began has nothing to show. Among equals the latest is the best and the earliest the
+    worst: what practice led to, and where it came from.
     """
-    filmed = [episode for episode in _ranked(record.episodes) if episode.film]
+    filmed = [episode for episode in _ranked(record.episodes) if len(episode.film) > 1]
     if not filmed:
         return ()
     best, worst = filmed[-1], filmed[0]

@@ -91,9 +91,11 @@ def test_the_page_shows_the_numbers(page, full):
     assert 'Pick cup' in page.text
     assert '7 min 11 s' in page.text
     assert 'mujoco 4.0.0' in page.text
-    assert 'left-out skill -0.04: residual_vae was asked for' in page.text
-    # One row per episode and the head.
-    assert page.tags['tr'] == len(full.episodes) + 1
+    assert 'Residual vae was asked for.' in page.text
+    assert 'Trained on the 10 best of 30 practice episodes.' in page.text
+    assert 'residual vae--0.04deployed' in page.text
+    # One row per episode, one for the only policy, and the heads of both tables.
+    assert page.tags['tr'] == len(full.episodes) + 1 + 2
 
 
 def test_the_page_knows_light_and_dark_and_hides_no_marker_colour(written):
@@ -180,6 +182,18 @@ def test_best_is_the_latest_of_equals_and_worst_the_earliest(partial):
     ]
     single = replace(level, episodes=level.episodes[:1])
     assert [clip.key for clip in best_and_worst(single)] == ['best']
+
+
+def test_an_episode_that_never_moved_is_not_the_worst(partial):
+    still = replace(partial.episodes[0], reward=0.0, film=partial.episodes[0].film[:1])
+    episodes = (still, *partial.episodes[1:])
+    clips = {clip.key: clip for clip in best_and_worst(replace(partial, episodes=episodes))}
+    moved = min(partial.episodes[1:], key=lambda episode: episode.reward)
+    assert clips['worst'].caption.startswith(f'Episode {moved.index + 1},')
+    motionless = tuple(replace(episode, film=episode.film[:1]) for episode in partial.episodes)
+    unfilmed = replace(partial, episodes=motionless)
+    assert best_and_worst(unfilmed) == ()
+    assert 'worst episode' not in build.render(unfilmed, 'deft report')
 
 
 def test_the_evaluation_is_shown_by_its_median_on_one_scene(full):
