@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Episodes heard while bags are played, until somebody asks to train on them.
 
-What is heard is held to what a file would be held to: the same checks, every episode once, none
-missing in between. A policy trained on it is therefore the one that `deft train` makes from the
-same bags.
+What is heard is held to what a file would be held to: the same checks, every episode once. A
+policy trained on it is therefore the one that `deft train` makes from the same bags. Only a
+loss on the way cannot be told from an episode that the operator skipped; `gaps` names both.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 from deft_cem.bag_reader import episode_of_record
 from deft_cem.practice_set import PracticeSet
 from deft_core.episode import Episode
-from deft_core.errors import RecordingError, TrainingError
+from deft_core.errors import RecordingError
+
+_NAMED: Final = 5  # positions that are listed before they are only counted
 
 
 class ReplayedEpisodes:
@@ -73,24 +75,33 @@ class ReplayedEpisodes:
         self._digests[episode.episode_id] = digest
         return episode
 
+    def gaps(self) -> str:
+        """Positions between those heard, one sentence; empty when there is none."""
+        parts = []
+        for session_id, episodes in self._sessions.items():
+            missing = sorted(set(range(max(episodes))) - set(episodes))
+            if missing:
+                more = '' if len(missing) <= _NAMED else f' and {len(missing) - _NAMED} more'
+                numbers = ', '.join(str(number) for number in missing[:_NAMED])
+                parts.append(f'{numbers}{more} of session {session_id}')
+        if not parts:
+            return ''
+        return (
+            f'Not heard: positions {"; ".join(parts)}; they were skipped by the operator, or '
+            'lost: then play the bag again from its beginning, or at a lower rate.'
+        )
+
     def practice(self) -> PracticeSet:
         """What can be trained on, session by session.
 
         Raises:
             RecordingError: A record was refused.
-            TrainingError: Episodes are missing, or do not fit each other.
+            TrainingError: Episodes do not fit each other.
         """
         if self._refused:
             raise RecordingError(self._refused[0])
         collected = PracticeSet()
         for session_id, episodes in self._sessions.items():
-            missing = sorted(set(range(max(episodes))) - set(episodes))
-            if missing:
-                numbers = ', '.join(str(number) for number in missing[:5])
-                raise TrainingError(
-                    f'{len(missing)} episodes of session {session_id} were not heard (positions '
-                    f'{numbers}); play its bag from the beginning, or at a lower rate'
-                )
             ordered = [episodes[index] for index in sorted(episodes)]
             collected.add(ordered, f'session {session_id}')
         return collected

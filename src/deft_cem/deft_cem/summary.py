@@ -18,6 +18,9 @@ import psutil
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import BagReader
 from deft_cem.episode_timing import overhead_spread, timing_table
+from deft_cem.report.comparison import evaluation_results
+from deft_cem.report.object_sets import known_object_sets
+from deft_cem.report.record import RunRecord
 from deft_cem.run_folder import STORE_FILE
 from deft_cem.session_record import SessionRecord
 from deft_core.episode import Episode, Phase
@@ -138,6 +141,7 @@ def summarise(
         'mean_reward_last10': _mean_reward(practice[-_WINDOW:]),
         'mean_reward_evaluation': _mean_reward(phases[Phase.EVALUATE_POLICY]),
         'mean_reward_prior': _mean_reward(phases[Phase.EVALUATE_PRIOR]),
+        'evaluation': _evaluation(episodes, run_directory.name, dict(identity.configuration)),
         'wall_s': round(wall_s, 3),
         'launches': len(launches),
         'overhead_p95_s': None if spread is None else spread['p95_s'],
@@ -147,6 +151,16 @@ def summarise(
         'settings': dict(identity.configuration),
         'software': {'deft': software_version, **software_versions()},
     }
+
+
+def _evaluation(
+    episodes: Sequence[Episode], name: str, configuration: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Trials with intervals; see `evaluation_results`."""
+    if not episodes:
+        return []
+    record = RunRecord(name, tuple(episodes), {'settings': configuration}, None, truncated=False)
+    return evaluation_results(record, known_object_sets)
 
 
 def write_summary(run_directory: Path, summary: dict[str, Any]) -> Path:

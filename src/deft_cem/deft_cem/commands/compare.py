@@ -6,16 +6,15 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deft_cem.report.build import load_run
 from deft_cem.report.comparison import compare
 from deft_cem.report.comparison_page import check_output, sentences, table, write
+from deft_cem.report.object_sets import known_object_sets
 from deft_cem.report.record import RunRecord
-from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
-from deft_core.task import load_task, task_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +76,3 @@ def load_runs(runs: Sequence[Path]) -> dict[str, RunRecord]:
         for place in places
     ]
     return {label: load_run(run) for label, run in zip(labels, runs, strict=True)}
-
-
-def known_object_sets(task: str) -> Mapping[str, Sequence[str]]:
-    """Objects by set of a task of config/tasks; empty for a task that is not there any more."""
-    directory = config_directory()
-    return load_task(task, directory).object_sets if task in task_names(directory) else {}

@@ -97,6 +97,10 @@ class ReplayTrainer(Node):
             f'{self._heard.session_count} session(s); wrote {output / WEIGHTS_FILE} and '
             f'{CONFIG_FILE}'
         )
+        gaps = self._heard.gaps()
+        if gaps:
+            self.get_logger().warning(gaps)
+            response.message += f'. {gaps}'
         return response
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -111,6 +111,36 @@ def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Compar
         verdicts=tuple(_verdicts(rows, pooled)),
         notes=tuple(_notes(records, pooled)),
     )
+
+
+def evaluation_results(record: RunRecord, object_sets: ObjectSets) -> list[dict[str, Any]]:
+    """Trials of one run by what was tried and on which objects, as JSON values.
+
+    Args:
+        record: The run.
+        object_sets: Objects by set of a task.
+
+    Returns:
+        One mapping for each thing that was tried: counts, rate with Wilson 95% interval, mean
+        reward with bootstrap 95% interval; None where nothing was judged or scored.
+    """
+    return [
+        {
+            'tried': row.key.tried,
+            'object_set': row.key.object_set,
+            'trials': len(row.trials),
+            'judged': 0 if row.rate is None else row.rate.trials,
+            'successes': None if row.rate is None else row.rate.successes,
+            'success': None if row.rate is None else row.rate.value,
+            'success_wilson_95': None
+            if row.rate is None
+            else [row.rate.interval.low, row.rate.interval.high],
+            'mean_reward': None if row.reward is None else row.reward.value,
+            'mean_reward_95': None if row.reward is None else [row.reward.low, row.reward.high],
+        }
+        for row in _rows(record.name, record, object_sets)
+        if row.trials
+    ]
 
 
 def method_of(record: RunRecord) -> str:
