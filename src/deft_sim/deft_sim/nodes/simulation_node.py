@@ -8,8 +8,10 @@ offers two services to the scripted operator.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from deft_core.clock import Deadline
 from deft_core.configuration import config_directory
 from deft_core.decode import order_joints, time_from_msg
-from deft_core.errors import ConfigurationError, InvalidInputError, SafetyError
+from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.nodes.encode import header
 from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
@@ -33,10 +35,14 @@ from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISH
 from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+from deft_hand_driver.description import load_hand_description
+from deft_hand_driver.simulated_bus.server import BusServer
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_sim.cell import JointSample, SimulatedCell
-from deft_sim.configuration import load_simulation_settings
+from deft_sim.cell import SimulatedCell
+from deft_sim.configuration import HAND, load_simulation_settings
+from deft_sim.hand_bus import BusMotors
+from deft_sim.joint_sample import JointSample
 from deft_sim.pacing import Pacer
 
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
@@ -44,6 +50,7 @@ _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
 _DISCOVERY_TIME: Final = 3.0  # [s] of real time in which nodes of one domain find each other
 _ALONE_PERIOD: Final = 0.5  # [s] of real time
+_SWITCH_INTERVAL: Final = 0.0005  # [s] after which a thread lets the others have the interpreter
 _CAMERA: Final = '/camera/camera'
 
 
@@ -63,6 +70,13 @@ class SimulationParameters:
     first_scene_seed: int = field(
         default=0, metadata={'minimum': 0, 'maximum': 2**31, 'doc': 'layout at the start'}
     )
+    hand_port: str = field(
+        default='',
+        metadata={
+            'doc': 'link to make to the port of the simulated servos of the hand; empty: motors '
+            'behind /hand/motor_command instead'
+        },
+    )
 
 
 class SimulationNode(Node):
@@ -81,9 +95,10 @@ class SimulationNode(Node):
         super().__init__('simulation', **options)
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
+        motors = BusMotors(load_hand_description(HAND)) if parameters.hand_port else None
         try:
             self._cell = SimulatedCell(
-                settings, parameters.first_object, parameters.first_scene_seed
+                settings, parameters.first_object, parameters.first_scene_seed, motors=motors
             )
         except InvalidInputError as error:
             raise ConfigurationError(f'parameters of node simulation: {error}') from error
@@ -92,11 +107,17 @@ class SimulationNode(Node):
         self._camera_period = 1.0 / parameters.camera_rate
         self._next_picture = 0.0
         self._steps = 0
+        self._hand_server: BusServer | None = None
+        if motors is not None:
+            # Packets are answered while physics or the renderer has this thread.
+            sys.setswitchinterval(_SWITCH_INTERVAL)
+            self._hand_server = motors.serve(Path(parameters.hand_port))
         self._create_publishers()
         self.create_subscription(
             JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
         )
-        self.create_subscription(JointState, '/hand/motor_command', self._on_motors, COMMAND)
+        if self._hand_server is None:
+            self.create_subscription(JointState, '/hand/motor_command', self._on_motors, COMMAND)
         self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
         self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
         self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
@@ -124,15 +145,18 @@ class SimulationNode(Node):
             self._alone_timer.cancel()
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderer and take the port of the hand away."""
         self._cell.close()
+        if self._hand_server is not None:
+            self._hand_server.stop()
 
     def _create_publishers(self) -> None:
         self._clock_publisher = self.create_publisher(ClockMsg, '/clock', STATE_PUBLISHER)
         self._arm_publisher = self.create_publisher(JointState, '/joint_states', STATE_PUBLISHER)
-        self._motor_publisher = self.create_publisher(
-            JointState, '/hand/motor_state', STATE_PUBLISHER
-        )
+        if self._hand_server is None:
+            self._motor_publisher = self.create_publisher(
+                JointState, '/hand/motor_state', STATE_PUBLISHER
+            )
         self._observed_publisher = self.create_publisher(
             JointState, '/hand/observed_joint_states', STATE_PUBLISHER
         )
@@ -147,6 +171,8 @@ class SimulationNode(Node):
         }
 
     def _tick(self) -> None:
+        if self._hand_server is not None and not self._hand_server.running:
+            raise DeviceError('The simulated servos of the hand stopped answering; see the log.')
         for _ in range(self._pacer.due(self._cell.setpoint_period)):
             self._cell.advance(self._cell.setpoint_period)
             self._steps += 1
@@ -162,7 +188,9 @@ class SimulationNode(Node):
         clock.clock = Time(sec=int(stamp), nanosec=int((stamp % 1.0) * 1e9))
         self._clock_publisher.publish(clock)
         self._arm_publisher.publish(_joint_state(stamp, ARM_JOINT_NAMES, self._cell.arm_state()))
-        self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, self._cell.motor_state()))
+        if self._hand_server is None:
+            motors = self._cell.motor_state()
+            self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, motors))
         if self._observed_publisher.get_subscription_count() > 0:
             joints = self._cell.observed_hand_joints()
             self._observed_publisher.publish(
