@@ -42,7 +42,7 @@ def run_train(*words: object) -> int:
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
     path = tmp_path / 'learning.yaml'
-    path.write_text('elites: 5\npolicy: {vae: {steps: 10}}\n')
+    path.write_text('elites: 5\npolicy: {method: residual_vae, gate: false, vae: {steps: 10}}\n')
     return path
 
 
