@@ -20,6 +20,10 @@ from deft_cem.optimisers.quadratic_regression import (
     QuadraticRegression,
     QuadraticRegressionSettings,
 )
+from deft_cem.optimisers.screened_regression import (
+    ScreenedRegression,
+    ScreenedRegressionSettings,
+)
 from deft_cem.optimisers.softmax_cem import SoftmaxCem, SoftmaxCemSettings
 from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError
@@ -82,6 +86,12 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
         'gaussian_process_screening': Entry(
             GaussianProcessScreeningSettings,
             lambda std, rng, practice, settings: GaussianProcessScreening(
+                std, rng, settings, elites=practice.elites, warm_up=practice.warm_up
+            ),
+        ),
+        'screened_regression': Entry(
+            ScreenedRegressionSettings,
+            lambda std, rng, practice, settings: ScreenedRegression(
                 std, rng, settings, elites=practice.elites, warm_up=practice.warm_up
             ),
         ),

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
 from deft_cem.optimisers.gaussian_search import GaussianSearch, require_basis
 from deft_cem.optimisers.interface import FloatArray
 from deft_cem.optimisers.paper_parameters import DEFAULT_WARM_UP
-
-# Rewards that hardly differ tell no slope: their spread is taken as at least this.
-SMALLEST_SPREAD: Final = 0.05
+from deft_cem.optimisers.standardised import standardised
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,6 @@ class QuadraticRegressionSettings:
     def __post_init__(self) -> None:
         """Refuse an unknown basis."""
         require_basis(self.basis)
-
-
-def standardised(rewards: FloatArray) -> FloatArray:
-    """Rewards with mean zero and, where they differ enough, unit spread. Shape (k,)."""
-    spread = max(float(rewards.std()), SMALLEST_SPREAD)
-    return np.asarray((rewards - rewards.mean()) / spread, dtype=np.float64)
 
 
 def regress_optimum(

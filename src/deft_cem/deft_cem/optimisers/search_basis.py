@@ -14,6 +14,8 @@ from deft_core.grasp import FINGERS, GRASP_DIMENSION, JOINTS_PER_FINGER
 
 ARM_COORDINATES: Final = 6  # position and wrist come first in the vector
 SYNERGY_COORDINATES: Final = 2  # then the common closing, and thumb against fingers
+# Position, wrist, synergies, and what is left of the fingers.
+COORDINATE_GROUPS: Final = (3, 3, SYNERGY_COORDINATES, GRASP_DIMENSION - 8)
 
 
 class SearchBasis:

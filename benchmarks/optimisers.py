@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which optimiser learns most from 30 episodes? The project's and others', side by side.
+
+On synthetic grasp landscapes (optimisation/landscapes.py) with 60 seeds, with mildly and heavily
+noisy scores, and on the simulated cup with 20. All methods meet the same landscapes, objects and
+noise; the reward that counts is the true expected one of the residual they recommend.
+
+    python benchmarks/optimisers.py                 # everything, then the result
+    python benchmarks/optimisers.py --budget 300    # stop after 5 minutes; run it again
+    python benchmarks/optimisers.py --only cem,screened_regression --cup-seeds 0
+
+What is finished is kept in runs/optimisers and not run again with the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from common import interval, print_table, write_result
+from optimisation import cup
+from optimisation.landscapes import DESCRIPTIONS, FAMILIES, HELD_OUT
+from optimisation.peers import PEERS, missing_packages
+from optimisation.study import NOISES, Method, collect, looked_at, own_method, peer_method
+
+from deft_cem.optimisers.catalogue import DEFAULT_METHOD, OptimiserSettings
+from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES
+from deft_core.errors import DeftError
+
+FloatArray = npt.NDArray[np.float64]
+COMMAND: Final = 'python benchmarks/optimisers.py'
+PAPER: Final = 'cem'
+SEEDS: Final = 60
+CUP_SEEDS: Final = 20
+# Seconds per update: what fits in a night, in steps of five episodes.
+SLOW_SEEDS, SLOW_STEP = 4, 5
+SLOW: Final = ('gp_bayesian_optimisation', 'turbo_1')
+OWN: Final = {
+    'cem': OptimiserSettings('cem'),
+    'softmax_cem': OptimiserSettings('softmax_cem'),
+    'quadratic_regression_22d': OptimiserSettings('quadratic_regression', {'basis': 'parameters'}),
+    'quadratic_regression': OptimiserSettings('quadratic_regression'),
+    'gaussian_process_screening': OptimiserSettings('gaussian_process_screening'),
+    'screened_regression': OptimiserSettings('screened_regression'),
+}
+ON_THE_CUP: Final = {name: OWN[name] for name in (PAPER, 'quadratic_regression', DEFAULT_METHOD)}
+
+
+def all_methods(seeds: int) -> list[Method]:
+    """The project's methods and the peers that are installed."""
+    missing = missing_packages()
+    if missing:
+        print(
+            f'not compared, for want of {", ".join(missing)}: '
+            f'{", ".join(name for name, (_, package) in PEERS.items() if package in missing)}; '
+            'install requirements/benchmarks.txt'
+        )
+    return [own_method(name, settings, seeds) for name, settings in OWN.items()] + [
+        peer_method(
+            name,
+            min(SLOW_SEEDS, seeds) if name in SLOW else seeds,
+            SLOW_STEP if name in SLOW else 1,
+        )
+        for name, (_, package) in PEERS.items()
+        if package not in missing
+    ]
+
+
+def final(kept: dict[str, Any], noise: str, families: Sequence[str]) -> FloatArray:
+    """True reward after the last episode. Shape (families, seeds)."""
+    return np.array([[values[-1] for values in kept[f'{noise} {f}']['values']] for f in families])
+
+
+def episodes_to(kept: dict[str, Any], noise: str, level: float, step: int) -> int | None:
+    """First episode at which the mean over landscapes and seeds reaches a level."""
+    curve = np.mean([kept[f'{noise} {family}']['values'] for family in FAMILIES], axis=(0, 1))
+    reached = np.flatnonzero(curve >= level)
+    return looked_at(step)[int(reached[0])] if reached.size else None
+
+
+def row(method: Method, kept: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]:
+    """One line of the comparison; differences to the paper's method are over the same seeds."""
+    families = list(FAMILIES)
+    line: dict[str, Any] = {'method': method.name, 'seeds': method.seeds}
+    for noise in NOISES:
+        values = final(kept, noise, families)
+        reference = final(paper, noise, families)[:, : method.seeds]
+        difference = values - reference
+        worst = int(np.argmin(difference.mean(axis=1)))
+        level = float(final(paper, noise, families).mean())
+        line |= {
+            f'mean_true_reward_{noise}': interval(values.mean(axis=0)),
+            f'gain_over_paper_{noise}': interval(difference.mean(axis=0)),
+            f'times_paper_{noise}': float(values.mean() / reference.mean()),
+            f'worst_difference_{noise}': float(difference.mean(axis=1)[worst]),
+            f'worst_landscape_{noise}': families[worst],
+            f'episodes_to_paper_level_{noise}': episodes_to(kept, noise, level, method.step),
+        }
+    updates = np.concatenate([np.ravel(part['update_ms']) for part in kept.values()])
+    return line | {'update_ms': float(np.median(updates))}
+
+
+def landscape_rows(results: dict[str, dict[str, Any]], noise: str) -> list[dict[str, Any]]:
+    """Mean true reward per landscape, one column per method."""
+    return [
+        {'landscape': f'{family}, {DESCRIPTIONS[family]}'}
+        | {name: float(final(kept, noise, [family]).mean()) for name, kept in results.items()}
+        for family in FAMILIES
+    ]
+
+
+def cup_rows(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Rewards on the simulated cup, one line per method."""
+    if len(results[PAPER]) < 2:
+        return []
+
+    def trials(name: str, key: str) -> FloatArray:
+        return np.array([np.mean(result[key]) for result in results[name]])
+
+    rows = []
+    for name, found in results.items():
+        line: dict[str, Any] = {'method': name, 'seeds': len(found)}
+        line |= {
+            'true_reward': interval(trials(name, 'rewards')),
+            'gain_over_paper': interval(trials(name, 'rewards') - trials(PAPER, 'rewards')),
+            'success': interval(trials(name, 'successes')),
+        }
+        practised = [result['practice'][-10:] for result in found]
+        last = interval(np.mean(practised, axis=1)) if practised[0] else None
+        rows.append(line | {'reward_episodes_21_to_30': last})
+    return rows
+
+
+def main() -> int:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=SEEDS)
+    parser.add_argument('--cup-seeds', type=int, default=CUP_SEEDS)
+    parser.add_argument('--only', default='', help='names of methods, with commas; writes nothing')
+    parser.add_argument('--budget', type=float, default=float('inf'), help='seconds')
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.budget
+    try:
+        methods = all_methods(options.seeds)
+        if options.only:
+            wanted = {PAPER, *options.only.split(',')}
+            methods = [method for method in methods if method.name in wanted]
+        results: dict[str, dict[str, Any]] = {}
+        complete = True
+        for method in methods:
+            kept, done = collect(method, deadline)
+            complete = complete and done
+            if done:
+                results[method.name] = kept
+            print(f'{method.name}: {"done" if done else "not finished, run again"}', flush=True)
+        if PAPER not in results:
+            return 0
+        rows = [
+            row(method, results[method.name], results[PAPER])
+            for method in methods
+            if method.name in results
+        ]
+        print_table(rows)
+        found = cup.collect(ON_THE_CUP, options.cup_seeds, deadline)
+        on_the_cup = cup_rows(found)
+        if on_the_cup:
+            print_table(on_the_cup)
+        if options.only or not complete:
+            return 0
+        write(options.seeds, rows, results, on_the_cup)
+    except DeftError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 3
+    return 0
+
+
+def write(
+    seeds: int,
+    rows: list[dict[str, Any]],
+    results: dict[str, dict[str, Any]],
+    on_the_cup: list[dict[str, Any]],
+) -> None:
+    """Write the result."""
+    tuned_on = [family for family in FAMILIES if family not in HELD_OUT]
+    measurements: dict[str, Any] = {
+        'episodes': DEFAULT_EPISODES,
+        'seeds': seeds,
+        'default_method': DEFAULT_METHOD,
+        'landscapes_that_nothing_was_tuned_on': ', '.join(HELD_OUT),
+    }
+    for name in (PAPER, DEFAULT_METHOD):
+        for noise in NOISES:
+            values = final(results[name], noise, tuned_on).mean(axis=0)
+            measurements[f'{name}_on_L1_to_L9_{noise}'] = interval(values)
+    measurements['methods'] = rows
+    for noise in NOISES:
+        measurements[f'landscapes_{noise}'] = landscape_rows(results, noise)
+    if on_the_cup:
+        measurements['simulated_cup'] = on_the_cup
+    write_result('optimisers', measurements, COMMAND)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
