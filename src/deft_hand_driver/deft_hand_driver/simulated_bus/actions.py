@@ -62,7 +62,7 @@ class RegisterActions:
         """What a start of the servo does, after RAM was filled."""
         memory = self._memory
         self._loop.enabled = False
-        self._read_direction()
+        self._read_settings()
         self._reset_goals()
         self.count_from_one_turn()
         if 'startup_configuration' in memory.table and memory['startup_configuration'] & 1:
@@ -104,8 +104,8 @@ class RegisterActions:
             loop.set_gains({gain: memory[gain] for gain in _GAINS})
         elif name == 'bus_watchdog':
             self._watchdog.feed()
-        elif name in ('drive_mode', 'homing_offset'):
-            self._read_direction()
+        elif name in ('drive_mode', 'homing_offset', 'moving_threshold'):
+            self._read_settings()
 
     def _take_goal(self, name: str, value: int) -> None:
         loop, memory = self._loop, self._memory
@@ -164,8 +164,9 @@ class RegisterActions:
         loop.set_gains({name: memory[name] for name in _GAINS})
         loop.halt()
 
-    def _read_direction(self) -> None:
+    def _read_settings(self) -> None:
         loop, memory = self._loop, self._memory
         loop.direction = -1 if memory['drive_mode'] & DriveMode.REVERSE else 1
         loop.homing_offset = memory['homing_offset']
+        loop.moving_threshold = memory['moving_threshold']
         loop.halt()

@@ -17,6 +17,7 @@ class BusWatchdog:
     def __init__(self, memory: ServoMemory) -> None:
         """Count from now."""
         self._memory = memory
+        self._address = memory.table['bus_watchdog'].address
         self._silence = 0.0
 
     def feed(self) -> None:
@@ -33,7 +34,7 @@ class BusWatchdog:
         Returns:
             Whether it ran out just now.
         """
-        setting = self._memory['bus_watchdog']
+        setting = self._memory.content[self._address]
         if not torque_enabled or setting in (0, WATCHDOG_EXPIRED):
             self._silence = 0.0
             return False

@@ -41,6 +41,7 @@ class ControlLoop:
         output: Share of the supply voltage in the last step, -1 to 1.
         direction: 1, or -1 in reverse mode.
         homing_offset: Added to Present Position. [pulse].
+        moving_threshold: Slower than this does not count as moving. [counts].
     """
 
     def __init__(self, motor: ServoMotor, current_scale: float) -> None:
@@ -61,6 +62,7 @@ class ControlLoop:
         self.output = 0.0
         self.direction = 1
         self.homing_offset = 0
+        self.moving_threshold = 0
         self._forgotten = 0  # [pulse] of whole turns that are not counted
         self._integral = 0.0
         self.set_gains({})
@@ -75,6 +77,11 @@ class ControlLoop:
     def present_velocity(self) -> float:
         """[pulse/s]."""
         return self.direction * self._motor.velocity * _PULSES_PER_RADIAN
+
+    @property
+    def moving(self) -> bool:
+        """Whether the horn turns faster than the moving threshold."""
+        return abs(self.present_velocity) > self.moving_threshold * _PULSES_PER_VELOCITY
 
     @property
     def present_current(self) -> float:

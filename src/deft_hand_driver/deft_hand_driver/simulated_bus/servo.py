@@ -23,7 +23,7 @@ from deft_hand_driver.simulated_bus.memory import ServoMemory
 from deft_hand_driver.simulated_bus.motor import ServoMotor
 from deft_hand_driver.simulated_bus.protection import Protection
 from deft_hand_driver.simulated_bus.rules import WriteRules
-from deft_hand_driver.simulated_bus.state_registers import is_moving, show_state
+from deft_hand_driver.simulated_bus.state_registers import show_state
 
 STEP: Final = 0.004  # [s] at most, of the control loop and the motor
 BOOT_TIME: Final = 0.1  # [s] without an answer after a reboot, estimated
@@ -221,7 +221,7 @@ class SimulatedServo:
         Returns:
             Error number.
         """
-        if is_moving(self.memory, self._loop):
+        if self._loop.moving:
             return StatusError.RESULT_FAIL
         self._actions.count_from_one_turn()
         self._shown = False
@@ -296,9 +296,7 @@ class SimulatedServo:
         if self.listening:
             if self._watchdog.expires(self._loop.enabled, duration):
                 self._actions.stop()
-            self._protection.watch(
-                self.motor, self._loop.output, is_moving(self.memory, self._loop), duration
-            )
+            self._protection.watch(self.motor, self._loop.output, self._loop.moving, duration)
             if self._protection.errors:
                 self._react_to_errors()
 

@@ -21,11 +21,6 @@ _FIRST: Final = 'realtime_tick'
 _TICKS: Final = 32768
 
 
-def is_moving(memory: ServoMemory, loop: ControlLoop) -> bool:
-    """Whether the horn turns faster than the moving threshold."""
-    return abs(loop.present_velocity) > memory['moving_threshold'] * _VELOCITY_COUNT
-
-
 def show_state(memory: ServoMemory, loop: ControlLoop, motor: ServoMotor, time: float) -> None:
     """Bring the registers up to date.
 
@@ -47,7 +42,7 @@ def show_state(memory: ServoMemory, loop: ControlLoop, motor: ServoMotor, time: 
         memory.content,
         memory.table[_FIRST].address,
         int(time * 1000.0) % _TICKS,
-        is_moving(memory, loop),
+        loop.moving,
         status,
         _counts(loop.direction * loop.output * FULL_OUTPUT, 16),
         _counts(loop.present_current, 16),
