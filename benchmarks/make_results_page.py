@@ -23,7 +23,7 @@ PAGE: Final = ROOT / 'docs' / 'results.md'
 # Longest ending first: `steps_per_s` is a rate, not seconds.
 UNITS: Final = (
     ('_per_s', '1/s'), ('_s', 's'), ('_ms', 'ms'), ('_us', 'µs'), ('_hz', 'Hz'), ('_mm', 'mm'),
-    ('_m', 'm'), ('_rad', 'rad'), ('_mb', 'MB'), ('_n', 'N'), ('_nm', 'N m'),
+    ('_m', 'm'), ('_rad', 'rad'), ('_deg', '°'), ('_mb', 'MB'), ('_n', 'N'), ('_nm', 'N m'),
 )  # fmt: skip
 HEADER: Final = """\
 # Results

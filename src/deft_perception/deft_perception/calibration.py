@@ -6,17 +6,23 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from deft_core.configuration import load_yaml, nearest
-from deft_core.errors import ConfigurationError
+from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 
 _IDENTIFIER: Final = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
 _UNIT_TOLERANCE: Final = 1e-3
+_HEADER: Final = (
+    '# SPDX-License-Identifier: Apache-2.0\n'
+    '# Where the camera stands; src/deft_perception/README.md explains the entries.\n'
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,13 @@ class CameraCalibration:
         translation: Origin of the camera frame in the base frame. [m].
         rotation_xyzw: Unit quaternion that turns camera axes into base axes.
         source: How the numbers were obtained.
+        views: Looks at the board behind it; 0 where it was not measured.
+        reprojection_error: Root mean square on held-out views. [pixel]. None where unknown.
+        translation_residual: Likewise. [m].
+        rotation_residual: Likewise. [rad].
+        board: File in `config/boards` that was looked at, or ''.
+        board_translation: Origin of the board in the flange frame while it was. [m].
+        board_rotation_xyzw: Unit quaternion that turned board axes into flange axes.
     """
 
     identifier: str
@@ -46,6 +59,21 @@ class CameraCalibration:
         metadata={'minimum': -1.001, 'maximum': 1.001}
     )
     source: str
+    views: int = field(default=0, metadata={'minimum': 0})
+    reprojection_error: float | None = field(
+        default=None, metadata={'minimum': 0.0, 'unit': 'pixel'}
+    )
+    translation_residual: float | None = field(
+        default=None, metadata={'minimum': 0.0, 'unit': 'm'}
+    )
+    rotation_residual: float | None = field(default=None, metadata={'minimum': 0.0, 'unit': 'rad'})
+    board: str = ''
+    board_translation: tuple[float, float, float] | None = field(
+        default=None, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+    )
+    board_rotation_xyzw: tuple[float, float, float, float] | None = field(
+        default=None, metadata={'minimum': -1.001, 'maximum': 1.001}
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be the pose of a camera."""
@@ -69,17 +97,108 @@ class CameraCalibration:
                 f'Calibration {self.identifier}: base_frame and camera_frame are both '
                 f'{self.base_frame!r}; they must differ.'
             )
-        length = math.sqrt(sum(value * value for value in self.rotation_xyzw))
-        if not abs(length - 1.0) <= _UNIT_TOLERANCE:
-            raise ConfigurationError(
-                f'Calibration {self.identifier}: rotation_xyzw must be a unit quaternion, its '
-                f'length is {length:.6f}; give x, y, z, w with at least 6 digits.'
-            )
+        for name in ('rotation_xyzw', 'board_rotation_xyzw'):
+            quaternion = getattr(self, name)
+            length = 1.0 if quaternion is None else math.hypot(*quaternion)
+            if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+                raise ConfigurationError(
+                    f'Calibration {self.identifier}: {name} must be a unit quaternion, its '
+                    f'length is {length:.6f}; give x, y, z, w with at least 6 digits.'
+                )
 
     @property
     def T_base_camera(self) -> FloatArray:  # noqa: N802
         """Maps camera coordinates to the base frame. Shape (4, 4). [m]."""
         return transform(matrix_from_quaternion(self.rotation_xyzw), self.translation)
+
+    @property
+    def T_flange_board(self) -> FloatArray | None:  # noqa: N802
+        """Mount of the board while it was looked at, shape (4, 4) [m], or None."""
+        if self.board_translation is None or self.board_rotation_xyzw is None:
+            return None
+        return transform(matrix_from_quaternion(self.board_rotation_xyzw), self.board_translation)
+
+
+class UnfitCalibrationError(ConfigurationError):
+    """A calibration is too old, or belongs to another camera."""
+
+
+def check_fit(
+    calibration: CameraCalibration,
+    today: datetime.date,
+    *,
+    maximum_age_days: int,
+    camera_serial: str,
+) -> None:
+    """Refuse a calibration that must not be trusted in this session.
+
+    Args:
+        calibration: What is to be used.
+        today: The day of the session.
+        maximum_age_days: Older ones are refused; 0 allows any age.
+        camera_serial: Of the camera in use, with or without the underscore that realsense2_camera
+            wants before it; '' allows any.
+
+    Raises:
+        UnfitCalibrationError: It is too old, made in the future, or of another camera.
+    """
+    age = (today - datetime.date.fromisoformat(calibration.date)).days
+    remedy = 'calibrate again with `deft calibrate camera`'
+    if age < -1:  # a day of difference is a time zone
+        raise UnfitCalibrationError(
+            f'Calibration {calibration.identifier} is dated {calibration.date}, {-age} days in '
+            'the future; set the clock of this machine.'
+        )
+    if 0 < maximum_age_days < age:
+        raise UnfitCalibrationError(
+            f'Calibration {calibration.identifier} is {age} days old, at most '
+            f'{maximum_age_days} are allowed; {remedy}.'
+        )
+    serial = camera_serial.removeprefix('_')
+    if serial and serial != calibration.camera_serial:
+        raise UnfitCalibrationError(
+            f'Calibration {calibration.identifier} belongs to camera '
+            f'{calibration.camera_serial!r}, but camera {serial!r} is in use; {remedy}.'
+        )
+
+
+def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
+    """Write a calibration to the `calibration` folder of a configuration folder.
+
+    Where that folder was installed as links to a source folder (`colcon build
+    --symlink-install`), the file goes to the source and a link beside the others.
+
+    Args:
+        calibration: What to write; its identifier names the file.
+        directory: Configuration folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigurationError: A calibration of this name exists.
+        RecordingError: The file cannot be written.
+    """
+    folder = directory / 'calibration'
+    path = folder / f'{calibration.identifier}.yaml'
+    linked = next((other for other in sorted(folder.glob('*.yaml')) if other.is_symlink()), None)
+    file = path if linked is None else linked.resolve().parent / path.name
+    if path.exists() or file.exists():
+        raise ConfigurationError(
+            f'There is a calibration {calibration.identifier!r} already at {file}; choose another '
+            'name, or move it away.'
+        )
+    values = {key: value for key, value in asdict(calibration).items() if value is not None}
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=99)
+        file.write_text(_HEADER + text, encoding='utf-8')
+        if file != path:
+            path.symlink_to(file)
+    except OSError as error:
+        raise RecordingError(f'Cannot write the calibration {file}: {error}') from error
+    return file
 
 
 def load_calibration(path: Path) -> CameraCalibration:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 import pytest
 import yaml
@@ -10,7 +12,14 @@ import yaml
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
 from deft_core.rotations import transform_points
-from deft_perception.calibration import load_calibration, load_named_calibration
+from deft_perception.calibration import (
+    CameraCalibration,
+    UnfitCalibrationError,
+    check_fit,
+    load_calibration,
+    load_named_calibration,
+    save_calibration,
+)
 
 GOOD = {
     'identifier': 'cell_a',
@@ -90,3 +99,57 @@ def test_the_calibrations_of_the_project_can_be_read():
     assert paths
     for path in paths:
         assert load_calibration(path).T_base_camera.shape == (4, 4)
+
+
+def calibration(**changes):
+    values = {**GOOD, 'translation': (0.5, 0.0, 1.0), 'rotation_xyzw': (1.0, 0.0, 0.0, 0.0)}
+    return CameraCalibration(**{**values, **changes})
+
+
+def test_a_calibration_survives_its_file(tmp_path):
+    measured = calibration(
+        views=20,
+        reprojection_error=0.21,
+        translation_residual=0.0008,
+        rotation_residual=0.001,
+        board='charuco_7x5',
+        board_translation=(0.01, 0.02, 0.03),
+        board_rotation_xyzw=(0.0, 0.0, 0.0, 1.0),
+    )
+    for wanted in (measured, calibration(identifier='cell_b')):
+        file = save_calibration(wanted, tmp_path)
+        assert file == tmp_path / 'calibration' / f'{wanted.identifier}.yaml'
+        assert load_named_calibration(wanted.identifier, tmp_path) == wanted
+    assert measured.T_flange_board[:3, 3] == pytest.approx([0.01, 0.02, 0.03])
+    assert calibration().T_flange_board is None
+
+
+def test_a_calibration_is_never_overwritten(tmp_path):
+    save_calibration(calibration(), tmp_path)
+    with pytest.raises(ConfigurationError, match='already'):
+        save_calibration(calibration(date='2026-11-22'), tmp_path)
+
+
+def test_beside_links_the_file_goes_to_their_source(tmp_path):
+    """As in a workspace that was built with --symlink-install."""
+    source, installed = tmp_path / 'source', tmp_path / 'installed'
+    save_calibration(calibration(identifier='old'), source)
+    (installed / 'calibration').mkdir(parents=True)
+    (installed / 'calibration' / 'old.yaml').symlink_to(source / 'calibration' / 'old.yaml')
+    file = save_calibration(calibration(), installed)
+    assert file == source / 'calibration' / 'cell_a.yaml'
+    assert load_named_calibration('cell_a', installed) == calibration()
+
+
+TODAY = datetime.date(2026, 12, 21)  # thirty days after the calibration
+
+
+def test_old_and_foreign_calibrations_are_refused():
+    check_fit(calibration(), TODAY, maximum_age_days=30, camera_serial='_819312')
+    check_fit(calibration(), TODAY, maximum_age_days=0, camera_serial='')
+    with pytest.raises(UnfitCalibrationError, match='30 days old, at most 29'):
+        check_fit(calibration(), TODAY, maximum_age_days=29, camera_serial='')
+    with pytest.raises(UnfitCalibrationError, match="camera '819312', but camera '7' is in use"):
+        check_fit(calibration(), TODAY, maximum_age_days=0, camera_serial='7')
+    with pytest.raises(UnfitCalibrationError, match='in the future'):
+        check_fit(calibration(), datetime.date(2026, 11, 1), maximum_age_days=0, camera_serial='')

@@ -12,6 +12,7 @@ from deft_core.errors import DeviceError, InvalidInputError, SafetyError
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
 from deft_description.models import FLANGE_SITE, MOTOR_NAMES
+from deft_perception.charuco_board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
 from deft_sim.hand_motors import CommandedMotors, HandMotors, TendonSample
@@ -41,6 +42,7 @@ class SimulatedCell:
         object_name: Object on the table at the start.
         scene_seed: Seed of the first layout.
         motors: Who turns the spools of the hand; motors that `command_motors` drives when None.
+        board: Calibration board on the flange, if there is one.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
@@ -52,9 +54,11 @@ class SimulatedCell:
         object_name: str,
         scene_seed: int,
         motors: HandMotors | None = None,
+        board: BoardConfiguration | None = None,
     ) -> None:
         """Build the world; the renderer follows with the first picture."""
         self._settings = settings
+        self._board = board
         self._worlds: dict[str, World] = {}
         self._renderer: OffscreenRenderer | None = None
         self._camera = DepthCameraModel(settings.cell.camera)
@@ -287,7 +291,7 @@ class SimulatedCell:
         if scene_seed < 0:
             raise InvalidInputError(f'The scene seed must not be negative, got {scene_seed}.')
         if object_name not in self._worlds:
-            self._worlds[object_name] = World(self._settings, object_name)
+            self._worlds[object_name] = World(self._settings, object_name, self._board)
         world = self._worlds[object_name]
         seeds = np.random.SeedSequence(scene_seed).spawn(3)
         layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds)

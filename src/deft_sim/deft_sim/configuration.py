@@ -10,6 +10,8 @@ from typing import Any
 from deft_arm.configuration import load_arm_configuration
 from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import load_yaml
+from deft_core.rotations import matrix_from_quaternion, transform
+from deft_core.validation import FloatArray
 from deft_perception.calibration import CameraCalibration, load_calibration
 
 ARM = 'xarm6'
@@ -161,6 +163,30 @@ class CameraConfiguration:
 
 
 @dataclass(frozen=True)
+class BoardMount:
+    """Where the calibration board sits on the flange while one is mounted.
+
+    Attributes:
+        board: File in `config/boards`.
+        translation: Origin of the board in the flange frame. [m].
+        rotation_xyzw: Unit quaternion that turns board axes into flange axes.
+    """
+
+    board: str
+    translation: tuple[float, float, float] = field(
+        metadata={'minimum': -0.5, 'maximum': 0.5, 'unit': 'm'}
+    )
+    rotation_xyzw: tuple[float, float, float, float] = field(
+        metadata={'minimum': -1.001, 'maximum': 1.001}
+    )
+
+    @property
+    def T_flange_board(self) -> FloatArray:  # noqa: N802
+        """Maps board coordinates to the flange. Shape (4, 4). [m]."""
+        return transform(matrix_from_quaternion(self.rotation_xyzw), self.translation)
+
+
+@dataclass(frozen=True)
 class CellConfiguration:
     """Everything about the cell that is not an object; `config/simulation/cell.yaml`."""
 
@@ -170,6 +196,7 @@ class CellConfiguration:
     layout: LayoutConfiguration
     variation: VariationConfiguration
     camera: CameraConfiguration
+    board_mount: BoardMount
 
 
 @dataclass(frozen=True)

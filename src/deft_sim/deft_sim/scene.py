@@ -10,6 +10,8 @@ from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import quaternion_from_matrix
 from deft_description.models import robot_spec
+from deft_perception.charuco_board import BoardConfiguration
+from deft_sim.calibration_board import add_board
 from deft_sim.configuration import CameraConfiguration, PhysicsConfiguration, SimulationSettings
 from deft_sim.cups import add_cup
 
@@ -17,7 +19,9 @@ CAMERA = 'camera'
 TABLE = 'table'
 
 
-def build_world(settings: SimulationSettings, object_name: str) -> mujoco.MjSpec:
+def build_world(
+    settings: SimulationSettings, object_name: str, board: BoardConfiguration | None = None
+) -> mujoco.MjSpec:
     """Returns robot, table, camera and the named object, not yet compiled.
 
     The base frame of the robot is the world frame; the table top is the plane z = 0.
@@ -25,6 +29,7 @@ def build_world(settings: SimulationSettings, object_name: str) -> mujoco.MjSpec
     Args:
         settings: Sizes, solver and camera.
         object_name: A name of the catalogue.
+        board: Calibration board on the flange, if there is one.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
@@ -38,6 +43,8 @@ def build_world(settings: SimulationSettings, object_name: str) -> mujoco.MjSpec
     _add_room(spec)
     _add_camera(spec, settings)
     add_cup(spec, cups[object_name])
+    if board is not None:
+        add_board(spec, board, settings.cell.board_mount.T_flange_board)
     return spec
 
 

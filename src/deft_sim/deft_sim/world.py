@@ -12,6 +12,7 @@ import numpy.typing as npt
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+from deft_perception.charuco_board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings, VariationConfiguration
 from deft_sim.cups import OBJECT_BODY
 from deft_sim.scene import TABLE, build_world
@@ -46,15 +47,21 @@ class World:
     Args:
         settings: What the world is built from.
         object_name: A name of the catalogue.
+        board: Calibration board on the flange, if there is one.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
     """
 
-    def __init__(self, settings: SimulationSettings, object_name: str) -> None:
+    def __init__(
+        self,
+        settings: SimulationSettings,
+        object_name: str,
+        board: BoardConfiguration | None = None,
+    ) -> None:
         """Compile the world and look up its parts."""
         self.object_name = object_name
-        self.model: mujoco.MjModel = build_world(settings, object_name).compile()
+        self.model: mujoco.MjModel = build_world(settings, object_name, board).compile()
         self._object_body = self.model.body(OBJECT_BODY).id
         self._nominal_friction = self.model.geom_friction.copy()
         self._nominal_mass = self.model.body_mass.copy()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arm postures from which the board is looked at, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deft_core.configuration import load_yaml, nearest
+from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.validation import FloatArray, finite_array
+
+_HEADER = (
+    '# SPDX-License-Identifier: Apache-2.0\n'
+    '# Arm postures for the calibration of the camera, in the order in which they are visited.\n'
+    '# The arm moves straight in joint space between neighbours, and from home to the first.\n'
+)
+
+
+@dataclass(frozen=True)
+class CalibrationPostures:
+    """A file in `config/postures`.
+
+    Attributes:
+        name: File name without extension.
+        joint_names: Joints of the arm.
+        positions: One row per posture, in the order of `joint_names`. [rad].
+    """
+
+    name: str
+    joint_names: tuple[str, ...]
+    positions: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse rows of another length."""
+        if not self.positions:
+            raise ConfigurationError(f'Postures {self.name}: the list is empty.')
+        for number, row in enumerate(self.positions):
+            if len(row) != len(self.joint_names):
+                raise ConfigurationError(
+                    f'Postures {self.name}: row {number} has {len(row)} values for '
+                    f'{len(self.joint_names)} joints.'
+                )
+
+    def matrix(self) -> FloatArray:
+        """Shape (n, joints). [rad]."""
+        return np.array(self.positions, dtype=np.float64)
+
+
+def load_postures(name: str, directory: Path) -> CalibrationPostures:
+    """Read postures by name from the `postures` folder of the configuration folder.
+
+    Raises:
+        ConfigurationError: There is no such file, or it is wrong.
+    """
+    names = sorted(path.stem for path in (directory / 'postures').glob('*.yaml'))
+    if name not in names:
+        raise ConfigurationError(f'Unknown calibration postures {name!r}; {nearest(name, names)}')
+    postures = load_yaml(directory / 'postures' / f'{name}.yaml', CalibrationPostures)
+    if postures.name != name:
+        raise ConfigurationError(
+            f'Posture file {name}.yaml calls itself {postures.name!r}; name and file must agree.'
+        )
+    return postures
+
+
+def save_postures(path: Path, joint_names: tuple[str, ...], positions: FloatArray) -> None:
+    """Write a posture file; its name is the file's stem.
+
+    Args:
+        path: File to write, `<name>.yaml`.
+        joint_names: Joints of the arm.
+        positions: Shape (n, joints). [rad].
+
+    Raises:
+        InvalidInputError: Positions of another shape or not finite.
+        RecordingError: The file cannot be written.
+    """
+    checked = finite_array('postures', positions, (-1, len(joint_names)))
+    rows = '\n'.join('  - [' + ', '.join(f'{v:.4f}' for v in row) + ']' for row in checked)
+    text = (
+        f'{_HEADER}name: {path.stem}\njoint_names: [{", ".join(joint_names)}]\n'
+        f'positions:  # [rad]\n{rows}\n'
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise RecordingError(f'Cannot write the postures {path}: {error}') from error
