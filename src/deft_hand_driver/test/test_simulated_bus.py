@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deft_core.errors import InvalidInputError
 from deft_hand_driver.protocol.models import XC330_T288, XM430_W350
@@ -388,3 +390,44 @@ def test_the_bus_of_a_hand_has_its_motors(description):
         assert servo.model.name == motor.model
         assert motor_position(motor, servo.motor.position) == pytest.approx(0.0)
         assert motor_position(motor, servo_angle(motor, 0.7)) == pytest.approx(0.7)
+
+
+# Addresses, sizes and ids that exist come often.
+PARAMETERS = st.one_of(
+    st.binary(max_size=40),
+    st.lists(
+        st.sampled_from([0, 1, 2, 4, 5, 7, 8, 11, 64, 98, 100, 116, 126, 132, 0xFD, 0xFE, 0xFF]),
+        max_size=40,
+    ).map(bytes),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 3, BROADCAST_ID]),
+            st.sampled_from([*Instruction, 0x00, 0x21, 0xFF]),
+            PARAMETERS,
+        ),
+        max_size=6,
+    )
+)
+def test_no_packet_stops_the_servos(packets):
+    bus = SimulatedBus([SimulatedServo(XC330_T288, 1), SimulatedServo(XM430_W350, 2)])
+    for identifier, instruction, parameters in packets:
+        data = ask(bus, identifier, instruction, parameters)
+        for packet in PacketReader().feed(data):
+            assert packet.instruction == Instruction.STATUS
+        bus.advance(0.02)
+    for servo in bus.servos:
+        for field in servo.memory.table:
+            assert servo.read_field(field.name) == servo.memory[field.name]
+
+
+@given(st.binary(max_size=80))
+def test_noise_does_not_deafen_them(noise):
+    reader = PacketReader()
+    reader.feed(noise)
+    reader.clear()  # as after a pause on the wire
+    good = build_packet(1, Instruction.PING)
+    assert [packet.raw for packet in reader.feed(good)] == [good]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Firmware of a simulated servo: its registers and what they do.
 
-Where the e-Manual is silent, the choice is the one that a careless driver would suffer from: a
+Where the e-Manual is silent, most choices are those that a careless driver would suffer from: a
 goal that was written long ago is followed at once when torque goes on, and a refused write of
 several fields changes none of them.
 """
