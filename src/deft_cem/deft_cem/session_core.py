@@ -91,6 +91,7 @@ class SessionCore:
         self._warm_up = settings.warm_up_episodes
         self._policy: ResidualPolicy | None = None
         self._proposal: Proposal | None = None
+        self._timing: tuple[int, tuple[Stretch, ...]] = (0, ())
         self._layout = 0  # how often the running episode got another scene
         self.run_directory, self.method, self.seed = run_directory, method, seed
         if must_exist and not (run_directory / STORE_FILE).is_file():
@@ -307,12 +308,18 @@ class SessionCore:
         """Close the rated episode.
 
         Args:
-            stretches: Where its time went.
+            stretches: Where its time went, for `save_timing`.
         """
-        if stretches:
-            self.store.record_timing(self.proposal.number, stretches)
+        self._timing = (self.proposal.number, tuple(stretches))
         self._proposal = None
         self._layout = 0
+
+    def save_timing(self) -> None:
+        """Commit where the time of the last episode went; it can wait until the arm moves."""
+        number, stretches = self._timing
+        if stretches:
+            self.store.record_timing(number, stretches)
+        self._timing = (number, ())
 
     def repeat(self) -> None:
         """The open episode, if any, is to be tried once more with the same residual."""

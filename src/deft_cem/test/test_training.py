@@ -16,7 +16,7 @@ from deft_cem.policies.settings import PolicySettings
 from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_cem.training import train_policy
-from deft_core.episode import Outcome, Phase
+from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, RecordingError, TrainingError
 
 QUICK = LearningSettings(

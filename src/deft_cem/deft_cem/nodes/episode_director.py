@@ -22,7 +22,7 @@ from deft_core.decode import prior_from_msg
 from deft_core.decode_images import color_from_msg
 from deft_core.decode_records import SUCCESS_FROM_MSG
 from deft_core.episode import Outcome
-from deft_core.errors import DeftError
+from deft_core.errors import DeftError, RecordingError
 from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import EpisodeRecord
@@ -147,6 +147,13 @@ class EpisodeDirector:
         self._fresh = True
         return stretches
 
+    def _save_timing(self) -> None:
+        """Done while the arm moves, so that nobody waits for the disk."""
+        try:
+            self.setup.core.save_timing()
+        except RecordingError as error:
+            self._fail(str(error))
+
     def forget_time(self) -> None:
         """What was done since the last episode belongs to none, such as the training."""
         self._fresh = False
@@ -186,9 +193,11 @@ class EpisodeDirector:
 
         def moving() -> None:
             self._spend(part, Kind.MOTION)
+            self._save_timing()
 
         def ended(result: object) -> None:
             self._spend(part)
+            self._save_timing()  # where the server gave no feedback
             on_result(result)
 
         def rejected(_: str) -> None:

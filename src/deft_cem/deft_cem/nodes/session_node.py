@@ -125,9 +125,8 @@ class SessionNode(Node):
         self._control.pause_wanted = False
         self._over = False
         self._memory = PeakMemory()
-        self._peers = PeerWatch(
-            self._parameters.peer_timeout, self._missing, self.get_logger().info
-        )
+        timeout = self._parameters.peer_timeout
+        self._peers = PeerWatch(timeout, self._missing, self.get_logger().info)
         if setup.core.resumed:
             done, count = setup.core.progress.position, len(setup.core.plan)
             print(
@@ -221,9 +220,9 @@ class SessionNode(Node):
 
     def _record(self) -> None:
         assert self._setup is not None, 'recorded without a session'
-        core, director = self._setup.core, self._director
-        self._episodes.publish(director.data)
-        print(director.progress_line(), flush=True)
+        core = self._setup.core
+        self._episodes.publish(self._director.data)
+        print(self._director.progress_line(), flush=True)
         if self._goal is not None:
             self._goal.publish_feedback(
                 RunSession.Feedback(
@@ -233,7 +232,7 @@ class SessionNode(Node):
                     last_reward=core.progress.rewards[-1],
                 )
             )
-        core.conclude(director.close_episode())
+        core.conclude(self._director.close_episode())
 
     def _on_recorded(self, episode_id: str) -> None:
         if self._setup is None:
@@ -290,6 +289,7 @@ class SessionNode(Node):
     def _sum_up(self) -> None:
         assert self._setup is not None, 'summed up without a session'
         core = self._setup.core
+        core.save_timing()
         summary = summarise(
             core.run_directory, peak_rss_bytes=self._memory.peak, software_version=__version__
         )

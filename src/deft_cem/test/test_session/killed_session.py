@@ -71,6 +71,7 @@ def launch(folder: Path, episodes: int) -> None:
             record = (folder / 'records' / proposal.episode_id).read_bytes()
             core.rate(reward_of(residual), 'operator', None, record)
             core.conclude([Stretch(Part.REWARD, Kind.SOFTWARE, 0.1)])
+            core.save_timing()
             core.store.confirm_recorded(bag.record_episode(record, 0))
     bag.close()
     core.close()
