@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('deft_msgs.msg')
-import bag_reading  # noqa: E402
+import bag_reading
 
-from deft_cem.bag_parts import part_file  # noqa: E402
-from deft_cem.bag_reader import BagReader  # noqa: E402
-from deft_core.errors import RecordingError  # noqa: E402
+from deft_cem.bag_parts import part_file
+from deft_cem.bag_reader import BagReader
+from deft_core.errors import RecordingError
 
 
 @pytest.fixture(scope='module')

@@ -41,7 +41,9 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=context)
         self.nodes: list[Node] = []
         self.settings = folder / 'learning.yaml'
-        self.settings.write_text('elites: 5\npolicy: {method: residual_vae, gate: false, vae: {steps: 10}}\n')
+        self.settings.write_text(
+            'elites: 5\npolicy: {method: residual_vae, gate: false, vae: {steps: 10}}\n'
+        )
         self.output = folder / 'replayed'
 
     def add(self, kind, **values) -> Node:
