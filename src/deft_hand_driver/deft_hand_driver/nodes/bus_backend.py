@@ -58,11 +58,11 @@ class BusBackend:
         )
 
     def silence(self) -> float:
-        """See `MotorBackend`."""
+        """See `MotorBackend`; of the thread, which looks for silent motors itself."""
         sample = self._worker.report.sample
         if sample is None or not sample.complete:
             return float('inf')
-        return time.monotonic() - float(sample.seen.min())
+        return time.monotonic() - sample.stamp
 
     def status(self) -> BackendStatus:
         """See `MotorBackend`."""

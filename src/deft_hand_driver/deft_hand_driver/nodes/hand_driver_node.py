@@ -50,6 +50,10 @@ _WATCHDOG_PERIOD: Final = 0.02  # [s] of real time
 _DIAGNOSTIC_PERIOD: Final = 1.0  # [s] of real time
 _LONGEST_BRAKING: Final = 0.5  # [s] at the end of the node
 _REQUEST_POLL: Final = 0.002  # [s]
+_NO_STOP_BUTTON: Final = (
+    'The sender of /emergency_stop is gone, which counts as pressed; start it again, then call '
+    '/hand/clear_fault and /hand/enable.'
+)
 _STATES: Final = {
     HandMode.DISABLED: HandState.DISABLED,
     HandMode.ENABLED: HandState.ENABLED,
@@ -82,6 +86,7 @@ class HandDriverNode(Node):
         self._failed = False
         self._commanded_at: float | None = None
         self._last_rejection = ''
+        self._rejected = 0
         self._enabling: Future[None] | None = None
         self._wants_enable = (
             self._settings.enable_on_start == SIMULATION
@@ -197,6 +202,7 @@ class HandDriverNode(Node):
                 joints, message.duration, message.sequence, self._now()
             )
         except (InvalidInputError, SafetyError) as error:
+            self._rejected += 1
             self._last_rejection = f'command {message.sequence}: {error}'
             self.get_logger().warning(f'Refused hand command {message.sequence}: {error}')
             return
@@ -209,7 +215,6 @@ class HandDriverNode(Node):
         stamp = time_from_msg(message.header.stamp)
         age = self._now() - stamp
         if stamp != 0.0 and abs(age) > self._settings.command_age_limit:
-            self._controller.rejected += 1
             raise InvalidInputError(
                 f'Its stamp is {age:.2f} s old, allowed are {self._settings.command_age_limit} s '
                 'either way; compare the clocks of sender and driver.'
@@ -231,6 +236,7 @@ class HandDriverNode(Node):
             return
         if self._controller.mode is HandMode.FAULT:
             self._controller.enable()  # tells why it cannot be
+        self._require_stop_button()
         await _Finished(self._backend.enable())
         self._finish_enabling()
         response.message = 'The hand is enabled and holds its pose.'
@@ -253,8 +259,10 @@ class HandDriverNode(Node):
     def _watch(self) -> None:
         """Look for silence: of the motors, of the commander, of the emergency stop."""
         settings = self._settings
-        self._watch_stop_button()
         if self._controller.mode is not HandMode.ENABLED:
+            return
+        if self._stop_button.lost and settings.emergency_stop_lost == STOP:
+            self._enter_fault(_NO_STOP_BUTTON)
             return
         silence = self._backend.silence()
         if silence > settings.motor_state_timeout:
@@ -272,14 +280,9 @@ class HandDriverNode(Node):
         elif self._commander.lost and self._commander.missing_for >= settings.commander_grace:
             self._interrupt('The sender of /hand/command is gone')
 
-    def _watch_stop_button(self) -> None:
-        if not self._stop_button.lost or self._settings.emergency_stop_lost != STOP:
-            return
-        if self._controller.mode is HandMode.ENABLED:
-            self._enter_fault(
-                'The sender of /emergency_stop is gone, which counts as pressed; start it again, '
-                'then call /hand/clear_fault and /hand/enable.'
-            )
+    def _require_stop_button(self) -> None:
+        if self._stop_button.lost and self._settings.emergency_stop_lost == STOP:
+            raise SafetyError(_NO_STOP_BUTTON)
 
     def _interrupt(self, reason: str) -> None:
         self._controller.interrupt(reason)
@@ -355,7 +358,7 @@ class HandDriverNode(Node):
             warnings.append('the sender of /emergency_stop is gone')
         details = {
             'transport': settings.transport,
-            'commands rejected': str(controller.rejected),
+            'commands rejected': str(self._rejected),
             'commands cut to the travel': str(controller.clipped),
             'last rejection': self._last_rejection or 'none',
             'senders of /hand/command with a lease': str(self._commander.alive),
