@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
@@ -40,6 +39,7 @@ from deft_msgs.srv import SubmitReward
 
 SERVICE: Final = '/visual_reward/submit_reward'
 _PRACTICE: Final = frozenset({EpisodeRecord.PHASE_WARM_UP, EpisodeRecord.PHASE_FINE_TUNE})
+_REMEMBERED: Final = 8  # episodes, of which one is open
 _PERIOD: Final = 0.1  # [s] of real time between two looks at what is late
 
 
@@ -72,19 +72,23 @@ class VisualRewardParameters:
     )
 
 
-class _Asked:
-    """An episode that waits for a score.
+@dataclass
+class _Episode:
+    """What is known of an episode that waits for a score.
 
     Attributes:
-        practised: Done with True or False when its phase is known, with None when it never was.
-        score: Done with the visual score of an episode of practice.
-        deadline: For the phase to become known.
+        deadline: For the session to announce it, once an operator has judged it.
+        practised: Whether it is practice; None until the session says so.
+        score: Visual score of an episode of practice.
+        verdict: What an operator gave.
+        sent: What the session was sent.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self.practised: Future = Future()
-        self.score: Future = Future()
-        self.deadline = Deadline(timeout)
+    deadline: Deadline
+    practised: bool | None = None
+    score: Score | None = None
+    verdict: Reward | None = None
+    sent: Reward | None = None
 
 
 class VisualRewardNode(Node):
@@ -102,18 +106,19 @@ class VisualRewardNode(Node):
         super().__init__('visual_reward', **options)
         self._parameters = declare_parameters(self, VisualRewardParameters)
         self._reward = make_visual_reward(self._parameters)
-        self._asked: dict[str, _Asked] = {}
+        self._episodes: dict[str, _Episode] = {}
         self._camera = CameraTap(self, film_period=1.0)
         self._session = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self._on_status, LATCHED)
-        # The answer to an operator waits for that of the session.
-        self.create_service(
-            SubmitReward, SERVICE, self._on_operator, callback_group=ReentrantCallbackGroup()
-        )
+        self.create_service(SubmitReward, SERVICE, self._on_operator)
         self.create_timer(_PERIOD, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _episode(self, episode_id: str) -> _Asked:
-        return self._asked.setdefault(episode_id, _Asked(self._parameters.answer_timeout))
+    def _episode(self, name: str) -> _Episode:
+        if name not in self._episodes:
+            while len(self._episodes) >= _REMEMBERED:
+                self._episodes.pop(next(iter(self._episodes)))
+            self._episodes[name] = _Episode(Deadline(self._parameters.answer_timeout))
+        return self._episodes[name]
 
     def _on_status(self, status: SessionStatus) -> None:
         if status.state != SessionStatus.AWAIT_REWARD:
@@ -123,67 +128,77 @@ class VisualRewardNode(Node):
                 f'the session teaches {status.task!r}, the goal image shows '
                 f'{self._parameters.task!r}; set the parameter task'
             )
-        asked = self._episode(status.episode_id)
-        if asked.practised.done():
-            return
-        asked.practised.set_result(status.phase in _PRACTICE)
-        if asked.practised.result():
-            name, stamp = status.episode_id, time_from_msg(status.header.stamp)
-            timeout = self._parameters.answer_timeout
-            self._camera.take(stamp, timeout, lambda image: self._on_image(name, image))
+        name, episode = status.episode_id, self._episode(status.episode_id)
+        if episode.sent is not None:
+            # A session that was started again asks again; the same score is accepted twice.
+            self._submit(episode.sent)
+        elif episode.practised is None:
+            episode.practised = status.phase in _PRACTICE
+            if episode.practised:
+                stamp, timeout = (
+                    time_from_msg(status.header.stamp),
+                    self._parameters.answer_timeout,
+                )
+                self._camera.take(stamp, timeout, lambda image: self._on_image(name, image))
+            self._send_when_complete(name)
 
-    def _on_image(self, episode_id: str, image: ColorImage) -> None:
+    def _on_image(self, name: str, image: ColorImage) -> None:
         score = self._reward.score(image)
-        self.get_logger().info(f'{episode_id}: visual score {score.value:.3f} ({score.comment}).')
-        self._episode(episode_id).score.set_result(score)
-        if not self._parameters.operator_judges:
-            message = self._message(episode_id, score, EpisodeRecord.SUCCESS_UNKNOWN)
-            answer = self._session.call_async(SubmitReward.Request(reward=message))
-            answer.add_done_callback(self._on_answer)
+        self.get_logger().info(f'{name}: visual score {score.value:.3f} ({score.comment}).')
+        self._episode(name).score = score
+        self._send_when_complete(name)
 
-    def _on_answer(self, future: Future) -> None:
-        response = future.result()
-        if not response.accepted:
-            self.get_logger().warning(f'The score was refused: {response.error_message}')
-
-    async def _on_operator(
+    def _on_operator(
         self, request: SubmitReward.Request, response: SubmitReward.Response
     ) -> SubmitReward.Response:
-        reward = request.reward
-        asked = self._episode(reward.episode_id)
-        practised = await asked.practised
-        if practised is None:
-            self._asked.pop(reward.episode_id, None)
-            response.error_code = SubmitReward.Request.WRONG_EPISODE
-            response.error_message = f'no episode {reward.episode_id!r} waits for a score'
-            return response
-        if practised:
-            score = await asked.score
-            note = f'{score.comment}; the operator gave {reward.score:.3f}'
-            reward = self._message(reward.episode_id, score, reward.success, note)
-        answer = await self._session.call_async(SubmitReward.Request(reward=reward))
-        assert isinstance(answer, SubmitReward.Response), 'the service answers with its type'
-        return answer
+        """Take a verdict; what the session makes of it is said in the log."""
+        name = request.reward.episode_id
+        if self._episode(name).verdict is None:
+            self._episode(name).verdict = request.reward
+            self._send_when_complete(name)
+        response.accepted = True
+        return response
 
-    def _message(
-        self, episode_id: str, score: Score, success: int, comment: str | None = None
-    ) -> Reward:
-        return Reward(
-            header=header(self.get_clock().now().nanoseconds * 1e-9, ''),
-            episode_id=episode_id,
-            score=score.value,
-            success=success,
-            source=score.source.value,
-            comment=score.comment if comment is None else comment,
-        )
+    def _send_when_complete(self, name: str) -> None:
+        episode = self._episode(name)
+        verdict, score = episode.verdict, episode.score
+        if episode.sent is not None or episode.practised is None:
+            return
+        if not episode.practised:
+            episode.sent = verdict
+        elif score is not None and (verdict is not None or not self._parameters.operator_judges):
+            given = '' if verdict is None else f'; the operator gave {verdict.score:.3f}'
+            episode.sent = Reward(
+                header=header(self.get_clock().now().nanoseconds * 1e-9, ''),
+                episode_id=name,
+                score=score.value,
+                success=EpisodeRecord.SUCCESS_UNKNOWN if verdict is None else verdict.success,
+                source=score.source.value,
+                comment=score.comment + given,
+            )
+        if episode.sent is not None:
+            self._submit(episode.sent)
+
+    def _submit(self, reward: Reward) -> None:
+        def answered(future: Future) -> None:
+            response = future.result()
+            if not response.accepted:
+                self.get_logger().warning(
+                    f'The session refused the score of {reward.episode_id}: '
+                    f'{response.error_message}.'
+                )
+
+        answer = self._session.call_async(SubmitReward.Request(reward=reward))
+        answer.add_done_callback(answered)
 
     def _look(self) -> None:
         late = self._camera.overdue()
         if late is not None:
             raise StaleDataError(f'no picture came on {late} after an episode; is the camera on?')
-        for asked in list(self._asked.values()):
-            if asked.deadline.passed and not asked.practised.done():
-                asked.practised.set_result(None)
+        for name, episode in list(self._episodes.items()):
+            if episode.practised is None and episode.deadline.passed:
+                self.get_logger().warning(f'No episode {name!r} waits; its score was dropped.')
+                self._episodes.pop(name)
 
 
 def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:

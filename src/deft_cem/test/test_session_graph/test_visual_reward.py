@@ -21,6 +21,7 @@ from deft_cem.nodes.visual_reward import (
 )
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
+from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import EXIT_OK
 from deft_core.torchvision_loader import load_torchvision
 from deft_msgs.msg import SessionStatus
@@ -109,11 +110,37 @@ def test_alone_it_scores_practice_and_nothing_else(graph, folder) -> None:
     assert sources == {(True, 'resnet18', True), (False, 'scripted_operator', False)}
 
 
-def test_a_score_for_an_episode_that_does_not_wait_is_refused(graph, folder) -> None:
-    add_reward(graph, folder, operator_judges=True, answer_timeout=0.3)
-    answer = graph.call(SubmitReward, SERVICE, graph.peers.reward('nobody', 0.5))
-    assert not answer.accepted
-    assert answer.error_code == SubmitReward.Request.WRONG_EPISODE
+def test_a_score_for_an_episode_that_does_not_wait_is_dropped(graph, folder, capfd) -> None:
+    node = add_reward(graph, folder, operator_judges=True, answer_timeout=0.3)
+    assert graph.call(SubmitReward, SERVICE, graph.peers.reward('nobody', 0.5)).accepted
+    graph.until(lambda: not node._episodes)
+    assert "No episode 'nobody' waits" in capfd.readouterr().err
+
+
+def test_a_session_that_asks_again_gets_the_same_score(graph, folder) -> None:
+    """As after a restart of the session; the operator has long gone on."""
+    node = add_reward(graph, folder, operator_judges=True)
+    heard = []
+
+    def take(request, response):
+        heard.append((request.reward.score, request.reward.success, request.reward.source))
+        response.accepted = True
+        return response
+
+    graph.peers.create_service(SubmitReward, '/session/submit_reward', take)
+    publisher = graph.peers.create_publisher(SessionStatus, '/session/status', LATCHED)
+    graph.peers.answers = False
+    status = SessionStatus(
+        state=SessionStatus.AWAIT_REWARD, task='pick_cup', episode_id='one', phase=0
+    )
+    publisher.publish(status)
+    assert graph.call(SubmitReward, SERVICE, graph.peers.reward('one', 0.9)).accepted
+    graph.until(lambda: len(heard) == 1)
+    publisher.publish(status)
+    graph.until(lambda: len(heard) == 2)
+    assert heard[0] == heard[1]
+    assert heard[0][1:] == (2, 3)  # success as judged, source ResNet-18
+    assert set(node._episodes) == {'one'}
 
 
 def test_another_task_is_refused(graph, folder) -> None:
