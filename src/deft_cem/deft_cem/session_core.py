@@ -30,6 +30,7 @@ from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import GraspParameters, GraspResidual
+from deft_core.prior import GraspPrior
 
 
 class SessionCore:
@@ -121,6 +122,8 @@ class SessionCore:
             [(e.episode_id, e.phase, e.reward) for e in episodes if e.reward is not None],
             len(self.store.skipped()),
         )
+        origins = [(e.prior_source, e.calibration_id) for e in episodes]
+        self._origin = origins[0] if origins else None
         # An episode that was open when its process ended is tried once more.
         self._repeated = self.store.pending()
         if self.store.trained:
@@ -198,7 +201,7 @@ class SessionCore:
     def propose(
         self,
         image: npt.NDArray[np.uint8],
-        prior: GraspParameters,
+        prior: GraspPrior,
         object_name: str,
         scene_seed: int,
     ) -> Proposal:
@@ -209,30 +212,32 @@ class SessionCore:
 
         Args:
             image: First image, RGB. Shape (height, width, 3).
-            prior: xi, base frame.
+            prior: xi, and what made it.
             object_name: What lies on the table, as the operator named it.
             scene_seed: Seed of the scene as the operator confirmed it.
 
         Raises:
-            InvalidInputError: The episode before is still open.
+            InvalidInputError: The episode before is still open, or the prior comes from another
+                predictor or camera calibration than those before.
             RecordingError: The store cannot be written.
         """
         if self._proposal is not None:
             raise InvalidInputError(f'episode {self._proposal.episode_id} is still open')
+        self._require_same_origin(prior)
         planned = self.progress.planned
         mean, std = self.distribution
         sample: Sample | None = None
         if planned.phase in PRACTICE:
             sample = self._optimiser.pending or self._optimiser.ask()
             mean, std = sample.mean, sample.std
-        residual = self._residual(planned, sample, image, prior)
+        residual = self._residual(planned, sample, image, prior.grasp)
         episode_id, repeated = self.episode_id, self._repeated
         if repeated is not None:
             self.store.record_attempt(
                 episode_id,
                 object_name=object_name,
                 scene_seed=scene_seed,
-                prior=prior.to_vector().tolist(),
+                prior=prior.grasp.to_vector().tolist(),
                 residual=residual.to_vector().tolist(),
             )
             number = repeated.number
@@ -247,8 +252,10 @@ class SessionCore:
                     object_name=object_name,
                     scene_seed=scene_seed,
                     sample_index=None if sample is None else sample.index,
-                    prior=tuple(prior.to_vector().tolist()),
+                    prior=tuple(prior.grasp.to_vector().tolist()),
                     residual=tuple(residual.to_vector().tolist()),
+                    prior_source=prior.source,
+                    calibration_id=prior.calibration_id,
                 ),
                 self._optimiser.state_dict(),
             )
@@ -258,6 +265,20 @@ class SessionCore:
             number, episode_id, planned, object_name, scene_seed, residual, mean, std
         )
         return self._proposal
+
+    def _require_same_origin(self, prior: GraspPrior) -> None:
+        """Residuals around another prior or in another camera frame do not belong together."""
+        origin = (prior.source, prior.calibration_id)
+        if self._origin is None:
+            self._origin = origin
+        for name, mine, before in zip(
+            ('prior', 'camera calibration'), origin, self._origin, strict=True
+        ):
+            if mine != before:
+                raise InvalidInputError(
+                    f'the {name} is {mine!r} and was {before!r} in the episodes before; go on '
+                    'with the same one or begin another session'
+                )
 
     def _residual(
         self,

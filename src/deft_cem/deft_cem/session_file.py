@@ -43,6 +43,8 @@ CREATE TABLE episode (
     sample_index INTEGER,
     prior TEXT NOT NULL,
     residual TEXT NOT NULL,
+    prior_source TEXT NOT NULL,
+    calibration_id TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     outcome INTEGER,
     reward REAL,

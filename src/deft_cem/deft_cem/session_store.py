@@ -123,7 +123,7 @@ class SessionStore(SessionRecord):
                 )
             connection.execute(
                 'INSERT INTO episode VALUES '
-                "(?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, NULL, NULL, NULL, 'asked', '')",
+                "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, NULL, NULL, NULL, 'asked', '')",
                 (
                     episode.number,
                     episode.episode_id,
@@ -134,6 +134,8 @@ class SessionStore(SessionRecord):
                     episode.sample_index,
                     _json(episode.prior),
                     _json(episode.residual),
+                    episode.prior_source,
+                    episode.calibration_id,
                 ),
             )
             self._write_optimiser(connection, optimiser_state)

@@ -24,6 +24,8 @@ class StoredEpisode:
         sample_index: Proposal of the optimiser; None in evaluation.
         prior: xi as a vector. Length 22. [m, rad]
         residual: epsilon or delta as a vector. Length 22. [m, rad]
+        prior_source: What made the prior.
+        calibration_id: Camera calibration in use.
         attempt: How often it was begun: 1, and one more after each interruption or redo.
         outcome: How the motion ended; None while it has not.
         reward: 0..1; None while nobody gave one.
@@ -42,6 +44,8 @@ class StoredEpisode:
     sample_index: int | None
     prior: tuple[float, ...]
     residual: tuple[float, ...]
+    prior_source: str = ''
+    calibration_id: str = ''
     attempt: int = 1
     outcome: Outcome | None = None
     reward: float | None = None
@@ -68,6 +72,8 @@ def episode_from_row(row: sqlite3.Row) -> StoredEpisode:
         sample_index=row['sample_index'],
         prior=tuple(json.loads(row['prior'])),
         residual=tuple(json.loads(row['residual'])),
+        prior_source=row['prior_source'],
+        calibration_id=row['calibration_id'],
         attempt=row['attempt'],
         outcome=None if row['outcome'] is None else Outcome(row['outcome']),
         reward=row['reward'],

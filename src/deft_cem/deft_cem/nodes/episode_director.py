@@ -271,7 +271,7 @@ class EpisodeDirector:
         assert running.prior is not None, 'sampled before predicting'
         self.setup.core.propose(
             color_from_msg(running.observation.color),
-            running.prior.grasp,
+            running.prior,
             running.object_name,
             running.scene_seed,
         )

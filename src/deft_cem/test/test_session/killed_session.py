@@ -34,10 +34,19 @@ from deft_cem.session_store import SessionStore
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome
 from deft_core.grasp import GraspParameters
+from deft_core.prior import GraspPrior
 
 TYPESTORE = message_typestore()
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)
-PRIOR = GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4))
+PRIOR = GraspPrior(
+    GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4)),
+    np.array([0.5, 0.0, 0.1]),
+    0.01,
+    'geometric',
+    'pick_cup',
+    'pick up the cup',
+    'cell',
+)
 
 
 def settings_of(episodes: int) -> LearningSettings:

@@ -33,9 +33,18 @@ from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.grasp import GraspParameters, GraspResidual
+from deft_core.prior import GraspPrior
 
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)
-PRIOR = GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4))
+PRIOR = GraspPrior(
+    GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4)),
+    np.array([0.5, 0.0, 0.1]),
+    0.01,
+    'geometric',
+    'pick_cup',
+    'pick up the cup',
+    'cell',
+)
 SMALL = LearningSettings(episodes=3, warm_up_episodes=2, evaluation_trials=2)
 
 
@@ -231,6 +240,20 @@ def test_the_seed_of_a_predictor_is_that_of_the_scene(tmp_path: Path, policy) ->
         rate(core)
     assert seeds[:2] == seeds[2:]
     assert seeds[0] != seeds[1]
+    core.close()
+
+
+def test_priors_of_another_origin_do_not_belong_to_the_session(tmp_path: Path) -> None:
+    core = make_core(tmp_path)
+    propose(core)
+    rate(core)
+    core.close()
+    core = make_core(tmp_path)
+    for changes in ({'source': 'heuristic/1'}, {'calibration_id': 'moved'}):
+        with pytest.raises(InvalidInputError, match='begin another session'):
+            core.propose(IMAGE, replace(PRIOR, **changes), 'red_mug', 3)
+    assert len(core.store.episodes()) == 1
+    propose(core)
     core.close()
 
 

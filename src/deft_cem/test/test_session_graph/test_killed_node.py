@@ -21,7 +21,6 @@ from deft_cem.session_machine import Event
 from deft_cem.session_record import SessionRecord
 from deft_cem.settings import load_learning_settings
 from deft_core.episode import Outcome
-from deft_core.grasp import GraspParameters
 from deft_msgs.msg import SessionStatus
 
 
@@ -137,7 +136,7 @@ def state_without_kills(graph, tmp_path: Path, rewards: list[float]) -> str:
         ),
     )
     image = np.zeros((16, 16, 3), dtype=np.uint8)
-    prior = GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4))
+    prior = graph.peers.records.make_episode(0).prior
     for reward in rewards:
         assert core.following() is Event.EPISODES_REMAIN
         core.propose(image, prior, 'cup', core.scene_seed)
