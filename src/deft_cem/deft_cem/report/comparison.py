@@ -23,6 +23,7 @@ from deft_core.episode import Episode, Phase
 from deft_core.errors import InvalidInputError
 
 UNKNOWN: Final = 'not recorded'
+_FEW: Final = 2  # comparisons that need no warning about their number
 # What each evaluation phase tries.
 TRIED: Final = {Phase.EVALUATE_POLICY: 'policy', Phase.EVALUATE_PRIOR: 'prior alone'}
 # Objects by set ('train', 'test') of a task; empty for an unknown task.
@@ -105,12 +106,13 @@ def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Compar
         raise InvalidInputError('A comparison needs at least one run, got none.')
     rows = [row for label, record in records.items() for row in _rows(label, record, object_sets)]
     pooled = list(_pooled(rows))
-    return Comparison(
-        records=records,
-        rows=(*rows, *pooled),
-        verdicts=tuple(_verdicts(rows, pooled)),
-        notes=tuple(_notes(records, pooled)),
-    )
+    verdicts = tuple(_verdicts(rows, pooled))
+    notes = list(_notes(records, pooled))
+    if len(verdicts) > _FEW:
+        notes.append(
+            f'Of {len(verdicts)} comparisons, one in twenty would look separable by chance alone.'
+        )
+    return Comparison(records, (*rows, *pooled), verdicts, tuple(notes))
 
 
 def evaluation_results(record: RunRecord, object_sets: ObjectSets) -> list[dict[str, Any]]:
@@ -136,7 +138,9 @@ def evaluation_results(record: RunRecord, object_sets: ObjectSets) -> list[dict[
             if row.rate is None
             else [row.rate.interval.low, row.rate.interval.high],
             'mean_reward': None if row.reward is None else row.reward.value,
-            'mean_reward_95': None if row.reward is None else [row.reward.low, row.reward.high],
+            'mean_reward_95': [row.reward.low, row.reward.high]
+            if row.reward is not None and len(rewards(row.trials)) > 1
+            else None,
         }
         for row in _rows(record.name, record, object_sets)
         if row.trials

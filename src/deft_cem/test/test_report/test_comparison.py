@@ -80,6 +80,7 @@ def test_the_table_has_one_line_for_each_thing_that_was_tried(deft, baseline, pa
     assert 'b has no practice.' in notes
     assert 'c has no evaluation trials.' in notes
     assert 'c did not come to its end' in notes
+    assert 'Of 3 comparisons, one in twenty' in notes
 
 
 def test_results_of_one_run_carry_their_intervals(deft, partial) -> None:
@@ -97,6 +98,10 @@ def test_results_of_one_run_carry_their_intervals(deft, partial) -> None:
     first = evaluation_results(unjudged, object_sets)[0]
     assert (first['trials'], first['judged']) == (10, 0)
     assert first['success'] is first['success_wilson_95'] is first['mean_reward'] is None
+    single = replace(deft, episodes=deft.phase(Phase.EVALUATE_POLICY)[:1])
+    (only,) = evaluation_results(single, object_sets)
+    assert only['mean_reward'] is not None
+    assert only['mean_reward_95'] is None
     json.dumps([policy, first], allow_nan=False)
 
 
