@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from common import interval, print_table, write_result
-from landscapes import DIMENSION, JITTER, Landscape, make_landscape
+from optimisation import landscapes
+from optimisation.landscapes import DIMENSION, JITTER, Landscape, make_landscape
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -298,7 +299,7 @@ def judge(
 def fingerprint(settings: LearningSettings) -> str:
     """Names what a kept seed was run with."""
     package = Path(deft_cem.__file__).parent
-    code = [Path(__file__), Path(__file__).with_name('landscapes.py'), package / 'condition.py']
+    code = [Path(__file__), Path(landscapes.__file__), package / 'condition.py']
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
     for path in (*code, *sorted((package / 'policies').glob('*.py'))):
         digest.update(path.read_bytes())
@@ -387,7 +388,7 @@ def judge_runs(runs: Sequence[Path], settings: LearningSettings) -> list[dict[st
 def main() -> int:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, default=24)
+    parser.add_argument('--seeds', type=int, default=16)
     parser.add_argument('--budget', type=float, default=float('inf'), help='seconds')
     parser.add_argument('--run', type=Path, nargs='+', default=[], help='recorded runs instead')
     options = parser.parse_args()

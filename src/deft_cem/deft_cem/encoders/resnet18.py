@@ -33,8 +33,8 @@ IMAGENET_FILES: Final = (
 R3M_FILES: Final = (
     WeightsFile(
         'r3m_resnet18.pt',
-        'model.pt of r3m_18, https://drive.google.com/uc?id=1A1ic-p4KtYlKXdXHcV2QV0cUzI4kn0u- '
-        '(github.com/facebookresearch/r3m)',
+        'https://drive.google.com/uc?id=1A1ic-p4KtYlKXdXHcV2QV0cUzI4kn0u- (model.pt of r3m_18, '
+        'github.com/facebookresearch/r3m)',
     ),
     WeightsFile('r3m_resnet18.safetensors', 'a conversion of the file above'),
 )
