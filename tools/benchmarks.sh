@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Peers of benchmarks/optimisers.py; it says which are missing where this fails.
+python -m pip install --quiet --requirement requirements/benchmarks.txt \
+  --constraint requirements/constraints.txt || echo 'benchmarks: peers are not installed' >&2
+
 for benchmark in benchmarks/*.py; do
   case "$(basename "$benchmark")" in
     common.py | make_results_page.py) continue ;;

@@ -97,7 +97,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
         ),
     }
 )
-DEFAULT_METHOD: Final = 'quadratic_regression'
+DEFAULT_METHOD: Final = 'screened_regression'
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,12 @@ import numpy as np
 from deft_cem.optimisers.base import AskTellOptimiser
 from deft_cem.optimisers.interface import FloatArray
 from deft_cem.optimisers.saved_state import finite_numbers
-from deft_cem.optimisers.search_basis import SearchBasis, identity_basis, synergy_basis
+from deft_cem.optimisers.search_basis import (
+    DEFAULT_DAMPING,
+    SearchBasis,
+    identity_basis,
+    synergy_basis,
+)
 from deft_core.errors import ConfigurationError, InvalidInputError
 
 BASES: Final = ('parameters', 'synergies')
@@ -26,19 +31,22 @@ def require_basis(name: str) -> None:
         raise ConfigurationError(f'basis is {name!r}, expected {" or ".join(map(repr, BASES))}')
 
 
-def make_basis(name: str, sigma: FloatArray) -> SearchBasis:
+def make_basis(name: str, sigma: FloatArray, damping: float = DEFAULT_DAMPING) -> SearchBasis:
     """Search coordinates by name.
 
     Args:
         name: 'parameters' (each by itself) or 'synergies' (of the hand).
         sigma: First standard deviation per parameter. Shape (d,). [m | rad | rad]
+        damping: Of finger directions beyond synergies.
 
     Raises:
         ConfigurationError: Another name.
         InvalidInputError: Synergies of something that is no grasp.
     """
     require_basis(name)
-    return synergy_basis(sigma) if name == 'synergies' else identity_basis(sigma)
+    if name == 'parameters':
+        return identity_basis(sigma)
+    return synergy_basis(sigma, damping=damping)
 
 
 class GaussianSearch(AskTellOptimiser):
@@ -55,10 +63,11 @@ class GaussianSearch(AskTellOptimiser):
         warm_up: int,
         limit: float,
         basis: str,
+        damping: float = DEFAULT_DAMPING,
     ) -> None:
         """Start from y ~ N(0, I); see `AskTellOptimiser` and `make_basis` for the arguments."""
         super().__init__(initial_std, rng, warm_up=warm_up, limit=limit)
-        self._basis = make_basis(basis, self._initial_std)
+        self._basis = make_basis(basis, self._initial_std, damping)
         self._search_mean = np.zeros(self.dimension)
         self._search_std = np.ones(self.dimension)
         self._std = self._basis.marginal_std(1.0)

@@ -10,6 +10,7 @@ import numpy as np
 from deft_cem.optimisers.gaussian_process import BowlProcess
 from deft_cem.optimisers.gaussian_search import GaussianSearch
 from deft_cem.optimisers.interface import FloatArray
+from deft_cem.optimisers.search_basis import DEFAULT_DAMPING
 from deft_cem.optimisers.standardised import standardised
 
 
@@ -52,6 +53,7 @@ class ScreenedSearch(GaussianSearch):
         warm_up: int,
         basis: str,
         groups: tuple[int, ...],
+        damping: float = DEFAULT_DAMPING,
     ) -> None:
         """Start from y ~ N(0, I).
 
@@ -63,12 +65,15 @@ class ScreenedSearch(GaussianSearch):
             basis: Search coordinates, 'parameters' or 'synergies'.
             groups: Sizes of the groups of coordinates that share a length scale, in order; what
                 lies behind the last group is not seen by the process.
+            damping: Of finger directions beyond synergies.
 
         Raises:
             ConfigurationError: A number the method cannot run with.
             InvalidInputError: A spread that is not positive, or another kind of generator.
         """
-        super().__init__(initial_std, rng, warm_up=warm_up, limit=settings.limit, basis=basis)
+        super().__init__(
+            initial_std, rng, warm_up=warm_up, limit=settings.limit, basis=basis, damping=damping
+        )
         self._screening = settings
         sizes = np.repeat(groups, groups)
         self._length_scales = settings.length_scale * np.sqrt(sizes)

@@ -14,6 +14,7 @@ from deft_core.grasp import FINGERS, GRASP_DIMENSION, JOINTS_PER_FINGER
 
 ARM_COORDINATES: Final = 6  # position and wrist come first in the vector
 SYNERGY_COORDINATES: Final = 2  # then the common closing, and thumb against fingers
+DEFAULT_DAMPING: Final = 0.5  # of the finger directions beyond synergies
 # Position, wrist, synergies, and what is left of the fingers.
 COORDINATE_GROUPS: Final = (3, 3, SYNERGY_COORDINATES, GRASP_DIMENSION - 8)
 
@@ -75,7 +76,9 @@ def identity_basis(sigma: FloatArray) -> SearchBasis:
     return SearchBasis(sigma, np.eye(sigma.size))
 
 
-def synergy_basis(sigma: FloatArray, *, gain: float = 2.0, damping: float = 0.5) -> SearchBasis:
+def synergy_basis(
+    sigma: FloatArray, *, gain: float = 2.0, damping: float = DEFAULT_DAMPING
+) -> SearchBasis:
     """Hand synergies: closing as a whole, thumb against fingers, and what is left, damped.
 
     With independent noise per joint the whole hand hardly closes or opens: the common direction
