@@ -35,6 +35,10 @@ _COMMANDS: Final = (
     _Command('report', 'deft_cem.commands.report', 'rebuild the report of a run'),
     _Command('compare', 'deft_cem.commands.compare', 'compare the results of runs'),
     _Command('score', 'deft_cem.commands.score', 'compare a visual reward with given rewards'),
+    _Command('hand', 'deft_hand_driver.commands.hand', 'look at, set up and move the hand'),
+    _Command(
+        'calibrate', 'deft_bringup.commands.calibrate', 'find where the camera stands, or check it'
+    ),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )
 

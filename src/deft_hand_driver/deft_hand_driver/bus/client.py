@@ -161,11 +161,26 @@ class BusClient:
         Raises:
             PortError: The port has gone.
         """
+        return self.look_for(identifier)[1]
+
+    def look_for(self, identifier: int) -> tuple[PingReply | None, bool]:
+        """Ping once.
+
+        Args:
+            identifier: Id.
+
+        Returns:
+            The answer, None where none came, and whether other bytes came instead.
+
+        Raises:
+            PortError: The port has gone.
+        """
         reader = self.port.reader
         before = reader.skipped_bytes
-        if self.ping_all_answers(identifier):
-            return False
-        return reader.skipped_bytes > before or bool(reader.pending)
+        answers = self.ping_all_answers(identifier)
+        if answers:
+            return answers[0], False
+        return None, reader.skipped_bytes > before or bool(reader.pending)
 
     def broadcast_ping(self, duration: float = _BROADCAST_PING_TIME) -> list[PingReply]:
         """Ask all motors at this baud rate whether they are there.
