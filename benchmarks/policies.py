@@ -357,6 +357,31 @@ def measure(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
     return tables
 
 
+def summarise(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Gain over the elite mean, averaged over landscapes and optimisers, intervals over seeds."""
+
+    def gain(policy: str, key: str, matters: bool) -> dict[str, float | int]:
+        cells = [seeds for name, seeds in results.items() if name.startswith('L7') == matters]
+        gains = [
+            [row[policy][key] - (row[MEAN]['value'] if key == 'value' else 0.0) for row in seeds]
+            for seeds in cells
+        ]
+        return interval(np.mean(gains, axis=0))
+
+    first = next(iter(results.values()))[0]
+    return [
+        {
+            'policy': policy,
+            'gain_where_the_scene_matters': gain(policy, 'value', True),
+            'gain_where_it_does_not': gain(policy, 'value', False),
+            'gated_gain_where_it_matters': gain(policy, 'gated_gain', True),
+            'gated_gain_where_it_does_not': gain(policy, 'gated_gain', False),
+        }
+        for policy, row in first.items()
+        if policy != MEAN and 'gated_gain' in row
+    ]
+
+
 def judge_runs(runs: Sequence[Path], settings: LearningSettings) -> list[dict[str, Any]]:
     """Leave-one-out errors on recorded runs.
 
@@ -405,7 +430,11 @@ def main() -> int:
         for name, table in tables.items():
             print(f'\n{name}')
             print_table(table)
-        write_result('policies', {'seeds': options.seeds, **tables}, COMMAND)
+        summary = summarise(results)
+        print('\nsummary')
+        print_table(summary)
+        measurements = {'seeds': options.seeds, 'summary': summary, **tables}
+        write_result('policies', measurements, COMMAND)
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
