@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from deft_cem.image_encoder import make_encoder
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.session_core import SessionCore
 from deft_cem.session_methods import Method
@@ -64,6 +65,8 @@ def make_setup(
         warm_up=parameters.warm_up,
         evaluation_trials=parameters.evaluation_trials,
     )
+    # Made and dropped: missing weights must stop a session now, not after all the practice.
+    make_encoder(settings.policy.encoder)
     task = load_task(task_name, directory)
     trajectory = task.load_trajectory(directory)
     run_directory = Path(run).absolute()
