@@ -19,6 +19,9 @@ setup(
     description='Motion planning, safety checks and episode execution for the xArm6.',
     license='Apache-2.0',
     entry_points={
-        'console_scripts': [f'arm_node = {PACKAGE}.nodes.arm_node:main'],
+        'console_scripts': [
+            f'arm_node = {PACKAGE}.nodes.arm_node:main',
+            f'emergency_stop_station = {PACKAGE}.nodes.emergency_stop_station:main',
+        ],
     },
 )

@@ -12,6 +12,7 @@ import numpy as np
 from deft_arm.geometry import Obstacle
 from deft_arm.paths import ARM_JOINTS, MotionLimits
 from deft_arm.plan import Phase
+from deft_arm.xarm_bringup import ControllerSettings
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
@@ -64,6 +65,7 @@ class ArmConfiguration:
         close_duration: Ramp of the hand, closing or opening. [s].
         settle_duration: Rest after that ramp. [s].
         hold_duration: Rest after the last displacement. [s].
+        controller: What is set on the arm's own controller.
     """
 
     name: str
@@ -95,6 +97,7 @@ class ArmConfiguration:
     close_duration: float = field(metadata=_DURATION)
     settle_duration: float = field(metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
     hold_duration: float = field(metadata=_DURATION)
+    controller: ControllerSettings
 
     def __post_init__(self) -> None:
         """Check the entries against each other."""
@@ -115,6 +118,15 @@ class ArmConfiguration:
                 raise ConfigurationError(
                     f'Arm {self.name}: {box}_lower must lie below {box}_upper.'
                 )
+        fence = self.controller
+        if np.any(np.asarray(fence.fence_lower) > self.envelope_lower) or np.any(
+            np.asarray(fence.fence_upper) < self.envelope_upper
+        ):
+            raise ConfigurationError(
+                f'Arm {self.name}: the controller stops hard at its fence {fence.fence_lower} to '
+                f'{fence.fence_upper} m; it must contain the envelope {self.envelope_lower} to '
+                f'{self.envelope_upper} m.'
+            )
         for phase, cap in self.speed_caps.items():
             if phase not in set(Phase) or not 0.01 <= cap <= _FASTEST_CAP:
                 raise ConfigurationError(

@@ -14,13 +14,16 @@ from typing import Final
 
 import numpy as np
 
-from deft_arm.paths import JointPath
+from deft_arm.paths import JointPath, braked
 from deft_arm.plan import MotionPlan, Phase, PlannedPhase
 from deft_core.clock import Deadline, MonotonicClock
 from deft_core.validation import FloatArray
 
 _FINISH_HOLD: Final = 0.25  # [s] in which a stopping arm comes to rest
 _STANDSTILL_TIME: Final = 0.1  # [s] over which an arm that was stopped is seen to stand
+_AHEAD: Final = 0.5  # [s] a controller with a pace of its own may be ahead of the plan
+_NEARLY_ALL: Final = 0.8  # share of a path after which a controller may say that it is done
+_BEGIN_TIME: Final = 0.5  # [s] until a controller has begun with what it was sent
 _STANDSTILL_MOTION: Final = 0.01  # [rad] an arm moves less than this while it stands
 
 
@@ -40,6 +43,8 @@ class ExecutionSettings:
         goal_tolerance: Largest distance of a joint from the end of a phase. [rad].
         path_tolerance: Largest distance of a joint from the recent path. [rad].
         path_window: How far back the recent path reaches, for servo lag and latency. [s].
+        lateness: How many times its planned duration a phase may take where the controller, and
+            not this computer, decides on the time.
         settle_timeout: Real time to reach the end of a phase after its planned duration. [s].
         state_timeout: Real time without joint states, or with a ROS clock that stands. [s].
     """
@@ -51,6 +56,7 @@ class ExecutionSettings:
         default=0.25, metadata={'minimum': 0.01, 'maximum': 1.0, 'unit': 'rad'}
     )
     path_window: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 's'})
+    lateness: float = field(default=2.0, metadata={'minimum': 1.0, 'maximum': 20.0})
     settle_timeout: float = field(
         default=5.0, metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's'}
     )
@@ -67,11 +73,13 @@ class Observed:
         now: ROS time. [s].
         joint_positions: Newest measurement. Shape (6,). [rad].
         age: Real time since it was received. [s].
+        idle: Whether the controller says that it has carried out all that it was sent.
     """
 
     now: float
     joint_positions: FloatArray
     age: float
+    idle: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +124,8 @@ class PlanExecution:
         plan: MotionPlan,
         settings: ExecutionSettings,
         clock: MonotonicClock = time.monotonic,
+        *,
+        own_pace: bool = False,
     ) -> None:
         """Prepare the first phase.
 
@@ -123,7 +133,11 @@ class PlanExecution:
             plan: What to run.
             settings: Tolerances and time-outs.
             clock: Source of monotonic seconds.
+            own_pace: Whether the controller moves along the path at a pace of its own, so that
+                only where the arm is counts, and not when.
         """
+        self._own_pace = own_pace
+        self._passed = 0  # index of the setpoint that the arm has come to, at its own pace
         self._phases = plan.phases
         self._duration = plan.duration
         self._settings = settings
@@ -143,16 +157,15 @@ class PlanExecution:
 
     def progress(self, now: float) -> float:
         """Share of the running phase that has passed, 0 to 1. Time in ROS seconds."""
-        return self._share(self._elapsed(now), self.phase.duration)
+        return self._share(self._along(now), self.phase.duration)
 
     def total_progress(self, now: float) -> float:
         """Share of the whole plan that has passed, 0 to 1. Time in ROS seconds."""
         before = sum(phase.duration for phase in self._phases[: max(self._index, 0)])
-        elapsed = min(self._elapsed(now), self.phase.duration)
-        return self._share(before + elapsed, self._duration)
+        return self._share(before + min(self._along(now), self.phase.duration), self._duration)
 
     def stop_path(self, observed: Observed) -> JointPath:
-        """Short path that brings the arm to rest where it is.
+        """Short path that holds the arm where it is, as after a collision.
 
         Where the measurement is stale the setpoint of this moment is held instead: an old
         measurement would throw the arm back.
@@ -162,6 +175,12 @@ class PlanExecution:
         if stale and self._index >= 0:
             target = self.phase.arm.sample(self._elapsed(observed.now))
         return JointPath(np.array([0.0, _FINISH_HOLD]), np.stack([target, target]))
+
+    def brake_path(self, observed: Observed) -> JointPath:
+        """Short path that lets the arm come to rest on its way, which is known to be free."""
+        if self._index < 0:
+            return self.stop_path(observed)
+        return braked(self.phase.arm, self._elapsed(observed.now), _FINISH_HOLD)
 
     def update(self, observed: Observed) -> Update:
         """One cycle.
@@ -178,6 +197,8 @@ class PlanExecution:
         if self._index < 0:
             return self._start_next(observed.now)
         elapsed = self._elapsed(observed.now)
+        if self._own_pace:
+            return self._update_own_pace(observed, elapsed)
         distance = self._distance_from_path(observed, elapsed)
         self._measured.append((observed.now, np.array(observed.joint_positions)))
         if distance > self._settings.path_tolerance:
@@ -186,6 +207,41 @@ class PlanExecution:
         if elapsed < self.phase.duration:
             return Update()
         return self._arrive(observed)
+
+    def _update_own_pace(self, observed: Observed, elapsed: float) -> Update:
+        """One cycle while the controller decides on the time."""
+        path = self.phase.arm
+        # Not farther ahead than the arm can be: a path may come back to where it was.
+        end = int(np.searchsorted(path.times, elapsed + _AHEAD, side='right'))
+        reach = path.positions[self._passed : max(end, self._passed + 1)]
+        distances = np.abs(reach - observed.joint_positions).max(axis=1)
+        nearest = int(np.argmin(distances))
+        if distances[nearest] > self._settings.path_tolerance:
+            return Update(
+                failure=Failure.COLLISION,
+                message=f'During {self.phase.name} the arm is {distances[nearest]:.2f} rad off '
+                f'its path, allowed are {self._settings.path_tolerance} rad; was it pushed, or '
+                'does another program move it? Look at the arm and return home.',
+            )
+        self._passed += nearest
+        along = float(path.times[self._passed])
+        self._record(observed, along)
+        # A path may end where it begins: being there is not enough, it must have been followed.
+        over = along >= _NEARLY_ALL * path.duration or (
+            elapsed >= path.duration and not self._moves()
+        )
+        if over and observed.idle and self._reached(observed):
+            return self._arrive(observed)
+        # Nothing left to do and not there, or much too late: only the settling time remains.
+        stuck = observed.idle and elapsed > _BEGIN_TIME and self._moves()
+        if stuck or elapsed > self._settings.lateness * path.duration + _BEGIN_TIME:
+            return self._arrive(observed)
+        self._settle = None
+        return Update()
+
+    def _reached(self, observed: Observed) -> bool:
+        rest = np.abs(observed.joint_positions - self.phase.arm.positions[-1])
+        return bool(rest.max() <= self._settings.goal_tolerance)
 
     def _off_path(self, distance: float) -> Update:
         """Tell an arm that was stopped on its way from one that only comes late.
@@ -214,6 +270,7 @@ class PlanExecution:
     def _start_next(self, now: float) -> Update:
         self._index += 1
         self._measured = []
+        self._passed = 0
         self._begin = now
         self._settle = None
         return Update(start=self.phase)
@@ -221,7 +278,8 @@ class PlanExecution:
     def _arrive(self, observed: Observed) -> Update:
         """Wait at the end of a phase until the joints are there."""
         rest = np.abs(observed.joint_positions - self.phase.arm.positions[-1])
-        if float(rest.max()) <= self._settings.goal_tolerance:
+        followed = not self._own_pace or not self._moves() or self._passed > 0
+        if self._reached(observed) and observed.idle and followed:
             if self._index + 1 < len(self._phases):
                 return self._start_next(observed.now)
             return Update(finished=True)
@@ -232,8 +290,9 @@ class PlanExecution:
             return Update(
                 failure=Failure.MOTION_TIMEOUT,
                 message=f'At the end of {self.phase.name} joint {joint + 1} is still '
-                f'{rest[joint]:.3f} rad away after {self._settings.settle_timeout} s; is the '
-                'controller running and the arm free?',
+                f'{rest[joint]:.3f} rad away after {self._settings.settle_timeout} s'
+                + ('' if observed.idle else ', and the controller is not idle')
+                + '; is the controller running and the arm free?',
             )
         return Update()
 
@@ -266,6 +325,17 @@ class PlanExecution:
         passed = int(np.searchsorted(self.phase.arm.marks, elapsed + 1e-9, side='right'))
         while len(self.marks) < passed:
             self.marks.append(PassedMark(observed.now, np.array(observed.joint_positions)))
+
+    def _along(self, now: float) -> float:
+        """Time along the path of this phase. [s]."""
+        if self._own_pace and self._passed:
+            return float(self.phase.arm.times[self._passed])
+        return 0.0 if self._own_pace and self._moves() else self._elapsed(now)
+
+    def _moves(self) -> bool:
+        """Whether the phase leads farther than the arm may be off at its end."""
+        positions = self.phase.arm.positions
+        return bool(np.abs(positions - positions[0]).max() > self._settings.goal_tolerance)
 
     def _elapsed(self, now: float) -> float:
         return max(0.0, now - self._begin) if self._index >= 0 else 0.0

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from deft_arm.nodes.arm_node import ArmNode  # noqa: E402
@@ -58,6 +63,9 @@ class Cell(Node):
         self.create_subscription(ArmState, '/arm/state', self.states.append, STATE)
         self.grasp = ActionClient(self, ExecuteGrasp, '/arm/execute_grasp')
         self.home = ActionClient(self, ReturnHome, '/arm/return_home')
+        self.clear = self.create_client(Trigger, '/arm/clear_fault')
+        self.stops = []
+        self.create_subscription(EmergencyStop, '/emergency_stop', self.stops.append, LATCHED)
         self.timer = self.create_timer(0.005, self.tick)
 
     def on_path(self, message):
@@ -81,10 +89,8 @@ class Cell(Node):
         )
         self.hand_publisher.publish(HandState(state=self.hand_state, fault=''))
 
-    def press(self, pressed):
-        self.stop_publisher.publish(
-            EmergencyStop(pressed=pressed, source='operator', reason='drill')
-        )
+    def press(self, pressed, source='operator'):
+        self.stop_publisher.publish(EmergencyStop(pressed=pressed, source=source, reason='drill'))
 
 
 class Graph:
@@ -141,6 +147,12 @@ class Graph:
 
     def home_goal(self, release=True):
         return ReturnHome.Goal(release=release, open_hand=self.cup.open)
+
+    def clear_fault(self):
+        self.until(self.cell.clear.service_is_ready)
+        future = self.cell.clear.call_async(Trigger.Request())
+        self.until(future.done)
+        return future.result()
 
     def until_phase(self, phase):
         self.until(lambda: self.cell.feedback and self.cell.feedback[-1].phase == phase)
@@ -224,6 +236,7 @@ def test_no_setpoint_jumps_between_trajectories(graph, cell):
 def test_cancelling_holds_in_every_phase(graph, cell, phase):
     handle, future = graph.send(cell.grasp, graph.grasp_goal())
     graph.until_phase(phase)
+    graph.until(lambda: len(cell.trajectories) >= phase)
     count = len(cell.trajectories)
     handle.cancel_goal_async()
     status, result = graph.result(future)
@@ -232,9 +245,34 @@ def test_cancelling_holds_in_every_phase(graph, cell, phase):
         ExecuteGrasp.Goal.CANCELLED,
     )
     graph.until(lambda: len(cell.trajectories) > count)
-    _, positions = cell.trajectories[-1]
-    assert np.abs(positions[0] - positions[-1]).max() == 0.0
+    # It comes to rest on its way, and motion goes on with the next goal.
+    times, positions = cell.trajectories[-1]
+    assert times[-1] < 0.5
+    steps = np.abs(np.diff(positions, axis=0)).max(axis=1)
+    assert steps[-1] <= 0.2 * steps.max() + 1e-12
+    ways = np.concatenate([positions for _, positions in cell.trajectories[:count]])
+    for position in positions:
+        assert np.abs(ways - position).max(axis=1).min() < 0.03
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
+
+
+@pytest.mark.parametrize('progress', [0.05, 0.4, 0.75])
+def test_cancelling_holds_on_the_way_home(graph, cell, progress):
+    """Release, retreat and the move home are phases of their own."""
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.result(future)
+    cell.feedback.clear()
+    handle, future = graph.send(cell.home, graph.home_goal())
+    graph.until(lambda: cell.feedback and cell.feedback[-1].progress > progress)
+    handle.cancel_goal_async()
+    status, result = graph.result(future)
+    assert (status, result.error_code) == (GoalStatus.STATUS_CANCELED, ReturnHome.Goal.CANCELLED)
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+    assert np.abs(cell.joints - graph.configuration.home).max() > 0.05
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
 
 
 def test_emergency_stop_aborts_and_stays_latched(graph, cell):
@@ -253,9 +291,139 @@ def test_emergency_stop_aborts_and_stays_latched(graph, cell):
     _, refused = graph.result(future)
     assert refused.error_code == ReturnHome.Goal.EMERGENCY_STOP
     assert len(cell.trajectories) == count
+    # While it is pressed nobody can clear the fault; released, the fault stays.
+    assert not graph.clear_fault().success
     cell.press(False)
     graph.until(lambda: not cell.states[-1].emergency_stop)
     _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.EMERGENCY_STOP
+    assert len(cell.trajectories) == count
+    assert graph.clear_fault().success
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
+
+
+def test_a_release_by_another_does_not_undo_a_press(graph, cell):
+    cell.press(True)
+    graph.until(lambda: cell.states[-1].emergency_stop)
+    cell.press(False, source='somebody else')
+    cell.states.clear()
+    graph.until(lambda: len(cell.states) > 3)
+    assert cell.states[-1].emergency_stop
+    cell.press(False)
+    graph.until(lambda: not cell.states[-1].emergency_stop)
+
+
+def kill(station):
+    """End a process without a word."""
+    station.send_signal(signal.SIGKILL)
+    station.wait()
+
+
+@pytest.fixture
+def open_station():
+    """Start stations in processes of their own: a lease tells nothing inside of one process."""
+    stations = []
+
+    def start():
+        command = [sys.executable, '-m', 'deft_arm.nodes.emergency_stop_station']
+        paths = os.pathsep.join(sys.path)
+        environment = {**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'PYTHONPATH': paths}
+        stations.append(subprocess.Popen(command, env=environment))
+        return stations[-1]
+
+    yield start
+    for station in stations:
+        kill(station)
+
+
+def test_nothing_moves_without_a_required_stop_station(graph, open_station):
+    cell = graph.start(require_station=True)
+    _, future = graph.send(cell.home, graph.home_goal())
+    result = graph.result(future)[1]
+    assert result.error_code == ReturnHome.Goal.EMERGENCY_STOP
+    assert 'No emergency stop station' in result.error_message
+    assert not graph.clear_fault().success
+
+    station = open_station()
+    graph.until(lambda: not cell.states[-1].emergency_stop)
+    assert last_state(cell) == ArmState.FAULT
+    assert graph.clear_fault().success
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    kill(station)
+    result = graph.result(future)[1]
+    assert result.error_code == ExecuteGrasp.Goal.EMERGENCY_STOP
+    assert '1 of 1 emergency stop stations are gone' in result.error_message
+    # The other nodes are told, until a person clears the fault with another station there.
+    graph.until(lambda: cell.stops and cell.stops[-1].pressed)
+    assert cell.stops[-1].source == 'arm'
+    assert not graph.clear_fault().success
+    open_station()
+    graph.until(lambda: not graph.arm._stops.problem())
+    assert graph.clear_fault().success
+    graph.until(lambda: not cell.stops[-1].pressed)
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+
+
+def test_a_frozen_stop_station_stops_the_motion(graph, cell, open_station):
+    station = open_station()
+    graph.until(lambda: graph.arm._stops._latch._alive == 1)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    station.send_signal(signal.SIGSTOP)
+    result = graph.result(future)[1]
+    assert result.error_code == ExecuteGrasp.Goal.EMERGENCY_STOP
+    # A person may go on without it.
+    assert graph.clear_fault().success
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+
+
+@pytest.mark.parametrize('hand', ['hold', 'open'])
+def test_after_a_collision_the_hand_does_as_configured_and_nothing_moves(graph, hand):
+    cell = graph.start(hand_after_collision=hand)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    graph.until_phase(ExecuteGrasp.Goal.TRAJECTORY)
+    graph.until(lambda: cell.feedback[-1].progress > 0.3)
+    commands = len(cell.hand_commands)
+    cell.moving = False
+    _, result = graph.result(future)
+    assert result.error_code == ExecuteGrasp.Goal.COLLISION
+    assert result.executed_poses
+    graph.until(lambda: last_state(cell) == ArmState.FAULT)
+    if hand == 'open':
+        graph.until(lambda: len(cell.hand_commands) > commands)
+        np.testing.assert_allclose(cell.hand_commands[-1].joint_positions, graph.cup.open)
+    else:
+        assert len(cell.hand_commands) == commands
+    # It holds where it was stopped.
+    _, positions = cell.trajectories[-1]
+    assert np.abs(positions - cell.joints).max() < 1e-6
+    count = len(cell.trajectories)
+    _, future = graph.send(cell.home, graph.home_goal())
+    result = graph.result(future)[1]
+    assert result.error_code == ReturnHome.Goal.CONTROLLER_ERROR
+    assert '/arm/clear_fault' in result.error_message
+    assert len(cell.trajectories) == count
+    cell.moving = True
+    assert graph.clear_fault().success
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+    _, future = graph.send(cell.home, graph.home_goal())
+    assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
+
+
+def test_a_goal_may_wait_for_the_person_in_simulation(graph):
+    cell = graph.start(clearance_wait=60.0)
+    cell.press(True)
+    graph.until(lambda: cell.states[-1].emergency_stop)
+    cell.press(False)
+    _, future = graph.send(cell.home, graph.home_goal())
+    graph.until(lambda: last_state(cell) == ArmState.FAULT)
+    assert not future.done()
+    assert not cell.trajectories
+    assert graph.clear_fault().success
     assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
 
 
@@ -284,6 +452,21 @@ def test_silent_joint_states_stop_the_motion(graph):
     cell.timer.cancel()
     _, result = graph.result(future)
     assert result.error_code == ExecuteGrasp.Goal.STALE_STATE
+    graph.until(lambda: last_state(cell) == ArmState.DISCONNECTED)
+    # That it comes back is not enough: nobody knows what it did meanwhile.
+    cell.timer.reset()
+    graph.until(lambda: last_state(cell) == ArmState.FAULT)
+    _, future = graph.send(cell.grasp, graph.grasp_goal())
+    result = graph.result(future)[1]
+    assert result.error_code == ExecuteGrasp.Goal.CONTROLLER_ERROR
+    assert 'No joint states' in result.error_message
+    assert graph.clear_fault().success
+    graph.until(lambda: last_state(cell) == ArmState.IDLE)
+
+
+def test_without_joint_states_goals_are_refused(graph):
+    cell = graph.start(state_timeout=0.5)
+    cell.timer.cancel()
     graph.until(lambda: last_state(cell) == ArmState.DISCONNECTED)
     _, future = graph.send(cell.grasp, graph.grasp_goal())
     assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.STALE_STATE
@@ -347,3 +530,5 @@ def test_closing_the_node_stops_a_moving_arm(graph, cell):
 def test_wrong_parameters_are_refused(graph):
     with pytest.raises(ConfigurationError, match='Unknown arm'):
         graph.start(arm='panda')
+    with pytest.raises(ConfigurationError, match="did you mean 'xarm_api'"):
+        graph.start(arm_interface='xarm-api')

@@ -27,7 +27,7 @@ def two_phases():
 class Run:
     """Runs a plan with an arm that follows at once, on clocks that the test moves."""
 
-    def __init__(self, plan, settings=None):
+    def __init__(self, plan, settings=None, own_pace=False):
         self.real = 0.0
         self.now = 100.0
         self.started = []
@@ -35,8 +35,9 @@ class Run:
         self.stuck = None
         self.age = 0.0
         self.execution = PlanExecution(
-            plan, settings or ExecutionSettings(), clock=lambda: self.real
+            plan, settings or ExecutionSettings(), clock=lambda: self.real, own_pace=own_pace
         )
+        self.idle = True
 
     def arm(self):
         if self.stuck is not None:
@@ -48,7 +49,7 @@ class Run:
         self.real += real
         if not self.started:
             self.begin = self.now
-        observed = Observed(self.now, self.arm(), self.age)
+        observed = Observed(self.now, self.arm(), self.age, self.idle)
         update = self.execution.update(observed)
         if update.start is not None:
             self.started.append(update.start.name)
@@ -180,3 +181,94 @@ def test_stopping_without_fresh_states_holds_the_setpoint():
         run.cycle()
     path = run.execution.stop_path(Observed(run.now, np.zeros(6), 9.0))
     np.testing.assert_allclose(path.positions[-1], np.full(6, 0.8 * (run.now - run.begin)))
+
+
+def there_and_back():
+    """A path that ends where it starts."""
+    there = np.linspace(0.0, 0.8, 51)[:, None] * np.ones(6)
+    positions = np.concatenate([there, there[-2::-1]])
+    times = np.linspace(0.0, 2.0, 101)
+    path = JointPath(times, positions, marks=np.arange(1, 41) * 0.05)
+    return MotionPlan((PlannedPhase(Phase.FOLLOW_TRAJECTORY, path),))
+
+
+class Controller(Run):
+    """An arm that follows the path at a pace of its own."""
+
+    def __init__(self, plan, pace, **options):
+        super().__init__(plan, own_pace=True, **options)
+        self.pace = pace
+
+    def arm(self):
+        if self.stuck is not None:
+            return self.stuck
+        path = self.execution.phase.arm
+        along = self.pace * max(0.0, self.now - self.begin)
+        self.idle = along >= path.duration
+        return path.sample(along)
+
+
+@pytest.mark.parametrize('pace', [0.6, 1.0, 1.2])
+def test_a_controller_with_its_own_pace_may_be_late_or_early(pace):
+    run = Controller(there_and_back(), pace)
+    assert run.until_end().finished
+    assert run.now - 100.0 == pytest.approx(2.0 / pace, abs=0.1)
+    assert len(run.execution.marks) == 40
+    heights = [mark.joint_positions[0] for mark in run.execution.marks]
+    # Every displacement is recorded where it was made: up to the top, then down again.
+    np.testing.assert_allclose(heights[:20], np.arange(1, 21) * 0.04, atol=0.03)
+    np.testing.assert_allclose(heights[20:], np.arange(19, -1, -1) * 0.04, atol=0.03)
+
+
+def test_progress_of_such_a_controller_is_that_of_the_arm():
+    run = Controller(there_and_back(), 0.5)
+    for _ in range(52):
+        run.cycle()
+    assert run.execution.progress(run.now) == pytest.approx(0.25, abs=0.03)
+
+
+def test_commands_that_are_taken_and_not_carried_out_are_noticed():
+    """The driver swallows the return code of some commands: only the pose tells."""
+    run = Controller(there_and_back(), 1.0, settings=ExecutionSettings(settle_timeout=1.0))
+    run.cycle()
+    run.stuck, run.idle = np.zeros(6), True
+    update = run.until_end()
+    assert update.failure is Failure.MOTION_TIMEOUT
+    assert run.now - 100.0 < 2.0
+
+
+def test_a_controller_that_never_says_it_is_idle_times_out():
+    run = Controller(there_and_back(), 1.0, settings=ExecutionSettings(settle_timeout=1.0))
+    original = run.arm
+
+    def busy():
+        position = original()
+        run.idle = False
+        return position
+
+    run.arm = busy
+    update = run.until_end()
+    assert update.failure is Failure.MOTION_TIMEOUT
+    assert 'not idle' in update.message
+
+
+def test_an_arm_that_leaves_its_path_is_a_collision():
+    run = Controller(there_and_back(), 1.0)
+    for _ in range(20):
+        run.cycle()
+    run.stuck = run.arm() + np.array([0.6, 0.0, 0.0, 0.0, 0.0, 0.0])
+    run.idle = False
+    update = run.until_end()
+    assert update.failure is Failure.COLLISION
+    assert 'off its path' in update.message
+
+
+def test_braking_goes_on_along_the_path():
+    run = Run(two_phases())
+    for _ in range(20):
+        run.cycle()
+    path = run.execution.brake_path(Observed(run.now, run.arm(), 0.0))
+    np.testing.assert_allclose(path.positions[0], run.arm(), atol=1e-9)
+    ahead = path.positions[-1] - path.positions[0]
+    # Half of what the pace of 0.8 rad/s would have made in the time of the braking.
+    np.testing.assert_allclose(ahead, 0.5 * 0.8 * path.duration, atol=1e-6)

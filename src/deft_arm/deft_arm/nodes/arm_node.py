@@ -5,63 +5,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory
+from std_srvs.srv import Trigger
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.execution import ExecutionSettings, Observed, PlanExecution
-from deft_arm.nodes.convert import (
-    FAILURE_NAMES,
-    FEEDBACK_PHASES,
-    error_code,
-    flange_matrix,
-    hand_command,
-    marks_to_msg,
-    path_to_msg,
-    refusal_name,
-)
+from deft_arm.execution import Observed, PlanExecution
+from deft_arm.faults import Fault, FaultLatch
+from deft_arm.nodes.arm_job import Action, Job
+from deft_arm.nodes.arm_parameters import XARM_API, ArmParameters
+from deft_arm.nodes.backend import ArmBackend
+from deft_arm.nodes.convert import FAILURE_NAMES, hand_command, refusal_name, state_to_msg
+from deft_arm.nodes.emergency_stop_desk import EmergencyStopDesk
+from deft_arm.nodes.ros2_control_backend import Ros2ControlBackend
 from deft_arm.plan import EpisodePlan, MotionPlan, PlannedPhase
 from deft_arm.planning import EpisodePlanner
-from deft_core.decode import grasp_from_msg, order_joints, trajectory_from_msg
-from deft_core.errors import DeftError, InvalidInputError
-from deft_core.frames import BASE_FRAME
-from deft_core.nodes.encode import header, pose_to_msg
+from deft_core.decode import grasp_from_msg, trajectory_from_msg
+from deft_core.errors import DeftError
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import COMMAND, LATCHED, LEASED_COMMAND, STATE, STATE_PUBLISHER
+from deft_core.nodes.qos import (
+    LEASED_COMMAND,
+    STATE,
+    STATE_PUBLISHER,
+)
 from deft_core.nodes.runner import run_node
-from deft_core.validation import FloatArray, finite_array
+from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
-from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState
+from deft_msgs.msg import ArmState, HandCommand, HandState
 
+CLEAR_SERVICE: Final = '/arm/clear_fault'
 _CYCLE: Final = 0.02  # [s] of real time
 _STATE_PERIOD: Final = 0.1  # [s] of real time
-Action = type[ExecuteGrasp] | type[ReturnHome]
-
-
-@dataclass(frozen=True)
-class ArmParameters(ExecutionSettings):
-    """Parameters of the node `arm`."""
-
-    arm: str = field(default='xarm6', metadata={'doc': 'name of a file in config/arms'})
-
-
-@dataclass
-class Job:
-    """The motion that is running, for one goal; created at a monotonic time [s]."""
-
-    action: Action
-    goal: ServerGoalHandle
-    execution: PlanExecution
-    feedback: Callable[[float], Any]
-    created: float
+# Nothing moves after these until a person has cleared them.
+_LATCHED: Final = frozenset({'COLLISION', 'EMERGENCY_STOP', 'CONTROLLER_ERROR', 'STALE_STATE'})
 
 
 class ArmNode(Node):
@@ -83,25 +64,25 @@ class ArmNode(Node):
         super().__init__('arm', **options)
         self._settings = declare_parameters(self, ArmParameters)
         self._planner = EpisodePlanner(load_arm_configuration(self._settings.arm))
+        self._backend = self._make_backend()
         self._job: Job | None = None
-        self._joints: FloatArray | None = None
-        self._velocities: list[float] = []
-        self._stamp = header(0.0, BASE_FRAME).stamp
-        self._received: float | None = None
         self._hand: HandState | None = None
         self._hand_received = 0.0
-        self._stop: EmergencyStop | None = None
-        self._holding = False
-        self._fault = ''
-        self._sequence = 0
-        self._arm_publisher = self.create_publisher(
-            JointTrajectory, '/xarm6_traj_controller/joint_trajectory', COMMAND
+        self._stops = EmergencyStopDesk(
+            self, self._cycle, require_station=self._settings.require_station
         )
-        self._hand_publisher = self.create_publisher(HandCommand, '/hand/command', LEASED_COMMAND)
+        self._stopped = ''  # the emergency stop that was acted on
+        self._faults = FaultLatch()
+        self._clearing = False
+        self._holding = False
+        self._sequence = 0
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        self._hand_publisher = self.create_publisher(
+            HandCommand, '/hand/command', LEASED_COMMAND, event_callbacks=quiet
+        )
         self._state_publisher = self.create_publisher(ArmState, '/arm/state', STATE_PUBLISHER)
-        self.create_subscription(JointState, '/joint_states', self._on_joints, STATE)
         self.create_subscription(HandState, '/hand/state', self._on_hand, STATE)
-        self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+        self.create_service(Trigger, CLEAR_SERVICE, self._on_clear)
         self._servers = [
             self._serve(ExecuteGrasp, '/arm/execute_grasp', self._plan_grasp),
             self._serve(ReturnHome, '/arm/return_home', self._plan_home),
@@ -113,10 +94,22 @@ class ArmNode(Node):
 
     def close(self) -> None:
         """Bring a moving arm to rest."""
-        if self._job is not None:
-            self._send_stop(self._job)
+        job = self._job
+        if job is not None and job.execution is not None:
+            self._backend.halt(job.execution.stop_path(self._observed()))
         for server in self._servers:
             server.destroy()
+
+    def _make_backend(self) -> ArmBackend:
+        settings, planner = self._settings, self._planner
+        if settings.arm_interface != XARM_API:
+            return Ros2ControlBackend(self, planner.configuration.joint_names)
+        # Imported here, so that ros2_control works where nobody has built xarm_msgs.
+        from deft_arm.nodes.xarm_api_backend import XArmApiBackend  # noqa: PLC0415
+
+        return XArmApiBackend(
+            self, settings, planner.configuration, planner.kinematics, settings.state_timeout
+        )
 
     def _serve(
         self, action: Action, name: str, plan: Callable[[Any], MotionPlan]
@@ -127,7 +120,7 @@ class ArmNode(Node):
             name,
             execute_callback=_never,
             goal_callback=self._on_goal,
-            handle_accepted_callback=partial(self._start, action, plan),
+            handle_accepted_callback=partial(self._accept, action, plan),
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
 
@@ -137,50 +130,28 @@ class ArmNode(Node):
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
-    def _on_joints(self, message: JointState) -> None:
-        names = self._planner.configuration.joint_names
-        try:
-            joints = finite_array(
-                'joint states', order_joints(message.name, message.position, names), (len(names),)
-            )
-        except InvalidInputError as error:
-            # Counts as silence: the time-out acts when nothing better follows.
-            self.get_logger().error(f'Refused joint states: {error}', throttle_duration_sec=1.0)
-            return
-        self._joints = joints
-        self._velocities = (
-            order_joints(message.name, message.velocity, names).tolist()
-            if len(message.velocity) == len(message.name)
-            else []
-        )
-        self._stamp = message.header.stamp
-        self._received = time.monotonic()
-
     def _on_hand(self, message: HandState) -> None:
         self._hand = message
         self._hand_received = time.monotonic()
 
-    def _on_stop(self, message: EmergencyStop) -> None:
-        self._stop = message if message.pressed else None
-        self._cycle()
+    def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """A person has looked at the arm."""
+        problem = self._stops.accept()
+        if problem:
+            response.message = f'{problem} Release it first.'
+            return response
+        response.success = True
+        if self._faults.fault is None:
+            response.message = 'There is no fault.'
+            return response
+        self._backend.recover()
+        self._clearing = True
+        response.message = 'The arm is being made ready; /arm/state tells when it is.'
+        return response
 
-    def _start(self, action: Action, plan: Callable[[Any], MotionPlan], goal: Any) -> None:
-        """Plan an accepted goal and hand it to the cycle, or refuse it with a reason."""
-        name, message = self._obstacle()
-        if name:
-            self._finish(action, goal, name, message)
-            return
-        try:
-            motion = plan(goal.request)
-        except DeftError as error:
-            self._finish(action, goal, refusal_name(action, error), str(error))
-            return
-        execution = PlanExecution(motion, self._settings)
-        grasping = action is ExecuteGrasp
-        feedback = partial(self._grasp_feedback if grasping else self._home_feedback, execution)
-        self._fault = ''
-        self._holding = False
-        self._job = Job(action, goal, execution, feedback, time.monotonic())
+    def _accept(self, action: Action, plan: Callable[[Any], MotionPlan], goal: Any) -> None:
+        self._job = Job(action, goal, plan)
+        self._cycle()
 
     def _plan_grasp(self, request: ExecuteGrasp.Goal) -> EpisodePlan:
         return self._planner.plan(
@@ -198,42 +169,111 @@ class ArmNode(Node):
         )
 
     def _cycle(self) -> None:
-        """One look at the running motion."""
+        """One look at everything."""
+        self._backend.cycle()
+        incident = self._backend.incident()
+        if incident is not None:
+            self._clearing = False
+            self._latch(incident)
+        self._obey_stop()
+        self._finish_clearing()
         job = self._job
         if job is None:
             return
         if job.goal.is_cancel_requested:
-            self._stop_job('CANCELLED', 'The motion was cancelled; the arm holds its position.')
+            self._end(job, 'CANCELLED', 'The motion was cancelled; the arm holds its position.')
+        elif job.execution is None:
+            self._begin(job)
+        else:
+            self._go_on(job, job.execution)
+
+    def _obey_stop(self) -> None:
+        """Stop in the cycle in which an emergency stop is pressed or its station is lost."""
+        problem = self._stops.problem()
+        if problem and problem != self._stopped:
+            self._latch(
+                Fault('EMERGENCY_STOP', f'{problem} Release it, then call {CLEAR_SERVICE}.')
+            )
+            self._stops.tell_of_loss()
+            if self._job is None or self._job.execution is None:
+                self._backend.halt(None)
+        self._stopped = problem
+
+    def _finish_clearing(self) -> None:
+        if self._clearing and self._backend.ready and self._age() < self._settings.state_timeout:
+            self._clearing = False
+            self._faults.clear()
+            self.get_logger().info('The fault is cleared; the arm takes goals again.')
+
+    def _begin(self, job: Job) -> None:
+        """Plan a goal as soon as motion is allowed, or refuse it with a reason."""
+        fault = self._faults.fault
+        if fault is not None:
+            if time.monotonic() - job.arrived >= self._settings.clearance_wait:
+                stop = fault.name == 'EMERGENCY_STOP'
+                self._end(
+                    job,
+                    'EMERGENCY_STOP' if stop else 'CONTROLLER_ERROR',
+                    f'A fault is not cleared: {fault.message} Look at the arm, then call '
+                    f'{CLEAR_SERVICE}.',
+                )
             return
         name, message = self._obstacle()
         if name:
-            self._stop_job(name, message)
+            self._end(job, name, message)
             return
-        if self._received is None or self._received < job.created:
+        if not self._backend.ready:
+            if time.monotonic() - job.arrived >= self._settings.ready_timeout:
+                self._end(
+                    job, 'CONTROLLER_ERROR', f'The arm still waits for {self._backend.waits_for}.'
+                )
+            return
+        try:
+            motion = job.plan(job.goal.request)
+        except DeftError as error:
+            self._end(job, refusal_name(job.action, error), str(error))
+            return
+        job.execution = PlanExecution(motion, self._settings, own_pace=self._backend.own_pace)
+        job.planned = time.monotonic()
+        self._holding = False
+
+    def _go_on(self, job: Job, execution: PlanExecution) -> None:
+        fault = self._faults.fault
+        if fault is not None:
+            self._end(job, fault.name, fault.message)
+            return
+        name, message = self._obstacle()
+        if not name and not self._backend.ready:
+            name, message = (
+                'STALE_STATE',
+                (
+                    f'In the middle of a motion the arm waits for {self._backend.waits_for}; '
+                    'was the driver restarted?'
+                ),
+            )
+        if name:
+            self._end(job, name, message)
+            return
+        measured = self._backend.measurement
+        if measured is None or measured.received < job.planned:
             return  # Planning took a while: start from a measurement that is newer.
-        update = job.execution.update(self._observed())
+        update = execution.update(self._observed())
         if update.failure is not None:
-            self._stop_job(FAILURE_NAMES[update.failure], update.message)
+            self._end(job, FAILURE_NAMES[update.failure], update.message)
             return
         if update.start is not None:
             self._send(update.start)
-        job.goal.publish_feedback(job.feedback(self._now()))
+        job.feed_back(self._now())
         if update.finished:
-            self._job = None
-            self._holding = job.action is ExecuteGrasp
-            self._finish(job.action, job.goal, 'NONE', '', job.execution)
+            self._holding = job.grasps
+            self._end(job, 'NONE', '')
 
     def _obstacle(self) -> tuple[str, str]:
         """Error constant and message of what forbids motion now; empty where nothing does."""
         limit = self._settings.state_timeout
-        if self._stop is not None:
-            return 'EMERGENCY_STOP', (
-                f'Emergency stop by {self._stop.source}: {self._stop.reason}. Release it and '
-                'return home.'
-            )
         if self._age() > limit:
             return 'STALE_STATE', (
-                f'No joint states on /joint_states for {self._age():.1f} s, allowed are '
+                f'No joint states on {self._backend.source} for {self._age():.1f} s, allowed are '
                 f'{limit} s; is the driver of the arm running?'
             )
         if self._hand is None or self._since(self._hand_received) > limit:
@@ -245,115 +285,87 @@ class ArmNode(Node):
             )
         return '', ''
 
-    def _stop_job(self, name: str, message: str) -> None:
-        """Bring the arm to rest, then answer."""
-        job = self._job
-        assert job is not None
+    def _end(self, job: Job, name: str, message: str) -> None:
+        """Bring the arm to rest where it moves, then answer."""
         self._job = None
-        self._send_stop(job)
-        if name != 'CANCELLED':
-            self._fault = message
-        self._finish(job.action, job.goal, name, message, job.execution)
-
-    def _send(self, phase: PlannedPhase) -> None:
-        names = self._planner.configuration.joint_names
-        self._arm_publisher.publish(path_to_msg(phase.arm, names))
-        if phase.hand_joint_positions is not None:
-            self._sequence += 1
-            self._hand_publisher.publish(
-                hand_command(
-                    phase.hand_joint_positions, phase.hand_duration, self._sequence, self._now()
-                )
-            )
-
-    def _send_stop(self, job: Job) -> None:
-        path = job.execution.stop_path(self._observed())
-        self._arm_publisher.publish(path_to_msg(path, self._planner.configuration.joint_names))
-
-    def _finish(
-        self,
-        action: Action,
-        goal: ServerGoalHandle,
-        name: str,
-        message: str,
-        execution: PlanExecution | None = None,
-    ) -> None:
-        """Send the result of a goal and set its terminal state."""
-        result = action.Result(error_code=error_code(action, name), error_message=message)
-        if action is ExecuteGrasp:
-            result.last_phase = ExecuteGrasp.Goal.PLAN
-            if execution is not None:
-                result.last_phase = FEEDBACK_PHASES[execution.phase.name]
-                result.executed_poses = marks_to_msg(execution.marks, self._planner.kinematics)
-
-        def answer(handle: ServerGoalHandle) -> Any:
-            if name == 'NONE':
-                handle.succeed()
-            elif name == 'CANCELLED':
-                handle.canceled()
-            else:
-                handle.abort()
-            return result
-
+        if job.execution is not None and name != 'NONE':
+            self._come_to_rest(job, job.execution, name)
+            if name in _LATCHED:
+                self._latch(Fault(name, message, self._backend.error_code))
         if name not in ('NONE', 'CANCELLED'):
             self.get_logger().warning(message)
-        goal.execute(answer)
+        job.answer(name, message, self._planner.kinematics)
 
-    def _grasp_feedback(self, execution: PlanExecution, now: float) -> ExecuteGrasp.Feedback:
-        return ExecuteGrasp.Feedback(
-            phase=FEEDBACK_PHASES[execution.phase.name], progress=execution.progress(now)
+    def _come_to_rest(self, job: Job, execution: PlanExecution, name: str) -> None:
+        observed = self._observed()
+        if name in _LATCHED:
+            self._backend.halt(execution.stop_path(observed))
+        elif name == 'MOTION_TIMEOUT':  # it is not where it should be on its way
+            self._backend.brake(execution.stop_path(observed))
+        else:
+            self._backend.brake(execution.brake_path(observed))
+        if name == 'COLLISION' and self._settings.hand_after_collision == 'open':
+            duration = self._planner.configuration.close_duration
+            self._command_hand(job.goal.request.open_hand, duration)
+
+    def _send(self, phase: PlannedPhase) -> None:
+        self._backend.start(phase.arm)
+        if phase.hand_joint_positions is not None:
+            self._command_hand(phase.hand_joint_positions, phase.hand_duration)
+
+    def _command_hand(self, joint_positions: Any, duration: float) -> None:
+        self._sequence += 1
+        self._hand_publisher.publish(
+            hand_command(joint_positions, duration, self._sequence, self._now())
         )
 
-    def _home_feedback(self, execution: PlanExecution, now: float) -> ReturnHome.Feedback:
-        return ReturnHome.Feedback(progress=execution.total_progress(now))
+    def _latch(self, fault: Fault) -> None:
+        if self._faults.fault is None:
+            self.get_logger().error(fault.message)
+        self._faults.set(fault)
 
     def _publish_state(self) -> None:
-        if self._joints is None:
+        measured = self._backend.measurement
+        if measured is None:
             return
         state = ArmState.IDLE
         if self._age() > self._settings.state_timeout:
             state = ArmState.DISCONNECTED
+        elif self._faults.fault is not None:
+            state = ArmState.FAULT
         elif self._job is not None:
             state = ArmState.MOVING
-        elif self._fault:
-            state = ArmState.FAULT
         elif self._holding:
             state = ArmState.HOLDING
-        message = ArmState(
-            state=state,
-            fault=self._fault,
-            joint_names=list(self._planner.configuration.joint_names),
-            joint_positions=self._joints.tolist(),
-            joint_velocities=self._velocities,
-            flange_pose=pose_to_msg(flange_matrix(self._planner.kinematics, self._joints)),
-            emergency_stop=self._stop is not None,
-        )
-        message.header.stamp = self._stamp
-        message.header.frame_id = BASE_FRAME
+        message = state_to_msg(state, self._faults.fault, measured, self._planner)
+        message.controller_error = self._backend.error_code
+        message.emergency_stop = bool(self._stops.problem())
         self._state_publisher.publish(message)
 
     def _observed(self) -> Observed:
-        return Observed(self._now(), self._measured(), self._age())
+        return Observed(self._now(), self._measured(), self._age(), self._backend.idle)
 
     def _measured(self) -> FloatArray:
-        assert self._joints is not None, 'motions are refused before the first joint states'
-        return self._joints
+        measured = self._backend.measurement
+        assert measured is not None, 'motions are refused before the first joint states'
+        return measured.joint_positions
 
     def _age(self) -> float:
         """Real time since the last joint states. [s]."""
-        return float('inf') if self._received is None else self._since(self._received)
+        measured = self._backend.measurement
+        return float('inf') if measured is None else self._since(measured.received)
 
     def _since(self, received: float) -> float:
         """Real time since something was received, not counting our own planning. [s]."""
-        created = 0.0 if self._job is None else self._job.created
-        return time.monotonic() - max(received, created)
+        planned = 0.0 if self._job is None else self._job.planned
+        return time.monotonic() - max(received, planned)
 
     def _now(self) -> float:
         """Seconds of the ROS clock."""
         return self.get_clock().now().nanoseconds * 1e-9
 
 
-def _never(_: ServerGoalHandle) -> Any:
+def _never(_: Any) -> Any:
     """Every goal is run by `handle_accepted_callback`, so that this is never called."""
     raise AssertionError('a goal was executed without its answer')
 

@@ -11,9 +11,12 @@ from geometry_msgs.msg import PoseStamped
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from deft_arm.execution import Failure, PassedMark
+from deft_arm.faults import Fault
 from deft_arm.kinematics import ArmKinematics
+from deft_arm.nodes.backend import Measurement
 from deft_arm.paths import JointPath
 from deft_arm.plan import Phase
+from deft_arm.planning import EpisodePlanner
 from deft_arm.safety import CollisionError, WorkspaceError
 from deft_core.errors import DeftError, InvalidInputError, SafetyError, UnreachableError
 from deft_core.frames import BASE_FRAME
@@ -22,7 +25,7 @@ from deft_core.nodes.encode import header, pose_to_msg
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
-from deft_msgs.msg import HandCommand
+from deft_msgs.msg import ArmState, HandCommand
 
 FEEDBACK_PHASES: Final = {
     Phase.MOVE_TO_PREGRASP: ExecuteGrasp.Goal.PREGRASP,
@@ -75,14 +78,14 @@ def path_to_msg(path: JointPath, joint_names: Sequence[str]) -> JointTrajectory:
 
 
 def hand_command(
-    joint_positions: FloatArray, duration: float, sequence: int, stamp: float
+    joint_positions: Sequence[float] | FloatArray, duration: float, sequence: int, stamp: float
 ) -> HandCommand:
     """Command to the hand driver. Shape (16,) [rad], duration and stamp [s]."""
     return HandCommand(
         header=header(stamp, ''),
         sequence=sequence,
         joint_names=list(HAND_JOINT_NAMES),
-        joint_positions=joint_positions.tolist(),
+        joint_positions=[float(angle) for angle in joint_positions],
         duration=duration,
     )
 
@@ -102,3 +105,21 @@ def marks_to_msg(marks: Sequence[PassedMark], kinematics: ArmKinematics) -> list
         )
         for mark in marks
     ]
+
+
+def state_to_msg(
+    state: int, fault: Fault | None, measured: Measurement, planner: EpisodePlanner
+) -> ArmState:
+    """State of the arm, one of the constants of the message, with the newest measurement."""
+    flange = flange_matrix(planner.kinematics, measured.joint_positions)
+    message = ArmState(
+        state=state,
+        fault='' if fault is None else fault.message,
+        joint_names=list(planner.configuration.joint_names),
+        joint_positions=measured.joint_positions.tolist(),
+        joint_velocities=measured.joint_velocities,
+        flange_pose=pose_to_msg(flange),
+    )
+    message.header.stamp = measured.stamp
+    message.header.frame_id = BASE_FRAME
+    return message

@@ -13,6 +13,7 @@ from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from deft_core.clock import Deadline
 from deft_core.configuration import config_directory
@@ -63,12 +64,14 @@ class ScriptedOperator(Node):
         self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None
         self._arm_state = ArmState.DISCONNECTED
+        self._may_clear = False
         self._scene: tuple[str, int, str] | None = None  # episode id, seed, object laid out
         self._scored: set[str] = set()  # ids of the episodes of which the score was taken
         self._waiting: Deadline | None = None
         self._reset = self.create_client(ResetScene, '/simulation/reset_scene')
         self._evaluate = self.create_client(EvaluateScene, '/simulation/evaluate_scene')
         self._confirm = self.create_client(ConfirmReset, '/session/confirm_reset')
+        self._clear = self.create_client(Trigger, '/arm/clear_fault')
         self._submit = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self._on_status, LATCHED)
         self.create_subscription(ArmState, '/arm/state', self._on_arm, STATE)
@@ -79,8 +82,12 @@ class ScriptedOperator(Node):
 
     def _on_arm(self, message: ArmState) -> None:
         self._arm_state = message.state
+        self._may_clear = message.state == ArmState.FAULT and not message.emergency_stop
 
     def _work(self) -> None:
+        if self._may_clear and (self._waiting is None or self._waiting.passed):
+            self._clear_fault()
+            return
         status = self._status
         if status is None or (self._waiting is not None and not self._waiting.passed):
             return
@@ -93,6 +100,15 @@ class ScriptedOperator(Node):
             # The next reset of this episode, should it be done once more, needs its scene again.
             self._scene = None
             self._call(self._evaluate, EvaluateScene.Request(), lambda r: self._score(status, r))
+
+    def _clear_fault(self) -> None:
+        """Say that the arm was looked at; nothing else moves it after a collision."""
+
+        def cleared(response: Trigger.Response) -> None:
+            self.get_logger().info(f'Cleared the fault of the arm: {response.message}')
+
+        self._may_clear = False
+        self._call(self._clear, Trigger.Request(), cleared)
 
     def _lay_out(self, status: SessionStatus) -> None:
         task = load_task(status.task, config_directory())

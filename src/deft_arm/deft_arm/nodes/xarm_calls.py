@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Service calls to the driver of xarm_ros2 that never block and always end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.task import Future
+
+from deft_arm.xarm_bringup import Call
+from deft_arm.xarm_codes import describe_return
+from deft_core.clock import Deadline
+from xarm_msgs import srv
+
+# Everything that is called; the second group is off in the driver's default parameters.
+OFFERED: Final = {
+    'clean_error': srv.Call,
+    'clean_warn': srv.Call,
+    'motion_enable': srv.SetInt16ById,
+    'set_mode': srv.SetInt16,
+    'set_state': srv.SetInt16,
+    'set_servo_angle': srv.MoveJoint,
+}
+TO_BE_SWITCHED_ON: Final = {
+    'set_tcp_offset': srv.SetFloat32List,
+    'set_tcp_load': srv.SetTcpLoad,
+    'set_collision_sensitivity': srv.SetInt16,
+    'set_collision_rebound': srv.SetInt16,
+    'set_self_collision_detection': srv.SetInt16,
+    'set_reduced_mode': srv.SetInt16,
+    'set_reduced_tcp_boundary': srv.SetInt16List,
+    'set_fence_mode': srv.SetInt16,
+}
+_Fail = Callable[[str], None]
+
+
+class XArmCalls:
+    """Clients of one driver, with a time limit of its own for every call.
+
+    Args:
+        node: Owner of the clients.
+        namespace: Of the driver's services, such as `/xarm`.
+        timeout: Real time that a call may take. [s].
+        with_settings: Whether the services that are off by default are needed, too.
+    """
+
+    def __init__(self, node: Node, namespace: str, timeout: float, *, with_settings: bool) -> None:
+        """Create the clients."""
+        self._namespace = namespace
+        self._timeout = timeout
+        kinds = {**OFFERED, **(TO_BE_SWITCHED_ON if with_settings else {})}
+        self._kinds = kinds
+        self._clients: dict[str, Client] = {
+            name: node.create_client(kind, f'{namespace}/{name}') for name, kind in kinds.items()
+        }
+        self._pending: dict[Future, tuple[str, Deadline, _Fail]] = {}
+
+    def missing(self) -> list[str]:
+        """Names of the services that nobody offers."""
+        return [name for name, client in self._clients.items() if not client.service_is_ready()]
+
+    def call(
+        self, name: str, fields: dict[str, Any], answered: Callable[[int], None], fail: _Fail
+    ) -> None:
+        """Call a service.
+
+        Args:
+            name: Below the namespace.
+            fields: Of the request; `wait` is never set, because it would block the driver.
+            answered: Gets the return code.
+            fail: Gets a sentence when no answer comes in time.
+        """
+        client = self._clients[name]
+        future = client.call_async(self._kinds[name].Request(**fields))
+        self._pending[future] = (name, Deadline(self._timeout), fail)
+
+        def done(future: Future) -> None:
+            if self._pending.pop(future, None) is not None:
+                answered(int(future.result().ret))
+
+        future.add_done_callback(done)
+
+    def run(self, calls: Sequence[Call], finished: Callable[[], None], fail: _Fail) -> None:
+        """Make calls one after the other; the first refusal ends the row."""
+        if not calls:
+            finished()
+            return
+        first, rest = calls[0], calls[1:]
+
+        def answered(code: int) -> None:
+            if code in first.accepted:
+                self.run(rest, finished, fail)
+            else:
+                fail(f'{self._namespace}/{first.service} answered {describe_return(code)}.')
+
+        self.call(first.service, first.fields, answered, fail)
+
+    def look(self) -> None:
+        """Give up calls whose time is over; called in every cycle."""
+        for future, (name, deadline, fail) in list(self._pending.items()):
+            if deadline.passed:
+                self._forget(future, name)
+                fail(
+                    f'{self._namespace}/{name} did not answer within {self._timeout} s. The '
+                    'driver has one thread: a call with wait:=true of another program, or a '
+                    'motion call while the arm is paused, blocks it, and stop commands too.'
+                )
+
+    def drop(self) -> None:
+        """Forget all calls under way; their answers are ignored."""
+        for future, (name, _, _) in list(self._pending.items()):
+            self._forget(future, name)
+
+    def _forget(self, future: Future, name: str) -> None:
+        del self._pending[future]
+        self._clients[name].remove_pending_request(future)
