@@ -21,6 +21,7 @@ setup(
     entry_points={
         'console_scripts': [
             'segmentation_node = deft_perception.nodes.segmentation_node:main',
+            'camera_calibration_node = deft_perception.nodes.camera_calibration_node:main',
             'calibration_publisher = deft_perception.nodes.calibration_publisher:main',
         ],
     },

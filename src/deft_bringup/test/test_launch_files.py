@@ -236,6 +236,24 @@ def test_simulation_alone(installed: Path, tmp_path: Path) -> None:
     assert names == {'simulation', 'calibration_publisher', 'hand_driver', 'arm'}
 
 
+@pytest.mark.parametrize('robot', ['sim', 'hardware'])
+def test_calibration_starts_without_a_calibration(
+    installed: Path, tmp_path: Path, robot: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('DEFT_HAND_PORT', '/dev/ttyUSB0')
+    plans = plans_of(tmp_path, 'calibrate.launch.xml', {'robot': robot, 'output': 'mine'})
+    names = {remapped(plan, '__node') for plan in plans}
+    assert 'camera_calibration' in names
+    assert 'calibration_publisher' not in names
+    assert ('simulation' in names) == (robot == 'sim')
+    for plan in plans:
+        program = Path(plan.command[0])
+        if program.parent.name not in FOREIGN:
+            values = parameters(plan)
+            own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
+            build(parameter_class(program.parent.name, program.name), own, plan.label)
+
+
 def test_offline_training_plays_a_bag_only_when_one_is_named(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -336,8 +354,12 @@ def test_demo_knows_arguments_of_the_launch_file() -> None:
 def test_parameter_files_are_all_used(installed: Path, tmp_path: Path) -> None:
     used = {
         Path(word).name
-        for arguments in COMBINATIONS
-        for plan in plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
+        for name, combinations in (
+            ('fine_tune.launch.xml', COMBINATIONS),
+            ('calibrate.launch.xml', [{}]),
+        )
+        for arguments in combinations
+        for plan in plans_of(tmp_path, name, arguments)
         for word in plan.command
         if '/config/nodes/' in word
     }

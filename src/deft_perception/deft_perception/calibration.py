@@ -17,6 +17,9 @@ from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 
+SIMULATED_SERIAL: Final = 'simulated'
+"""Serial number of the camera of the simulated cell."""
+
 _IDENTIFIER: Final = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
 _UNIT_TOLERANCE: Final = 1e-3
 _HEADER: Final = (
@@ -162,36 +165,56 @@ def check_fit(
         )
 
 
+def new_calibration_file(identifier: str, directory: Path) -> Path:
+    """Where a new calibration of this name goes.
+
+    Where the `calibration` folder was installed as links to a source folder (`colcon build
+    --symlink-install`), the file goes to the source.
+
+    Args:
+        identifier: Name of the calibration.
+        directory: Configuration folder.
+
+    Raises:
+        ConfigurationError: The name is not allowed, or taken.
+    """
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise ConfigurationError(
+            f"A calibration is named by 1 to 64 letters, digits, '_', '.' or '-', "
+            f'got {identifier!r}.'
+        )
+    folder = directory / 'calibration'
+    path = folder / f'{identifier}.yaml'
+    linked = next((other for other in sorted(folder.glob('*.yaml')) if other.is_symlink()), None)
+    file = path if linked is None else linked.resolve().parent / path.name
+    if path.exists() or file.exists():
+        raise ConfigurationError(
+            f'There is a calibration {identifier!r} already at {file}; choose another name, or '
+            'move it away.'
+        )
+    return file
+
+
 def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
     """Write a calibration to the `calibration` folder of a configuration folder.
-
-    Where that folder was installed as links to a source folder (`colcon build
-    --symlink-install`), the file goes to the source and a link beside the others.
 
     Args:
         calibration: What to write; its identifier names the file.
         directory: Configuration folder.
 
     Returns:
-        The file.
+        The file; where it is not in that folder, a link beside the others leads to it.
 
     Raises:
         ConfigurationError: A calibration of this name exists.
         RecordingError: The file cannot be written.
     """
-    folder = directory / 'calibration'
-    path = folder / f'{calibration.identifier}.yaml'
-    linked = next((other for other in sorted(folder.glob('*.yaml')) if other.is_symlink()), None)
-    file = path if linked is None else linked.resolve().parent / path.name
-    if path.exists() or file.exists():
-        raise ConfigurationError(
-            f'There is a calibration {calibration.identifier!r} already at {file}; choose another '
-            'name, or move it away.'
-        )
+    file = new_calibration_file(calibration.identifier, directory)
+    path = directory / 'calibration' / file.name
     values = {key: value for key, value in asdict(calibration).items() if value is not None}
     plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=99)
         file.write_text(_HEADER + text, encoding='utf-8')
         if file != path:

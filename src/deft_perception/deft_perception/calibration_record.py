@@ -79,13 +79,23 @@ def disagreement(
     Raises:
         ConfigurationError: The calibration was not made with a board.
     """
+    mount = require_mount(calibration)
+    return pose_difference(T_base_flange @ mount, calibration.T_base_camera @ T_camera_board)
+
+
+def require_mount(calibration: CameraCalibration) -> FloatArray:
+    """`T_flange_board` of a calibration that was made with a board. Shape (4, 4). [m].
+
+    Raises:
+        ConfigurationError: It was not.
+    """
     mount = calibration.T_flange_board
     if mount is None:
         raise ConfigurationError(
             f'Calibration {calibration.identifier} does not say where a board was on the flange, '
             'so one look cannot check it; calibrate with `deft calibrate camera`.'
         )
-    return pose_difference(T_base_flange @ mount, calibration.T_base_camera @ T_camera_board)
+    return mount
 
 
 def _three(pose: FloatArray) -> tuple[float, float, float]:

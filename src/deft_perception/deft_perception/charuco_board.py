@@ -11,14 +11,17 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import load_yaml, nearest
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import ConfigurationError, DeftError, RecordingError
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
 from deft_core.validation import FloatArray
 
 _LEAST_CORNERS: Final = 6
+_PRINT_RESOLUTION: Final = 12_000.0  # [pixel/m] about 300 dots per inch
+_INCH: Final = 0.0254  # [m]
 _BORDER_SQUARES: Final = 0.5  # white margin of the picture
 
 
@@ -127,6 +130,31 @@ def drawn_size(board: BoardConfiguration) -> tuple[float, float]:
     """Width and height of the picture with its margin. [m]."""
     margin = 2.0 * _BORDER_SQUARES * board.square_length
     return board.size[0] + margin, board.size[1] + margin
+
+
+def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float]:
+    """Write the board as a PNG that knows its size, for printing.
+
+    Args:
+        board: What to draw.
+        path: PNG to write.
+
+    Returns:
+        Width and height of the picture as it must be printed. [m].
+
+    Raises:
+        RecordingError: The file cannot be written.
+    """
+    picture = draw_board(board, _PRINT_RESOLUTION)
+    # Whole pixels per square: the resolution follows from them, not the other way round.
+    width, height = drawn_size(board)
+    dots_per_inch = picture.shape[1] / width * _INCH
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path, format='PNG', dpi=(dots_per_inch, dots_per_inch))
+    except OSError as error:
+        raise RecordingError(f'Cannot write the board {path}: {error}') from error
+    return width, height
 
 
 @dataclass(frozen=True, eq=False)

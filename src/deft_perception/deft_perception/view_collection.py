@@ -93,6 +93,48 @@ class Look:
     reason: str
 
 
+class RestWatch:
+    """Since when the arm has stood still."""
+
+    def __init__(self, settings: CollectionSettings) -> None:
+        """Start without a pose."""
+        self._settings = settings
+        self._first: ArmPose | None = None
+        self.newest: ArmPose | None = None
+
+    def update(self, arm: ArmPose) -> None:
+        """Take a new state of the arm."""
+        first, newest = self._first, self.newest
+        # Compared with the first pose of the rest, so that a slow creep is a motion too; a clock
+        # that begins anew begins a new rest.
+        moved = (
+            first is None
+            or newest is None
+            or arm.stamp < newest.stamp
+            or np.abs(arm.joints - first.joints).max() > self._settings.still_tolerance
+        )
+        if moved:
+            self._first = arm
+        self.newest = arm
+
+    def forget(self) -> None:
+        """The arm was told to move; what it did before does not count."""
+        self._first = None
+
+    @property
+    def since(self) -> float | None:
+        """Stamp at which the arm came to rest; None while it moves. [s]."""
+        if self._first is None or self.newest is None:
+            return None
+        rested = self.newest.stamp - self._first.stamp >= self._settings.still_time
+        return self._first.stamp if rested else None
+
+    def covers(self, stamp: float) -> bool:
+        """Whether an image of this stamp [s] was taken while the arm rested."""
+        since = self.since
+        return since is not None and stamp >= since + self._settings.still_time
+
+
 class ViewCollection:
     """Collects looks until enough views are there or no posture is left.
 
@@ -117,7 +159,7 @@ class ViewCollection:
         self._postures = None if postures is None else deque(postures)
         self._settings = settings
         self._target: FloatArray | None = None
-        self._recent: deque[ArmPose] = deque()
+        self._rest = RestWatch(settings)
         self.looks: list[Look] = []
 
     @property
@@ -143,7 +185,7 @@ class ViewCollection:
         if not self._postures:
             return None
         self._target = self._postures.popleft()
-        self._recent.clear()
+        self._rest.forget()
         return self._target
 
     def skip(self) -> None:
@@ -152,36 +194,24 @@ class ViewCollection:
 
     def update(self, arm: ArmPose) -> None:
         """Take a new state of the arm."""
-        limit = self._settings.still_tolerance
-        if self._recent and arm.stamp < self._recent[-1].stamp:
-            self._recent.clear()  # the clock began anew
-        # Compared with the first pose of the rest, so that a slow creep is a motion too.
-        if self._recent and np.abs(arm.joints - self._recent[0].joints).max() > limit:
-            self._recent.clear()
-        self._recent.append(arm)
-
-    @property
-    def resting_since(self) -> float | None:
-        """Stamp at which the arm came to rest; None while it moves. [s]."""
-        if len(self._recent) < 2:
-            return None
-        first, last = self._recent[0], self._recent[-1]
-        rested = last.stamp - first.stamp >= self._settings.still_time
-        return first.stamp if rested else None
+        self._rest.update(arm)
 
     def wants_image(self, stamp: float) -> bool:
         """Whether an image of this stamp [s] is to be looked at."""
-        since = self.resting_since
-        if self.finished or since is None or stamp < since + self._settings.still_time:
+        arm = self._rest.newest
+        if self.finished or arm is None or not self._rest.covers(stamp):
             return False
-        arm = self._recent[-1]
         if self._postures is not None:
-            return self._target is not None and self._distance(arm) <= self._limit
+            return (
+                self._target is not None
+                and self._distance(arm) <= self._settings.arrival_tolerance
+            )
         return all(self._differs(arm, look.arm) for look in self.looks)
 
     def resting_arm(self) -> ArmPose:
         """The arm as it rests; only where `wants_image` said yes."""
-        return self._recent[-1]
+        assert self._rest.newest is not None
+        return self._rest.newest
 
     def add(self, look: Look) -> None:
         """Take the result of a look and go on."""
@@ -190,11 +220,7 @@ class ViewCollection:
 
     def missed_by(self) -> float:
         """How far the arm is from the posture it was sent to. [rad]."""
-        return self._distance(self._recent[-1]) if self._recent else float('inf')
-
-    @property
-    def _limit(self) -> float:
-        return self._settings.arrival_tolerance
+        return float('inf') if self._rest.newest is None else self._distance(self._rest.newest)
 
     def _distance(self, arm: ArmPose) -> float:
         if self._target is None:

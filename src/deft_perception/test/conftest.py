@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import pytest
 
 from deft_core.camera import CameraIntrinsics, RgbdFrame
 from deft_core.rotations import invert_transform, transform, transform_points
+from deft_perception.charuco_board import BoardConfiguration, draw_board, drawn_size
 
+BOARD = BoardConfiguration('board', 7, 5, 0.025, 0.0185, 'DICT_4X4_50')
+BOARD_CAMERA = CameraIntrinsics(640, 480, 615.0, 615.0, 322.0, 238.0)
+BOARD_SCALE = 4000.0  # [pixel/m] of the drawn board
 CAMERA_POSITION = (0.05, 0.35, 0.70)
 CAMERA_TARGET = (0.50, 0.0, 0.05)
 INFINITE = np.inf
@@ -229,3 +234,47 @@ def box() -> Callable[..., Box]:
 def ellipsoid() -> Callable[..., Ellipsoid]:
     """Makes an ellipsoid."""
     return Ellipsoid
+
+
+def _photograph(pose, board=BOARD, sigma=0.0, oversampling=3):
+    """The drawn board seen from a pose, with a grey background."""
+    drawn = draw_board(board, BOARD_SCALE)
+    width, height = drawn_size(board)
+    per_pixel = width / drawn.shape[1]
+    margin = ((width - board.size[0]) / 2.0, (height - board.size[1]) / 2.0)
+    # Drawn pixel (u, v) lies at ((u + 0.5) * per_pixel - margin) on the board.
+    to_board = np.array(
+        [
+            [per_pixel, 0.0, 0.5 * per_pixel - margin[0]],
+            [0.0, per_pixel, 0.5 * per_pixel - margin[1]],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    fine = np.diag([oversampling, oversampling, 1.0])
+    fine[:2, 2] = (oversampling - 1) / 2.0
+    to_image = fine @ BOARD_CAMERA.matrix @ pose[:3, [0, 1, 3]] @ to_board
+    size = (BOARD_CAMERA.width * oversampling, BOARD_CAMERA.height * oversampling)
+    image = cv2.warpPerspective(drawn, to_image, size, borderValue=120)
+    image = cv2.resize(
+        image, (BOARD_CAMERA.width, BOARD_CAMERA.height), interpolation=cv2.INTER_AREA
+    )
+    noisy = image + np.random.default_rng(0).normal(0.0, sigma, image.shape)
+    return np.repeat(np.clip(noisy, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope='session')
+def board() -> BoardConfiguration:
+    """A calibration board."""
+    return BOARD
+
+
+@pytest.fixture(scope='session')
+def board_camera() -> CameraIntrinsics:
+    """The camera of `photograph`."""
+    return BOARD_CAMERA
+
+
+@pytest.fixture(scope='session')
+def photograph():
+    """Takes a picture of a board: `photograph(T_camera_board, sigma=1.5)`."""
+    return _photograph

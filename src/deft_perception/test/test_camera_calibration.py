@@ -11,10 +11,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from deft_core.camera import CameraIntrinsics
-from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.rotations import invert_transform, matrix_from_euler, transform, transform_points
 from deft_perception.calibration_figure import draw_calibration, draw_detection
 from deft_perception.calibration_record import calibration_of, disagreement
+from deft_perception.calibration_run import solve_stored, summary_lines
 from deft_perception.camera_calibration import (
     CalibrationSettings,
     CalibrationView,
@@ -26,6 +27,8 @@ from deft_perception.camera_calibration import (
 from deft_perception.charuco_board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.hand_eye import HandEyeSolution
 from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.view_collection import ArmPose, Look
+from deft_perception.view_folder import load_views, save_views
 
 BOARD = BoardConfiguration('board', 7, 5, 0.025, 0.0185, 'DICT_4X4_50')
 CAMERA = CameraIntrinsics(640, 480, 615.0, 615.0, 322.0, 238.0)
@@ -185,3 +188,57 @@ def test_residuals_and_detections_are_drawn(tmp_path):
     grey = np.full((480, 640, 3), 128, dtype=np.uint8)
     drawn = draw_detection(grey, taken[0].detection, taken[0].pose, CAMERA)
     assert np.any(drawn != grey)
+
+
+def looks_of(taken):
+    return [
+        Look(ArmPose(float(number), np.arange(6.0) + number, one.T_base_flange), one, '')
+        for number, one in enumerate(taken)
+    ]
+
+
+IDENTITY = {
+    'board': BOARD,
+    'camera': CAMERA,
+    'camera_serial': '_42',
+    'camera_frame': 'camera_color_optical_frame',
+    'date': '2026-11-21',
+}
+
+
+def test_stored_views_give_the_same_calibration(tmp_path):
+    taken = views(count=9)
+    blind = Look(looks_of(taken)[0].arm, None, 'no board')
+    save_views(tmp_path, [*looks_of(taken), blind], **IDENTITY)
+    stored = load_views(tmp_path)
+    assert len(stored.views) == 9
+    assert stored.postures[3] == pytest.approx(np.arange(6.0) + 3)
+    calibration, result, file = solve_stored(
+        stored, SETTINGS, name='again', folder=tmp_path, configuration=tmp_path
+    )
+    direct = calibrate(taken, CAMERA, SETTINGS)
+    assert result.solution.T_base_camera == pytest.approx(direct.solution.T_base_camera)
+    assert file.is_file()
+    assert (tmp_path / 'calibration.png').is_file()
+    words = '\n'.join(summary_lines(calibration, result))
+    assert '9 used, 0 rejected' in words
+    assert 'refined' in words
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('"schema_version": 1', '"schema_version": 2'),
+        ('"corners": [[', '"corners": [[NaN, 1.0], ['),
+        ('"identifiers": [0', '"identifiers": [99'),
+        ('"views"', '"vues"'),
+        ('{', '<'),
+    ],
+)
+def test_damaged_views_are_refused(tmp_path, old, new):
+    path = save_views(tmp_path, looks_of(views(count=4)), **IDENTITY)
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises((RecordingError, InvalidInputError)):
+        load_views(tmp_path)
+    with pytest.raises(RecordingError, match='calibrate again'):
+        load_views(tmp_path / 'nowhere')

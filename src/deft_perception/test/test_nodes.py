@@ -28,6 +28,7 @@ from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, RECORDS  # noqa: E402
 from deft_core.rotations import quaternion_from_matrix  # noqa: E402
 from deft_msgs.msg import CameraCalibration  # noqa: E402
 from deft_msgs.srv import SegmentObject  # noqa: E402
+from deft_perception.calibration import UnfitCalibrationError  # noqa: E402
 from deft_perception.nodes.calibration_publisher import CalibrationPublisher  # noqa: E402
 from deft_perception.nodes.segmentation_node import SegmentationNode  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
@@ -301,3 +302,31 @@ def test_an_unknown_calibration_is_refused_at_the_start(context, configuration):
         CalibrationPublisher(
             context=context, parameter_overrides=overrides({'calibration': 'syntetic'})
         )
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'camera_serial': '_819312'}, "belongs to camera 'none'"),
+        ({'maximum_age_days': 3}, 'days old, at most 3'),
+    ],
+)
+def test_an_old_or_foreign_calibration_ends_the_publisher(context, configuration, values, words):
+    file = configuration / 'calibration' / 'synthetic.yaml'
+    file.write_text(file.read_text().replace('2026-11-21', '2020-01-01'))
+    with pytest.raises(UnfitCalibrationError, match=words):
+        CalibrationPublisher(
+            context=context, parameter_overrides=overrides({'calibration': 'synthetic', **values})
+        )
+
+
+def test_the_simulated_camera_is_not_published_on_a_robot(context, configuration):
+    file = configuration / 'calibration' / 'synthetic.yaml'
+    file.write_text(file.read_text().replace('camera_serial: none', 'camera_serial: simulated'))
+    values = {'calibration': 'synthetic'}
+    with pytest.raises(UnfitCalibrationError, match='of the simulated camera'):
+        CalibrationPublisher(context=context, parameter_overrides=overrides(values))
+    node = CalibrationPublisher(
+        context=context, parameter_overrides=overrides({**values, 'use_sim_time': True})
+    )
+    node.destroy_node()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,13 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import run_node
 from deft_msgs.msg import CameraCalibration as CameraCalibrationMsg
-from deft_perception.calibration import CameraCalibration, load_named_calibration
+from deft_perception.calibration import (
+    SIMULATED_SERIAL,
+    CameraCalibration,
+    UnfitCalibrationError,
+    check_fit,
+    load_named_calibration,
+)
 from tf2_msgs.msg import TFMessage
 
 
@@ -26,10 +33,20 @@ class Parameters:
 
     Attributes:
         calibration: Name of a file in `config/calibration`, without '.yaml'.
+        maximum_age_days: Older calibrations are refused; 0 allows any age. [day].
+        camera_serial: Serial number of the camera in use; '' allows any but the simulated one
+            on a robot.
     """
 
     calibration: str = field(
         default='simulated_cell', metadata={'doc': 'File in config/calibration, without .yaml.'}
+    )
+    maximum_age_days: int = field(
+        default=0,
+        metadata={'minimum': 0, 'maximum': 3650, 'unit': 'day', 'doc': '0: any age is allowed.'},
+    )
+    camera_serial: str = field(
+        default='', metadata={'doc': 'Of the camera in use; empty: any real one.'}
     )
 
 
@@ -43,11 +60,13 @@ class CalibrationPublisher(Node):
             **node_options: Passed on to `Node`, such as `context`.
 
         Raises:
-            ConfigurationError: A parameter or the calibration file is wrong.
+            ConfigurationError: A parameter or the calibration file is wrong, or the calibration
+                is too old or of another camera.
         """
         super().__init__('calibration_publisher', **node_options)
-        name = declare_parameters(self, Parameters).calibration
-        calibration = load_named_calibration(name, config_directory())
+        parameters = declare_parameters(self, Parameters)
+        calibration = load_named_calibration(parameters.calibration, config_directory())
+        self._check(calibration, parameters)
         self._static_transforms = self.create_publisher(TFMessage, '/tf_static', LATCHED)
         self._calibrations = self.create_publisher(
             CameraCalibrationMsg, '/calibration/camera', LATCHED
@@ -65,6 +84,25 @@ class CalibrationPublisher(Node):
             f'{calibration.base_frame} -> {calibration.camera_frame}'
         )
 
+    def _check(self, calibration: CameraCalibration, parameters: Parameters) -> None:
+        """Refuse what must not move a robot.
+
+        Raises:
+            UnfitCalibrationError: Too old, or of another camera.
+        """
+        check_fit(
+            calibration,
+            datetime.datetime.now(datetime.UTC).date(),
+            maximum_age_days=parameters.maximum_age_days,
+            camera_serial=parameters.camera_serial,
+        )
+        simulated = bool(self.get_parameter('use_sim_time').value)
+        if calibration.camera_serial == SIMULATED_SERIAL and not simulated:
+            raise UnfitCalibrationError(
+                f'Calibration {calibration.identifier} is that of the simulated camera; calibrate '
+                'yours with `deft calibrate camera` and name it with calibration:=NAME.'
+            )
+
 
 def calibration_to_msg(calibration: CameraCalibration) -> CameraCalibrationMsg:
     """Message of a calibration; the residuals of one placed by hand are unknown."""
@@ -77,11 +115,15 @@ def calibration_to_msg(calibration: CameraCalibration) -> CameraCalibrationMsg:
         calibration_id=calibration.identifier,
         camera_serial=calibration.camera_serial,
         transform=transform_to_msg(calibration.T_base_camera),
-        reprojection_error=float('nan'),
-        translation_residual=float('nan'),
-        rotation_residual=float('nan'),
+        reprojection_error=_or_nan(calibration.reprojection_error),
+        translation_residual=_or_nan(calibration.translation_residual),
+        rotation_residual=_or_nan(calibration.rotation_residual),
         source=calibration.source,
     )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def main() -> int:

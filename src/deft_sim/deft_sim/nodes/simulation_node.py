@@ -39,6 +39,7 @@ from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_bus.server import BusServer
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
+from deft_perception.charuco_board import BoardConfiguration, load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_bus import BusMotors
@@ -70,6 +71,9 @@ class SimulationParameters:
     first_scene_seed: int = field(
         default=0, metadata={'minimum': 0, 'maximum': 2**31, 'doc': 'layout at the start'}
     )
+    calibration_board: str = field(
+        default='', metadata={'doc': 'file in config/boards, on the flange; empty: none'}
+    )
     hand_port: str = field(
         default='',
         metadata={
@@ -98,7 +102,11 @@ class SimulationNode(Node):
         motors = BusMotors(load_hand_description(HAND)) if parameters.hand_port else None
         try:
             self._cell = SimulatedCell(
-                settings, parameters.first_object, parameters.first_scene_seed, motors=motors
+                settings,
+                parameters.first_object,
+                parameters.first_scene_seed,
+                motors=motors,
+                board=_board(parameters.calibration_board),
             )
         except InvalidInputError as error:
             raise ConfigurationError(f'parameters of node simulation: {error}') from error
@@ -273,6 +281,10 @@ class SimulationNode(Node):
         response.success = SUCCESS_TO_MSG[evaluation.success]
         response.explanation = evaluation.explanation
         return response
+
+
+def _board(name: str) -> BoardConfiguration | None:
+    return load_board(name, config_directory()) if name else None
 
 
 def _joint_state(stamp: float, names: tuple[str, ...], sample: JointSample) -> JointState:
