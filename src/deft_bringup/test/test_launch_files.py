@@ -254,6 +254,23 @@ def test_calibration_starts_without_a_calibration(
             build(parameter_class(program.parent.name, program.name), own, plan.label)
 
 
+def test_a_session_on_the_robot_refuses_old_and_foreign_calibrations(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('DEFT_HAND_PORT', '/dev/ttyUSB0')
+    given = {'robot': 'hardware', 'calibration': 'mine', 'camera_serial': '_819312'}
+    plans = plans_of(tmp_path, 'fine_tune.launch.xml', given)
+    values = {remapped(plan, '__node'): parameters(plan) for plan in plans}
+    publisher = values['calibration_publisher']
+    assert (publisher['calibration'], publisher['camera_serial']) == ('mine', '_819312')
+    assert publisher['maximum_age_days'] == 30
+    assert values['camera']['serial_no'] == '_819312'
+    simulated = plans_of(tmp_path, 'fine_tune.launch.xml', {'calibration': 'mine'})
+    values = {remapped(plan, '__node'): parameters(plan) for plan in simulated}
+    assert values['calibration_publisher']['calibration'] == 'mine'
+    assert values['calibration_publisher']['maximum_age_days'] == 0
+
+
 def test_offline_training_plays_a_bag_only_when_one_is_named(
     installed: Path, tmp_path: Path
 ) -> None:
