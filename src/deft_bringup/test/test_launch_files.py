@@ -268,7 +268,8 @@ def test_a_session_on_the_robot_refuses_old_and_foreign_calibrations(
     simulated = plans_of(tmp_path, 'fine_tune.launch.xml', {'calibration': 'mine'})
     values = {remapped(plan, '__node'): parameters(plan) for plan in simulated}
     assert values['calibration_publisher']['calibration'] == 'mine'
-    assert values['calibration_publisher']['maximum_age_days'] == 0
+    publisher = values['calibration_publisher']
+    assert (publisher['maximum_age_days'], publisher['camera_serial']) == (0, 'simulated')
 
 
 def test_offline_training_plays_a_bag_only_when_one_is_named(
