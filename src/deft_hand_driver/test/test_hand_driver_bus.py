@@ -567,7 +567,7 @@ def test_the_driver_waits_for_a_port_that_comes_later(graph):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
-        ({'port': ''}, 'needs the parameter port'),
+        ({'port': ''}, 'need the parameter port'),
         ({'transport': 'serial'}, "'bus' or 'topics'"),
         ({'end_state': 'asleep'}, "'hold' or 'limp'"),
         ({'bus_watchdog': 3.0}, 'bus_watchdog must be 0.0 to 2.54 s'),
@@ -579,7 +579,9 @@ def test_wrong_parameters_are_refused(parameters, message):
     from deft_hand_driver.nodes.hand_driver_parameters import HandDriverParameters
 
     with pytest.raises(ConfigurationError, match=message):
-        build(HandDriverParameters, {**PARAMETERS, 'port': '/dev/x', **parameters}, 'test')
+        build(
+            HandDriverParameters, {**PARAMETERS, 'port': '/dev/x', **parameters}, 'test'
+        ).bus_settings()
 
 
 def test_leased_and_plain_commanders_are_both_heard(enabled):

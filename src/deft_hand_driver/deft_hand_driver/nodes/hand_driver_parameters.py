@@ -87,21 +87,25 @@ class HandDriverParameters:
     )
 
     def __post_init__(self) -> None:
-        """Check the names, and that a bus has a port."""
+        """Check the names."""
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigurationError(
                     f'{name} must be {" or ".join(map(repr, choices))}, got {value!r}.'
                 )
-        if self.transport == BUS and not self.port:
-            raise ConfigurationError(
-                'transport bus needs the parameter port, the serial port of the hand; '
-                '`deft hand scan` finds it.'
-            )
 
     def bus_settings(self) -> BusSettings:
-        """What the bus is told."""
+        """What the bus is told.
+
+        Raises:
+            ConfigurationError: There is no port.
+        """
+        if not self.port:
+            raise ConfigurationError(
+                'Motors on a bus need the parameter port (launch argument hand_port), best a path '
+                'in /dev/serial/by-id; `deft hand scan` finds it.'
+            )
         return BusSettings(
             path=self.port,
             rate=self.rate,
