@@ -7,6 +7,7 @@ alike. A camera driver is trusted with nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -89,17 +90,34 @@ def points_from_msg(message: Any) -> FloatArray:
     layout = [(f.name, f.offset, f.datatype) for f in message.fields[:3]]
     if layout != [(n, 4 * i, _POINT_FIELD_FLOAT32) for i, n in enumerate('xyz')]:
         raise InvalidInputError(f'Point cloud must begin with float32 x, y, z, got {layout}.')
+    return _cloud_columns(message, [0, 4, 8])
+
+
+def channels_from_msg(message: Any, names: Sequence[str]) -> FloatArray | None:
+    """Further float32 channels of a cloud, shape (n, len(names)); None where one is missing.
+
+    Raises:
+        InvalidInputError: Size and data do not agree.
+    """
+    offsets = {f.name: f.offset for f in message.fields if f.datatype == _POINT_FIELD_FLOAT32}
+    if not set(names) <= offsets.keys():
+        return None
+    return _cloud_columns(message, [offsets[name] for name in names])
+
+
+def _cloud_columns(message: Any, offsets: Sequence[int]) -> FloatArray:
+    """float32 values at some offsets of every point. Shape (n, len(offsets))."""
     count = message.width * message.height
-    if message.point_step < 12 or len(message.data) != count * message.point_step:
+    needed = max(offsets) + 4
+    if message.point_step < needed or len(message.data) != count * message.point_step:
         raise InvalidInputError(
             f'Point cloud of {count} points with step {message.point_step} must hold '
             f'{count * message.point_step} bytes, got {len(message.data)}.'
         )
     rows = np.frombuffer(message.data, dtype=np.uint8).reshape(count, message.point_step)
-    xyz = np.ascontiguousarray(rows[:, :12]).view(
-        np.dtype('>f4' if message.is_bigendian else '<f4')
-    )
-    return xyz.astype(np.float64)
+    kind = np.dtype('>f4' if message.is_bigendian else '<f4')
+    columns = [np.ascontiguousarray(rows[:, at : at + 4]).view(kind)[:, 0] for at in offsets]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _rows(message: Any, channels: int) -> npt.NDArray[Any]:

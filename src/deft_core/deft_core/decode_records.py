@@ -18,7 +18,12 @@ from deft_core.decode import (
     residual_from_msg,
     time_from_msg,
 )
-from deft_core.decode_images import color_from_msg, mask_from_msg, points_from_msg
+from deft_core.decode_images import (
+    channels_from_msg,
+    color_from_msg,
+    mask_from_msg,
+    points_from_msg,
+)
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
@@ -26,6 +31,9 @@ from deft_core.observation import ObjectObservation
 
 # deft_msgs/EpisodeRecord.SUCCESS_*
 SUCCESS_FROM_MSG: Final = {0: None, 1: False, 2: True}
+# Channels of the cloud of an observation, besides x, y and z.
+NORMAL_CHANNELS: Final = ('normal_x', 'normal_y', 'normal_z')
+PIXEL_CHANNELS: Final = ('column', 'row')
 
 
 def observation_from_msg(message: Any) -> ObjectObservation:
@@ -40,6 +48,7 @@ def observation_from_msg(message: Any) -> ObjectObservation:
             f'names and {len(message.quality_values)} values.'
         )
     crop = message.crop
+    pixels = channels_from_msg(message.points, PIXEL_CHANNELS)
     return ObjectObservation(
         stamp=time_from_msg(message.header.stamp),
         mask=mask_from_msg(message.mask),
@@ -58,6 +67,8 @@ def observation_from_msg(message: Any) -> ObjectObservation:
         touches_border=bool(message.touches_border),
         quality=dict(zip(message.quality_names, message.quality_values, strict=True)),
         calibration_id=message.calibration_id,
+        pixels=None if pixels is None else np.rint(pixels).astype(np.int64),
+        normals=channels_from_msg(message.points, NORMAL_CHANNELS),
     )
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.camera import DepthImage
+from deft_core.errors import FrameError
+from deft_core.rotations import invert_transform, transform_points
 from deft_core.validation import FloatArray
 
 
@@ -29,6 +32,13 @@ class ObjectObservation:
         touches_border: The object is cut by the image border.
         quality: Named figures (points, depth_coverage, plane_residual_m, ...).
         calibration_id: Which camera calibration placed the points.
+        pixels: Column and row in which each point is seen. Shape (n, 2). [pixel]. None where
+            unknown.
+        normals: Unit normals of the surface at the points, towards the camera, base frame.
+            Shape (n, 3). NaN rows where no plane fits. None where unknown.
+        depth: Depth of the object, NaN elsewhere and where missing. Shape (height, width). [m].
+            Only in the process that saw it; None elsewhere.
+        T_base_camera: Pose of the camera that saw it. Shape (4, 4). [m]. Likewise.
     """
 
     stamp: float
@@ -43,3 +53,32 @@ class ObjectObservation:
     touches_border: bool
     quality: Mapping[str, float] = field(default_factory=dict)
     calibration_id: str = ''
+    pixels: npt.NDArray[np.int64] | None = None
+    normals: FloatArray | None = None
+    depth: DepthImage | None = None
+    T_base_camera: FloatArray | None = None
+
+    def points_in_camera(self) -> FloatArray:
+        """The points in the camera's optical frame. Shape (n, 3). [m].
+
+        Raises:
+            FrameError: The observation does not know where its camera stood.
+        """
+        return transform_points(self._T_camera_base(), self.points)
+
+    def normals_in_camera(self) -> FloatArray:
+        """The normals in the camera's optical frame. Shape (n, 3).
+
+        Raises:
+            FrameError: The observation has no normals or does not know where its camera stood.
+        """
+        if self.normals is None:
+            raise FrameError('This observation has no normals; segment the object again.')
+        return np.asarray(self.normals @ self._T_camera_base()[:3, :3].T)
+
+    def _T_camera_base(self) -> FloatArray:  # noqa: N802
+        if self.T_base_camera is None:
+            raise FrameError(
+                'This observation came without the pose of its camera; look it up on /tf_static.'
+            )
+        return invert_transform(self.T_base_camera)

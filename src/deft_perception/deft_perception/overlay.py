@@ -13,6 +13,7 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import invert_transform, transform_points
 from deft_core.validation import FloatArray
+from deft_perception.quality import flags_of
 
 _OUTLINE: Final = (255, 200, 0)
 _CROP: Final = (255, 255, 255)
@@ -60,7 +61,9 @@ def draw_overlay(
             cv2.drawMarker(image, pixels[0], _CONTACT, cv2.MARKER_TILTED_CROSS, 18, 2, cv2.LINE_AA)
     centre = ', '.join(f'{value:.3f}' for value in observation.centre)
     size = ' x '.join(f'{1000.0 * value:.0f}' for value in observation.extents)
-    for row, text in enumerate((f'centre {centre} m', f'box {size} mm')):
+    flags = flags_of(observation.quality, touches_border=observation.touches_border)
+    lines = [f'centre {centre} m', f'box {size} mm', *flags]
+    for row, text in enumerate(lines):
         origin = (8, 20 + 18 * row)
         cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _TEXT, 1, cv2.LINE_AA)

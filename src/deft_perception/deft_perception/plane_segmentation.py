@@ -22,9 +22,13 @@ from deft_core.validation import finite_array
 from deft_perception.clusters import Cluster, choose_cluster, find_clusters
 from deft_perception.depth_view import DepthView, Mask
 from deft_perception.object_shape import fit_object_shape
+from deft_perception.quality import depth_figures
+from deft_perception.surface_normals import surface_normals
 from deft_perception.table_plane import TablePlane, fit_table_plane
 
 _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
+_ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat
+_LEAST_ROUGHNESS: Final = 0.002  # [m] likewise, for exact depth
 _NEIGHBOURHOOD: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -133,7 +137,7 @@ class PlaneSegmentation:
         """Find the most prominent object on the table, or the one under a click.
 
         Args:
-            frame: Colour and aligned depth; only depth is used.
+            frame: Colour and aligned depth; the object is found by depth alone.
             T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
             rng: Draws the hypotheses of both fits; equal states give equal results.
             click: Pixel (column, row) on the wanted object.
@@ -177,9 +181,14 @@ class PlaneSegmentation:
         quality = {
             'clusters': float(len(clusters)),
             'runner_up_area_ratio': max(others, default=0.0) / clusters[chosen].area,
+            'clicked': float(click is not None),
         }
+        silhouette = _filled(clusters[chosen].mask)
+        # Gaps with depth, such as the table seen through a handle, are not the object.
+        mask = clusters[chosen].mask | (silhouette & ~view.raw_valid)
+        quality |= depth_figures(mask, silhouette, view, above, frame.color, least)
         return self._observe(
-            view, plane, clusters[chosen], rng, quality, frame.stamp, calibration_id
+            frame, view, plane, clusters[chosen], mask, rng, quality, calibration_id
         )
 
     def _fit_table(self, view: DepthView, rng: np.random.Generator) -> TablePlane:
@@ -203,16 +212,17 @@ class PlaneSegmentation:
 
     def _observe(
         self,
+        frame: RgbdFrame,
         view: DepthView,
         plane: TablePlane,
         cluster: Cluster,
+        mask: Mask,
         rng: np.random.Generator,
         quality: dict[str, float],
-        stamp: float,
         calibration_id: str,
     ) -> ObjectObservation:
-        mask = _without_holes(cluster.mask, view.raw_valid)
-        points = view.points(*np.nonzero(cluster.mask))
+        seen = np.nonzero(cluster.mask)
+        points = view.points(*seen)
         shape = fit_object_shape(
             points,
             plane,
@@ -221,14 +231,24 @@ class PlaneSegmentation:
             pixel_size=math.sqrt(cluster.area / len(points)),
             rng=rng,
         )
+        thinned = slice(None, None, -(-len(points) // self.settings.maximum_points))
+        chosen_rows, chosen_columns = seen[0][thinned], seen[1][thinned]
+        normals = surface_normals(
+            view.depth,
+            cluster.mask,
+            view.camera,
+            chosen_rows,
+            chosen_columns,
+            largest_residual=max(_LEAST_ROUGHNESS, _ROUGHNESS * plane.residual),
+        )
         rows, columns = np.nonzero(mask)
         bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
         last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
         return ObjectObservation(
-            stamp=stamp,
+            stamp=frame.stamp,
             mask=mask,
             crop_box=square_crop(bounds, mask.shape, self.settings.crop_margin),
-            points=points[:: -(-len(points) // self.settings.maximum_points)],
+            points=points[thinned],
             table_plane=plane.coefficients,
             centre=shape.centre,
             axes=shape.axes,
@@ -241,7 +261,6 @@ class PlaneSegmentation:
                 **quality,
                 'pixels': float(len(rows)),
                 'area_m2': cluster.area,
-                'depth_coverage': float(np.mean(view.raw_valid[mask])),
                 'plane_residual_m': plane.residual,
                 'plane_inlier_fraction': plane.inlier_fraction,
                 'plane_tilt_rad': plane.tilt,
@@ -249,6 +268,10 @@ class PlaneSegmentation:
                 'centre_uncertainty_m': shape.centre_uncertainty,
             },
             calibration_id=calibration_id,
+            pixels=np.stack([chosen_columns, chosen_rows], axis=1),
+            normals=normals @ view.pose[:3, :3].T,
+            depth=np.where(mask & view.raw_valid, frame.depth, np.float32(np.nan)),
+            T_base_camera=view.pose,
         )
 
 
@@ -273,7 +296,9 @@ def square_crop(
     return left, top, left + side, top + side
 
 
-def _without_holes(mask: Mask, raw_valid: Mask) -> Mask:
-    """The object with those small gaps filled in which depth is missing."""
+def _filled(mask: Mask) -> Mask:
+    """The silhouette: small gaps at the outline closed, and everything that it surrounds."""
     closed = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, _NEIGHBOURHOOD, iterations=2)
-    return np.asarray(mask | (closed.view(bool) & ~raw_valid))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
+    return np.asarray(closed.view(bool))

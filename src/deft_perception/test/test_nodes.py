@@ -26,7 +26,7 @@ from deft_core.nodes.encode import header, time_to_msg, transform_to_msg  # noqa
 from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg  # noqa: E402
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, RECORDS  # noqa: E402
 from deft_core.rotations import quaternion_from_matrix  # noqa: E402
-from deft_msgs.msg import CameraCalibration  # noqa: E402
+from deft_msgs.msg import CameraCalibration, GraspPrior  # noqa: E402
 from deft_msgs.srv import SegmentObject  # noqa: E402
 from deft_perception.calibration import UnfitCalibrationError  # noqa: E402
 from deft_perception.nodes.calibration_publisher import CalibrationPublisher  # noqa: E402
@@ -197,12 +197,33 @@ def test_a_cup_goes_in_and_an_observation_comes_out(graph, cup):
     assert observation.stamp == 12.25
     assert observation.calibration_id == 'synthetic'
     assert color_from_msg(response.observation.color).shape == (240, 320, 3)
+    assert observation.normals.shape == observation.points.shape
+    rows_and_columns = (observation.pixels[:, 1], observation.pixels[:, 0])
+    assert np.all(observation.mask[rows_and_columns])
     made.until(lambda: {'/perception/overlay', '/perception/object_points'} <= set(made.received))
     overlay = color_from_msg(made.received['/perception/overlay'])
     assert np.any(overlay != cup.render().color)
     cloud = points_from_msg(made.received['/perception/object_points'])
     assert len(cloud) == len(observation.points)
     assert made.received['/perception/object_points'].header.frame_id == 'link_base'
+
+
+def test_the_contact_of_a_proposed_grasp_is_drawn_where_it_belongs(graph, cup):
+    made = graph(wait_timeout=TIMEOUT)
+    made.listen(Image, '/perception/overlay', LATCHED)
+    made.show(cup.render(), stamp=12.25)
+    made.until(lambda: '/perception/overlay' in made.received)
+    before = color_from_msg(made.received.pop('/perception/overlay'))
+    priors = made.test.create_publisher(GraspPrior, '/affordance/prior', LATCHED)
+    of_another = GraspPrior(header=header(11.0, 'link_base'), contact_point=[0.55, 0.03, 0.09])
+    priors.publish(of_another)
+    priors.publish(GraspPrior(header=header(12.25, 'link_base'), contact_point=[0.55, 0.0, 0.0]))
+    made.until(lambda: '/perception/overlay' in made.received)
+    after = color_from_msg(made.received['/perception/overlay'])
+    column, row = cup.pixel(0.55, 0.0, 0.0)
+    rows, columns = np.nonzero(np.any(after != before, axis=2))
+    assert abs(rows.mean() - row) < 3.0
+    assert abs(columns.mean() - column) < 3.0
 
 
 def test_a_request_waits_for_a_newer_image_while_others_are_answered(graph, cup):

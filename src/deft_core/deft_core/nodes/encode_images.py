@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import array
 import sys
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,24 @@ def intrinsics_to_msg(intrinsics: CameraIntrinsics, stamp: float, frame_id: str)
     )
 
 
-def points_to_msg(points: npt.NDArray[np.floating], stamp: float, frame_id: str) -> PointCloud2:
-    """Unordered point cloud of x, y, z as float32; points have shape (n, 3). [m]."""
-    packed = np.ascontiguousarray(points, dtype=np.float32)
+def points_to_msg(
+    points: npt.NDArray[np.floating],
+    stamp: float,
+    frame_id: str,
+    channels: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> PointCloud2:
+    """Unordered point cloud of x, y, z and further channels as float32.
+
+    Args:
+        points: Shape (n, 3). [m].
+        stamp: [s].
+        frame_id: Frame of the points.
+        channels: One value per point and name. Shapes (n,).
+    """
+    further = {} if channels is None else channels
+    packed = np.ascontiguousarray(np.column_stack([points, *further.values()]), dtype=np.float32)
+    names = ('x', 'y', 'z', *further)
+    step = 4 * len(names)
     data = array.array('B')
     data.frombytes(packed.tobytes())
     return PointCloud2(
@@ -74,11 +90,11 @@ def points_to_msg(points: npt.NDArray[np.floating], stamp: float, frame_id: str)
         width=len(packed),
         fields=[
             PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-            for i, name in enumerate('xyz')
+            for i, name in enumerate(names)
         ],
         is_bigendian=sys.byteorder == 'big',
-        point_step=12,
-        row_step=12 * len(packed),
+        point_step=step,
+        row_step=step * len(packed),
         data=data,
-        is_dense=bool(np.all(np.isfinite(packed))),
+        is_dense=bool(np.all(np.isfinite(packed[:, :3]))),
     )

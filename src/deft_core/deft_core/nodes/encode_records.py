@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import array
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage, RegionOfInterest
+import numpy.typing as npt
+from sensor_msgs.msg import CompressedImage, PointCloud2, RegionOfInterest
 
 from deft_core.camera import ColorImage
+from deft_core.decode_records import NORMAL_CHANNELS, PIXEL_CHANNELS
 from deft_core.episode import Episode, FilmFrame
 from deft_core.frames import BASE_FRAME, CAMERA_OPTICAL_FRAME
 from deft_core.nodes.encode import (
@@ -47,7 +49,7 @@ def observation_to_msg(observation: ObjectObservation, color: ColorImage) -> Obj
             observation.mask.astype(np.uint8) * np.uint8(255), 'mono8', stamp, CAMERA_OPTICAL_FRAME
         ),
         crop=RegionOfInterest(x_offset=x0, y_offset=y0, width=x1 - x0, height=y1 - y0),
-        points=points_to_msg(observation.points, stamp, BASE_FRAME),
+        points=observed_points_to_msg(observation),
         table_plane=observation.table_plane,
         centre=observation.centre,
         axes=observation.axes.ravel(),
@@ -58,6 +60,16 @@ def observation_to_msg(observation: ObjectObservation, color: ColorImage) -> Obj
         quality_values=[float(v) for v in observation.quality.values()],
         calibration_id=observation.calibration_id,
     )
+
+
+def observed_points_to_msg(observation: ObjectObservation) -> PointCloud2:
+    """Seen points with, where known, normals (names as PCL has them) and pixels."""
+    channels: dict[str, npt.NDArray[Any]] = {}
+    if observation.normals is not None:
+        channels |= dict(zip(NORMAL_CHANNELS, observation.normals.T, strict=True))
+    if observation.pixels is not None:
+        channels |= dict(zip(PIXEL_CHANNELS, observation.pixels.T, strict=True))
+    return points_to_msg(observation.points, observation.stamp, BASE_FRAME, channels)
 
 
 def episode_to_msg(

@@ -27,11 +27,15 @@ from deft_core.errors import (
     StaleDataError,
 )
 from deft_core.frames import BASE_FRAME
-from deft_core.nodes.encode_images import image_to_msg, points_to_msg
+from deft_core.nodes.encode import time_to_msg
+from deft_core.nodes.encode_images import image_to_msg
 from deft_core.nodes.encode_records import observation_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_core.nodes.runner import run_node
+from deft_core.observation import ObjectObservation
+from deft_core.validation import FloatArray
+from deft_msgs.msg import GraspPrior
 from deft_msgs.srv import SegmentObject
 from deft_perception.frame_pairing import FramePairing, ImagePair
 from deft_perception.nodes.transform_listener import TransformListener
@@ -41,6 +45,7 @@ from deft_perception.plane_segmentation import (
     PlaneSegmentation,
     PlaneSegmentationSettings,
 )
+from deft_perception.quality import flags_of
 
 _WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
 _COLOR = '/camera/camera/color/image_raw'
@@ -82,6 +87,15 @@ class _Waiting:
     pair: Future
 
 
+@dataclass(eq=False)
+class _Seen:
+    """What the last answer was made from; the contact point comes later, if at all."""
+
+    frame: RgbdFrame
+    observation: ObjectObservation
+    contact_point: FloatArray | None = None
+
+
 class SegmentationNode(Node):
     """Answers `/perception/segment_object`, latches the overlay and the points of the answer."""
 
@@ -118,6 +132,9 @@ class SegmentationNode(Node):
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_WAIT_CHECK_PERIOD, self._end_waits, clock=steady)
+        self._seen: _Seen | None = None
+        self._show_soon = self.create_timer(0.0, self._show, clock=steady, autostart=False)
+        self.create_subscription(GraspPrior, '/affordance/prior', self._take_prior, LATCHED)
 
     def _take_info(self, message: CameraInfo) -> None:
         self._info = message
@@ -190,11 +207,32 @@ class SegmentationNode(Node):
             click=(request.click_column, request.click_row) if request.use_click else None,
             calibration_id=calibration_id,
         )
+        flags = flags_of(observation.quality, touches_border=observation.touches_border)
+        if flags:
+            self.get_logger().warning(f'the observation is flagged: {", ".join(flags)}')
         response.observation = observation_to_msg(observation, frame.color)
         response.error_code = SegmentObject.Request.NONE
-        overlay = draw_overlay(frame, observation, pose)
-        self._overlay.publish(image_to_msg(overlay, 'rgb8', frame.stamp, frame.frame_id))
-        self._points.publish(points_to_msg(observation.points, frame.stamp, BASE_FRAME))
+        self._points.publish(response.observation.points)
+        self._seen = _Seen(frame, observation)
+        self._show_soon.reset()
+
+    def _take_prior(self, message: GraspPrior) -> None:
+        """A grasp was proposed for what was seen: show where the hand shall touch."""
+        seen = self._seen
+        if seen is not None and message.header.stamp == time_to_msg(seen.frame.stamp):
+            seen.contact_point = np.array(message.contact_point)
+            self._show_soon.reset()
+
+    def _show(self) -> None:
+        """Draw what was seen, after the answer has gone out."""
+        self._show_soon.cancel()
+        seen = self._seen
+        if seen is None:
+            return
+        overlay = draw_overlay(
+            seen.frame, seen.observation, seen.observation.T_base_camera, seen.contact_point
+        )
+        self._overlay.publish(image_to_msg(overlay, 'rgb8', seen.frame.stamp, seen.frame.frame_id))
 
     def _frame(self, pair: Pair) -> RgbdFrame:
         if self._info is None:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normals, masked depth, figures and flags of an observation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deft_core.camera import RgbdFrame
+from deft_core.errors import FrameError
+from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.quality import Flag, flags_of
+from deft_perception.surface_normals import surface_normals
+
+
+def segment(frame, pose, click=None):
+    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    return segmentation.segment(frame, pose, np.random.default_rng(0), click=click)
+
+
+def flags(observation):
+    return flags_of(observation.quality, touches_border=observation.touches_border)
+
+
+@pytest.fixture
+def boxed(scene, box):
+    return scene(
+        bodies=(box(0.55, 0.0, (0.10, 0.08, 0.06), 0.5),), noise=0.001, width=640, height=480
+    )
+
+
+def changed(frame, depth=None, color=None):
+    return RgbdFrame(
+        frame.stamp,
+        frame.color if color is None else color,
+        frame.depth if depth is None else depth,
+        frame.intrinsics,
+    )
+
+
+def top_pixels(scene, half=8):
+    """A square of pixels on the top of the box, inside it."""
+    column, row = scene.pixel(0.55, 0.0, 0.06)
+    return slice(row - half, row + half), slice(column - half, column + half)
+
+
+def test_normals_are_those_of_the_faces(boxed):
+    found = segment(boxed.render(), boxed.pose)
+    assert found.normals.shape == found.points.shape
+    good = np.isfinite(found.normals[:, 0])
+    assert np.mean(good) > 0.9
+    assert np.linalg.norm(found.normals[good], axis=1) == pytest.approx(1.0)
+    on_top = good & (found.points[:, 2] > 0.055)
+    tilt = np.arccos(np.clip(found.normals[on_top, 2], -1.0, 1.0))
+    assert np.median(tilt) < 0.12
+    to_camera = boxed.pose[:3, 3] - found.points[good]
+    assert np.all(np.sum(found.normals[good] * to_camera, axis=1) > 0.0)
+
+
+def test_normals_of_exact_planes_are_exact(scene):
+    table = scene()
+    mask = np.ones((240, 320), dtype=bool)
+    rows, columns = np.array([0, 100, 239]), np.array([0, 150, 319])
+    found = surface_normals(table.render().depth, mask, table.camera, rows, columns, 0.001)
+    up = table.pose[:3, :3].T @ [0.0, 0.0, 1.0]
+    assert found == pytest.approx(np.tile(up, (3, 1)), abs=1e-4)
+    alone = np.zeros_like(mask)
+    alone[100, 140:160] = True  # one row of pixels has no slope across
+    assert np.isnan(surface_normals(table.render().depth, alone, table.camera, *_at(100, 150)))[
+        0, 0
+    ]
+    nothing = np.array([], dtype=int)
+    assert surface_normals(
+        table.render().depth, mask, table.camera, nothing, nothing, 0.001
+    ).shape == (0, 3)
+
+
+def _at(row, column):
+    return np.array([row]), np.array([column]), 0.001
+
+
+def test_points_belong_to_their_pixels_in_both_frames(boxed):
+    found = segment(boxed.render(), boxed.pose)
+    pixels = boxed.camera.project(found.points_in_camera())
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
+    assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
+    back = found.normals_in_camera() @ boxed.pose[:3, :3].T
+    assert np.allclose(back, found.normals, equal_nan=True)
+
+
+def test_masked_depth_is_that_of_the_object_alone(boxed):
+    frame = boxed.render()
+    found = segment(frame, boxed.pose)
+    inside = np.isfinite(found.depth)
+    assert np.all(found.mask[inside])
+    assert np.array_equal(found.depth[inside], frame.depth[inside])
+    assert np.mean(inside[found.mask]) > 0.95
+
+
+def test_without_a_camera_pose_there_is_no_camera_frame(boxed):
+    found = replace(segment(boxed.render(), boxed.pose), T_base_camera=None)
+    with pytest.raises(FrameError, match='pose of its camera'):
+        found.points_in_camera()
+    with pytest.raises(FrameError, match='no normals'):
+        replace(found, normals=None).normals_in_camera()
+
+
+def test_a_good_view_raises_no_flag(boxed):
+    assert flags(segment(boxed.render(), boxed.pose)) == ()
+
+
+def test_a_hole_inside_the_object_belongs_to_it_and_is_counted(boxed):
+    frame = boxed.render()
+    whole = segment(frame, boxed.pose)
+    depth = frame.depth.copy()
+    depth[top_pixels(boxed, 11)] = np.nan
+    holed = segment(changed(frame, depth), boxed.pose)
+    assert np.mean(holed.mask[whole.mask]) > 0.97
+    assert holed.quality['depth_coverage'] < whole.quality['depth_coverage'] - 0.05
+    depth[top_pixels(boxed, 24)] = np.nan
+    worse = segment(changed(frame, depth), boxed.pose)
+    assert Flag.HOLES in flags(worse)
+
+
+def test_a_mirror_on_the_object_is_flagged(boxed):
+    frame = boxed.render()
+    depth = frame.depth.copy()
+    depth[top_pixels(boxed)] += 0.25  # what is mirrored seems to lie behind the surface
+    mirrored = segment(changed(frame, depth), boxed.pose)
+    assert mirrored.quality['below_table_fraction'] > 0.02
+    assert Flag.REFLECTION in flags(mirrored)
+    # The table seen through a handle lies on the table, not below it.
+    assert segment(frame, boxed.pose).quality['below_table_fraction'] == 0.0
+
+
+def test_glare_without_depth_is_a_reflection_and_white_paint_is_not(boxed):
+    frame = boxed.render()
+    color = frame.color.copy()
+    color[top_pixels(boxed)] = 255
+    assert flags(segment(changed(frame, color=color), boxed.pose)) == ()
+    depth = frame.depth.copy()
+    depth[top_pixels(boxed)] = np.nan
+    assert Flag.REFLECTION in flags(segment(changed(frame, depth, color), boxed.pose))
+
+
+def test_mixed_pixels_at_the_edges_are_counted(boxed):
+    clean = segment(boxed.render(), boxed.pose)
+    mixed = segment(replace(boxed, mixed_pixels=True).render(), boxed.pose)
+    assert mixed.quality['mixed_pixel_fraction'] > clean.quality['mixed_pixel_fraction']
+
+
+def test_an_object_at_the_border_and_two_alike_are_flagged(scene, box, boxed):
+    cut = segment(boxed.render(), boxed.pose)
+    assert flags_of(cut.quality, touches_border=True) == (Flag.CUT_BY_BORDER,)
+    twins = scene(
+        bodies=(box(0.45, 0.1, (0.05, 0.05, 0.05)), box(0.55, -0.1, (0.05, 0.05, 0.06))),
+        noise=0.001, width=640, height=480,
+    )  # fmt: skip
+    assert Flag.NO_CLEAR_CHOICE in flags(segment(twins.render(), twins.pose))
+    column, row = twins.pixel(0.55, -0.1, 0.06)
+    clicked = segment(twins.render(), twins.pose, click=(column, row))
+    assert Flag.NO_CLEAR_CHOICE not in flags(clicked)
