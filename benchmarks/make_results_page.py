@@ -120,6 +120,8 @@ def _value_table(values: Mapping[str, Any]) -> str:
 def _row_table(rows: Sequence[Mapping[str, Any]]) -> str:
     # dict keeps the order of first appearance.
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    # A column of different texts names the rows: it stands first.
+    keys.sort(key=lambda key: not _names_rows([row.get(key) for row in rows]))
     names = []
     for key in keys:
         name, unit = _name_and_unit(key)
@@ -130,6 +132,10 @@ def _row_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [names, rule]
     lines += [[format_value(row.get(key)) for key in keys] for row in rows]
     return '\n'.join(f'| {" | ".join(_escape(cell) for cell in line)} |' for line in lines)
+
+
+def _names_rows(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
 
 
 def _name_and_unit(key: str) -> tuple[str, str]:

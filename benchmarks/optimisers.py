@@ -15,6 +15,7 @@ What is finished is kept in runs/optimisers and not run again with the same code
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import sys
 import time
 from collections.abc import Sequence
@@ -83,26 +84,26 @@ def episodes_to(kept: dict[str, Any], noise: str, level: float, step: int) -> in
     return looked_at(step)[int(reached[0])] if reached.size else None
 
 
-def row(method: Method, kept: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]:
+def row(method: Method, kept: dict[str, Any], paper: dict[str, Any], noise: str) -> dict[str, Any]:
     """One line of the comparison; differences to the paper's method are over the same seeds."""
     families = list(FAMILIES)
-    line: dict[str, Any] = {'method': method.name, 'seeds': method.seeds}
-    for noise in NOISES:
-        values = final(kept, noise, families)
-        reference = final(paper, noise, families)[:, : method.seeds]
-        difference = values - reference
-        worst = int(np.argmin(difference.mean(axis=1)))
-        level = float(final(paper, noise, families).mean())
-        line |= {
-            f'mean_true_reward_{noise}': interval(values.mean(axis=0)),
-            f'gain_over_paper_{noise}': interval(difference.mean(axis=0)),
-            f'times_paper_{noise}': float(values.mean() / reference.mean()),
-            f'worst_difference_{noise}': float(difference.mean(axis=1)[worst]),
-            f'worst_landscape_{noise}': families[worst],
-            f'episodes_to_paper_level_{noise}': episodes_to(kept, noise, level, method.step),
-        }
+    values = final(kept, noise, families)
+    reference = final(paper, noise, families)[:, : method.seeds]
+    difference = values - reference
+    worst = int(np.argmin(difference.mean(axis=1)))
+    level = float(final(paper, noise, families).mean())
     updates = np.concatenate([np.ravel(part['update_ms']) for part in kept.values()])
-    return line | {'update_ms': float(np.median(updates))}
+    return {
+        'method': method.name,
+        'seeds': method.seeds,
+        'mean_true_reward': interval(values.mean(axis=0)),
+        'gain_over_paper': interval(difference.mean(axis=0)),
+        'times_paper': float(values.mean() / reference.mean()),
+        'episodes_to_paper_level': episodes_to(kept, noise, level, method.step),
+        'worst_difference': float(difference.mean(axis=1)[worst]),
+        'worst_landscape': families[worst],
+        'update_ms': float(np.median(updates)),
+    }
 
 
 def landscape_rows(results: dict[str, dict[str, Any]], noise: str) -> list[dict[str, Any]]:
@@ -148,31 +149,32 @@ def main() -> int:
     try:
         methods = all_methods(options.seeds)
         if options.only:
-            wanted = {PAPER, *options.only.split(',')}
+            wanted = {PAPER, DEFAULT_METHOD, *options.only.split(',')}
             methods = [method for method in methods if method.name in wanted]
         results: dict[str, dict[str, Any]] = {}
-        complete = True
         for method in methods:
             kept, done = collect(method, deadline)
-            complete = complete and done
             if done:
                 results[method.name] = kept
             print(f'{method.name}: {"done" if done else "not finished, run again"}', flush=True)
-        if PAPER not in results:
+        if not {PAPER, DEFAULT_METHOD} <= results.keys():
             return 0
-        rows = [
-            row(method, results[method.name], results[PAPER])
-            for method in methods
-            if method.name in results
-        ]
-        print_table(rows)
+        finished = [method for method in methods if method.name in results]
+        rows = {
+            noise: [
+                row(method, results[method.name], results[PAPER], noise) for method in finished
+            ]
+            for noise in NOISES
+        }
+        for noise in NOISES:
+            print(f'{noise} noise of the scores')
+            print_table(rows[noise])
         found = cup.collect(ON_THE_CUP, options.cup_seeds, deadline)
         on_the_cup = cup_rows(found)
         if on_the_cup:
             print_table(on_the_cup)
-        if options.only or not complete:
-            return 0
-        write(options.seeds, rows, results, on_the_cup)
+        if not options.only:
+            write(options.seeds, rows, results, on_the_cup)
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
@@ -181,11 +183,11 @@ def main() -> int:
 
 def write(
     seeds: int,
-    rows: list[dict[str, Any]],
+    rows: dict[str, list[dict[str, Any]]],
     results: dict[str, dict[str, Any]],
     on_the_cup: list[dict[str, Any]],
 ) -> None:
-    """Write the result."""
+    """Write the result; methods that are not finished or not installed are named in it."""
     tuned_on = [family for family in FAMILIES if family not in HELD_OUT]
     measurements: dict[str, Any] = {
         'episodes': DEFAULT_EPISODES,
@@ -197,8 +199,15 @@ def write(
         for noise in NOISES:
             values = final(results[name], noise, tuned_on).mean(axis=0)
             measurements[f'{name}_on_L1_to_L9_{noise}'] = interval(values)
-    measurements['methods'] = rows
+    packages = sorted({package for _, package in PEERS.values()} - set(missing_packages()))
+    if packages:
+        versions = [f'{package} {importlib.metadata.version(package)}' for package in packages]
+        measurements['peers_from'] = ', '.join(versions)
+    absent = [name for name in (*OWN, *PEERS) if name not in results]
+    if absent:
+        measurements['not_measured'] = ', '.join(absent)
     for noise in NOISES:
+        measurements[f'methods_{noise}'] = rows[noise]
         measurements[f'landscapes_{noise}'] = landscape_rows(results, noise)
     if on_the_cup:
         measurements['simulated_cup'] = on_the_cup

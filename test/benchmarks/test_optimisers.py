@@ -140,28 +140,28 @@ def test_rows_compare_over_the_same_seeds() -> None:
 
     paper, better = results(0.0, 4), results(0.205, 2)
     method = study.Method('better', lambda _: None, 2)
-    line = optimisers.row(method, better, paper)
-    assert line['gain_over_paper_mild']['mean'] == pytest.approx(0.205)
-    assert line['times_paper_heavy'] == pytest.approx(1.41)
+    line = optimisers.row(method, better, paper, 'mild')
+    assert line['gain_over_paper']['mean'] == pytest.approx(0.205)
+    assert line['times_paper'] == pytest.approx(1.41)
     # 0.5 is reached at k / 60 = 0.295.
-    assert line['episodes_to_paper_level_mild'] == 18
-    assert line['worst_difference_mild'] == pytest.approx(0.205)
+    assert line['episodes_to_paper_level'] == 18
+    assert line['worst_difference'] == pytest.approx(0.205)
     assert line['update_ms'] == 1.0
-    assert optimisers.row(method, results(-0.1, 2), paper)['episodes_to_paper_level_mild'] is None
+    worse = optimisers.row(method, results(-0.1, 2), paper, 'heavy')
+    assert worse['episodes_to_paper_level'] is None
 
 
-def test_the_committed_result_holds_what_is_claimed() -> None:
-    """The bars that the default method was chosen by, on the numbers that are published."""
+@pytest.mark.parametrize(('noise', 'level'), [('mild', 0.39), ('heavy', 0.34)])
+def test_the_committed_result_holds_what_is_claimed(noise: str, level: float) -> None:
+    """The bars that the default method has to clear, on the numbers that are published."""
     path = common.RESULTS / 'optimisers.json'
     measured = json.loads(path.read_text(encoding='utf-8'))['measurements']
-    rows = {row['method']: row for row in measured['methods']}
+    rows = {row['method']: row for row in measured[f'methods_{noise}']}
     default = rows[DEFAULT_METHOD]
-    for noise, level in (('mild', 0.39), ('heavy', 0.34)):
-        paper = measured[f'cem_on_L1_to_L9_{noise}']['mean']
-        assert paper == pytest.approx(level, abs=0.02)
-        assert rows['cem'][f'mean_true_reward_{noise}']['mean'] == pytest.approx(level, abs=0.02)
-        assert default[f'times_paper_{noise}'] >= 1.5
-        assert default[f'worst_difference_{noise}'] >= -0.01
-        assert default[f'episodes_to_paper_level_{noise}'] <= 12
-    assert default['update_ms'] < 5.0
+    assert measured[f'cem_on_L1_to_L9_{noise}']['mean'] == pytest.approx(level, abs=0.02)
+    assert rows['cem']['mean_true_reward']['mean'] == pytest.approx(level, abs=0.02)
     assert default['seeds'] == 60
+    assert default['times_paper'] >= 1.5
+    assert default['worst_difference'] >= -0.01
+    assert default['episodes_to_paper_level'] <= 12
+    assert default['update_ms'] < 5.0
