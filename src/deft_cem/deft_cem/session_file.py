@@ -93,6 +93,9 @@ def create_file(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
             path.with_name(name).unlink(missing_ok=True)
         connection = sqlite3.connect(temporary, isolation_level=None)
         try:
+            # From the start: a kill while a file changes to WAL would leave a journal that only
+            # a writer can roll back, and no look without changes would be possible.
+            connection.execute('PRAGMA journal_mode = WAL')
             connection.executescript(f'PRAGMA synchronous = FULL; BEGIN; {_SCHEMA}')
             fill(connection)
             connection.execute(f'PRAGMA application_id = {_APPLICATION_ID}')
@@ -123,7 +126,6 @@ def open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
     try:
         connection = _connect(path, 'ro' if read_only else 'rw')
         if not read_only:
-            connection.execute('PRAGMA journal_mode = WAL')
             connection.execute('PRAGMA synchronous = FULL')
             # A folder or file that cannot be written is noticed now, not before the first motion.
             connection.execute('BEGIN IMMEDIATE')
