@@ -23,7 +23,7 @@ from deft_hand_driver.simulated_bus.hand import build_hand_bus
 from deft_hand_driver.simulated_bus.server import BusServer
 
 # A busy machine may hold the servos up; silence is waited for where it is the matter.
-SETTINGS = {'reply_margin': 0.05, 'silence_limit': 1.0, 'watchdog': 2.0, 'rate': 20.0}
+SETTINGS = {'reply_margin': 0.25, 'silence_limit': 8.0, 'watchdog': 2.0, 'rate': 20.0}
 CURL = 2  # place of index_curl, id 3
 
 
@@ -243,13 +243,13 @@ def test_6_a_motor_that_stays_silent_keeps_its_last_value_and_costs_only_itself(
 
 
 def test_7_a_motor_silent_for_too_long_stops_the_hand(make_rig):
-    rig = make_rig(silence_limit=0.4)
+    rig = make_rig(silence_limit=2.0)
     rig.enable()
     rig.goal = np.full(12, 0.05)
     rig.step(3)
     rig.bus.inject(Fault.SILENCE, 3)
     report = rig.until(lambda r: r.state is BusState.SAFE)
-    assert 'index_curl (id 3) silent for more than 0.4 s' in report.fault
+    assert 'index_curl (id 3) silent for more than 2.0 s' in report.fault
     before = report.sent
     rig.goal = np.full(12, 0.4)
     np.testing.assert_array_equal(rig.step(3).sent, before)

@@ -22,7 +22,7 @@ from deft_hand_driver.simulated_bus.hand import build_hand_bus
 from deft_hand_driver.simulated_bus.server import BusServer
 from deft_hand_driver.simulated_bus.servo import SimulatedServo
 
-MARGIN = 0.05  # [s] for a busy machine
+MARGIN = 0.25  # [s] for a busy machine
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 
 
@@ -31,7 +31,7 @@ def quick(monkeypatch):
     """Simulated servos do not wait for their turn, and this machine is part of the repository."""
     monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
     broadcast = BusClient.broadcast_ping
-    monkeypatch.setattr(BusClient, 'broadcast_ping', lambda self: broadcast(self, 0.05))
+    monkeypatch.setattr(BusClient, 'broadcast_ping', lambda self: broadcast(self, 0.15))
     opened = BusClient.open.__func__
     monkeypatch.setattr(
         BusClient,

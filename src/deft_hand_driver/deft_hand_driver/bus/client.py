@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from deft_hand_driver.bus.errors import NoReplyError, RefusedError
-from deft_hand_driver.bus.port import SUCCESS, PacketHandler, SerialPort
+from deft_hand_driver.bus.port import PATIENT_MARGIN, SUCCESS, PacketHandler, SerialPort
 from deft_hand_driver.protocol.control_table import ControlTable
 from deft_hand_driver.protocol.models import MODELS_BY_NUMBER
 from deft_hand_driver.protocol.packet import (
@@ -131,11 +131,13 @@ class BusClient:
             raise NoReplyError(f'Motor {identifier} does not answer a ping.')
         return replies[0]
 
-    def ping_all_answers(self, identifier: int) -> list[PingReply]:
+    def ping_all_answers(self, identifier: int, margin: float | None = None) -> list[PingReply]:
         """Every answer to a ping: more than one means that motors share the id.
 
         Args:
             identifier: Id.
+            margin: Time that the answer may take beyond that on the wire; that of an instruction
+                outside of the cycle when None. [s].
 
         Returns:
             Answers with that id, in order of arrival; empty when none came in time.
@@ -143,16 +145,25 @@ class BusClient:
         Raises:
             PortError: The port has gone.
         """
+        found = self._ping_once(identifier, margin)
+        if len(found) > 1:
+            # One of them may have been late for an earlier ping.
+            found = self._ping_once(identifier, margin)
+        if not found:
+            self.statistics.dropped += 1
+        return found
+
+    def _ping_once(self, identifier: int, margin: float | None) -> list[PingReply]:
+        if margin is None:
+            margin = max(self.port.reply_margin, PATIENT_MARGIN)
         self.statistics.requests += 1
         self.port.send(build_packet(identifier, Instruction.PING))
-        self.port.expect(_PING_REPLY_SIZE)
+        self.port.expect(_PING_REPLY_SIZE, margin=margin)
         found: list[PingReply] = []
         while (reply := self._next_ping_reply()) is not None:
             if reply.identifier == identifier:
                 found.append(reply)
                 self.port.expect(_PING_REPLY_SIZE, _SECOND_ANSWER_TIME)
-        if not found:
-            self.statistics.dropped += 1
         return found
 
     def answers_garbled(self, identifier: int) -> bool:
@@ -163,11 +174,14 @@ class BusClient:
         """
         return self.look_for(identifier)[1]
 
-    def look_for(self, identifier: int) -> tuple[PingReply | None, bool]:
+    def look_for(
+        self, identifier: int, margin: float | None = None
+    ) -> tuple[PingReply | None, bool]:
         """Ping once.
 
         Args:
             identifier: Id.
+            margin: See `ping_all_answers`. [s].
 
         Returns:
             The answer, None where none came, and whether other bytes came instead.
@@ -177,7 +191,7 @@ class BusClient:
         """
         reader = self.port.reader
         before = reader.skipped_bytes
-        answers = self.ping_all_answers(identifier)
+        answers = self.ping_all_answers(identifier, margin)
         if answers:
             return answers[0], False
         return None, reader.skipped_bytes > before or bool(reader.pending)

@@ -16,6 +16,7 @@ from deft_hand_driver.protocol.packet import MAX_ID
 
 # The rates that motors of a hand are usually set to come first: factory, common, fast.
 SCAN_RATES: Final = (57600, 1_000_000, 4_000_000, 3_000_000, 2_000_000, 115200, 9600)
+_SWEEP_MARGIN: Final = 0.02  # [s] for each of all ids
 _ALL_IDS: Final = range(MAX_ID + 1)
 assert set(SCAN_RATES) <= set(BAUD_RATES)
 
@@ -74,7 +75,7 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
         for identifier in _ALL_IDS if noisy else expected:
             if identifier in found:
                 continue
-            reply, noise = client.look_for(identifier)
+            reply, noise = client.look_for(identifier, _SWEEP_MARGIN)
             if reply is not None:
                 found[identifier] = reply
             elif noise:

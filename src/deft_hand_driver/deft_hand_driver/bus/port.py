@@ -42,6 +42,7 @@ from deft_hand_driver.protocol.packet import (
 )
 from deft_hand_driver.protocol.reader import PacketReader
 
+PATIENT_MARGIN: Final = 0.05  # [s]
 SUCCESS: Final = int(COMM_SUCCESS)
 BITS_PER_BYTE: Final = 10  # 8N1
 _BY_ID: Final = Path('/dev/serial/by-id')
@@ -121,8 +122,12 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         return time.monotonic() * 1000.0
 
     def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802 (name of the SDK)
-        """Allow for a reply of so many bytes."""
-        self.expect(packet_length)
+        """Allow for a reply of so many bytes.
+
+        Only the SDK asks, for single motors outside of the cycle: there patience costs nothing
+        unless a motor is missing, and a reply that is late for one instruction harms the next.
+        """
+        self.expect(packet_length, margin=max(self.reply_margin, PATIENT_MARGIN))
 
     def setPacketTimeoutMillis(self, msec: float) -> None:  # noqa: N802 (name of the SDK)
         """Allow so much time. [ms]."""
@@ -136,7 +141,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         """Time that bytes need on the wire. [s]."""
         return size * 1e-3 * float(self.tx_time_per_byte)
 
-    def expect(self, size: int, longest: float = math.inf) -> None:
+    def expect(self, size: int, longest: float = math.inf, margin: float | None = None) -> None:
         """Start the time-out of a reply.
 
         The write only fills a buffer: the reply cannot come before the request is on the wire.
@@ -144,9 +149,11 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         Args:
             size: Bytes of the reply.
             longest: Time-out at most. [s].
+            margin: In place of `reply_margin`. [s].
         """
         now = time.monotonic()
-        end = max(now, self._sent_by) + self.wire_time(size) + self.reply_margin
+        allowed = self.wire_time(size) + (self.reply_margin if margin is None else margin)
+        end = max(now, self._sent_by) + allowed
         self._deadline = min(end, now + longest)
 
     def send(self, packet: bytes) -> None:

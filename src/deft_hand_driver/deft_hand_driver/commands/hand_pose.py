@@ -10,6 +10,7 @@ import numpy as np
 
 from deft_hand_driver.bus.discovery import choose_port
 from deft_hand_driver.bus.errors import BusError
+from deft_hand_driver.bus.port import PATIENT_MARGIN
 from deft_hand_driver.bus.session import BusSession
 from deft_hand_driver.bus.state import LIMP, BusReport, BusSettings, BusState
 from deft_hand_driver.commands.table import print_rows
@@ -43,7 +44,10 @@ def main(arguments: argparse.Namespace) -> int:
     joints = description.pose(arguments.name)
     path = choose_port(arguments.port)
     session = BusSession(
-        description, BusSettings(path, rate=_RATE, silence_limit=0.5, end_state=LIMP)
+        description,
+        BusSettings(
+            path, rate=_RATE, reply_margin=PATIENT_MARGIN, silence_limit=0.5, end_state=LIMP
+        ),
     )
     try:
         _connect(session)

@@ -318,7 +318,11 @@ class HandDriverNode(Node):
         if reading is None:
             return
         controller = self._controller
-        joints = self._map.joints_from_motors(reading.positions).tolist()
+        # A servo measures its spool, behind which the tendon gives way, as it does for a command;
+        # ideal motors behind topics report the length of the tendon.
+        on_bus = self._settings.transport == BUS
+        observe = self._map.joints_from_commands if on_bus else self._map.joints_from_motors
+        joints = observe(reading.positions).tolist()
         targets = (
             []
             if controller.sent is None
