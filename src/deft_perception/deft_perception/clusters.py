@@ -69,16 +69,21 @@ def find_clusters(
     edge = view.behind_an_edge(depth_jump)
     surface = candidate & ~edge
     labels, count = _labelled(surface)
-    areas = np.bincount(labels[surface], weights=view.pixel_areas(surface), minlength=count)
+    # Only few pixels are candidates: their indices are found once.
+    pixels = np.flatnonzero(surface)
+    found = labels.ravel()[pixels]
+    areas = np.bincount(found, weights=view.pixel_areas(pixels), minlength=count)
     contact = _beside_the_table(table & ~edge) & (above <= maximum_clearance)
-    contacts = np.bincount(labels[contact & surface], minlength=count)
+    contacts = np.bincount(found[contact.ravel()[pixels]], minlength=count)
     kept = [i for i in range(1, count) if areas[i] > _SPECK * minimum_area]
     parts = [_part(i, labels, view, contacts[i] >= _LEAST_CONTACT) for i in kept]
     clusters = []
     for group in _joined(parts, merge_gap, hanging_gap):
         area = float(sum(areas[part.label] for part in group))
         if area >= minimum_area and any(part.stands for part in group):
-            mask = np.isin(labels, [part.label for part in group])
+            chosen = np.zeros(count, dtype=np.bool_)
+            chosen[[part.label for part in group]] = True
+            mask = chosen[labels]
             clusters.append(Cluster(mask, area))
     return sorted(clusters, key=lambda cluster: -cluster.area)
 
@@ -128,8 +133,11 @@ def _beside_the_table(table: Mask) -> Mask:
 
     Smaller regions of the same height, such as the floor inside a cup, are not open table.
     """
-    labels, count = _labelled(table)
-    sizes = np.bincount(labels[table], minlength=count)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(
+        table.view(np.uint8), connectivity=8
+    )
+    sizes = statistics[:, cv2.CC_STAT_AREA].copy()
+    sizes[0] = 0  # what is no table
     largest = (labels == int(np.argmax(sizes))) & table
     reach = np.ones((2 * _CONTACT_REACH + 1, 2 * _CONTACT_REACH + 1), dtype=np.uint8)
     return np.asarray(cv2.dilate(largest.view(np.uint8), reach).view(bool))

@@ -7,6 +7,7 @@ ray of a pixel is separable: x depends on its column and y on its row only.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import cv2
@@ -73,9 +74,9 @@ class DepthView:
         rows, columns = np.nonzero(self.valid[::stride, ::stride])
         return self.points(rows * stride, columns * stride)
 
-    def pixel_areas(self, mask: Mask) -> FloatArray:
-        """Area that each pixel of a mask covers, across the line of sight. Shape (n,). [m^2]."""
-        depth = self.depth[mask].astype(np.float64)
+    def pixel_areas(self, pixels: Indices) -> FloatArray:
+        """Area that pixels, given by flat index, cover across the line of sight. (n,) [m^2]."""
+        depth = self.depth.ravel()[pixels].astype(np.float64)
         return np.asarray(depth**2 / (self.camera.fx * self.camera.fy))
 
     def behind_an_edge(self, limit: float) -> Mask:
@@ -93,11 +94,21 @@ def _median_filtered(depth: DepthImage, valid: Mask, jump: float) -> DepthImage:
 
     A pixel far from its median lies on nothing: it is a mixture of two surfaces, and dropped.
     """
-    # Half of the missing pixels count as nearest and half as farthest, like the fields of a
-    # chessboard, so that they do not move the median of the others.
-    filler = np.zeros(depth.shape, dtype=np.float32)
-    filler[::2, ::2] = filler[1::2, 1::2] = _FAR
-    filled = np.where(valid, depth, filler).astype(np.float32)
+    filled = _chessboard(depth.shape).copy()
+    np.copyto(filled, depth, where=valid)
     median = np.asarray(cv2.medianBlur(filled, 5), dtype=np.float32)
-    plausible = np.abs(median - filled) < np.float32(jump)
-    return np.where(valid & plausible, median, np.float32(0.0)).astype(np.float32)
+    plausible = cv2.absdiff(median, filled) < np.float32(jump)
+    median[~(valid & plausible)] = 0.0
+    return median
+
+
+@functools.lru_cache(maxsize=4)
+def _chessboard(shape: tuple[int, int]) -> DepthImage:
+    """What stands for missing depth: half of it nearest and half farthest, in turns.
+
+    So it does not move the median of the others.
+    """
+    fields = np.zeros(shape, dtype=np.float32)
+    fields[::2, ::2] = fields[1::2, 1::2] = _FAR
+    fields.setflags(write=False)
+    return fields

@@ -175,7 +175,9 @@ def _fit_circle(
     if len(radii) == 0:
         return None
     tolerance = max(tolerance, 0.05 * float(np.median(radii)))
-    gap = np.linalg.norm(outline[None] - centres[:, None], axis=2) - radii[:, None]
+    across = outline[None, :, 0] - centres[:, None, 0]
+    along = outline[None, :, 1] - centres[:, None, 1]
+    gap = np.sqrt(across**2 + along**2) - radii[:, None]
     score = np.count_nonzero(np.abs(gap) < tolerance, axis=1) - np.count_nonzero(
         gap >= tolerance, axis=1
     )

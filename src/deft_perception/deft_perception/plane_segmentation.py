@@ -207,7 +207,8 @@ class PlaneSegmentation:
         inside = view.valid.copy()
         for axis, direction in enumerate(np.eye(3)):
             coordinate = view.component(direction)
-            inside &= (coordinate > self._low[axis]) & (coordinate < self._high[axis])
+            within = cv2.inRange(coordinate, float(self._low[axis]), float(self._high[axis]))
+            inside &= within.view(np.bool_)  # 255 and True is True
         return inside
 
     def _observe(

@@ -64,14 +64,17 @@ def depth_figures(
         of holes that cut through the object; beside or on it with depth that lies on nothing;
         inside it with depth below the table; saturated without depth.
     """
+    window = _box_around(mask)
+    mask, silhouette = mask[window], silhouette[window]
+    raw_valid, valid = view.raw_valid[window], view.valid[window]
     inside = int(np.count_nonzero(mask))
-    missing = mask & ~view.raw_valid
-    around = cv2.dilate(mask.view(np.uint8), _BESIDE).view(bool)
-    mixed = around & view.raw_valid & ~view.valid
-    below = silhouette & view.valid & (above < -noise)
+    missing = mask & ~raw_valid
+    around = cv2.dilate(mask.astype(np.uint8), _BESIDE).view(bool)
+    mixed = around & raw_valid & ~valid
+    below = silhouette & valid & (above[window] < -noise)
     hull = _convex_hull(mask)
-    lost = np.count_nonzero(hull & ~view.raw_valid) / np.count_nonzero(hull)
-    glare = np.all(color[missing] >= _SATURATED, axis=1)
+    lost = np.count_nonzero(hull & ~raw_valid) / np.count_nonzero(hull)
+    glare = np.all(color[window][missing] >= _SATURATED, axis=1)
     return {
         'depth_coverage': 1.0 - float(np.count_nonzero(missing)) / inside,
         'hull_depth_coverage': 1.0 - float(lost),
@@ -81,9 +84,19 @@ def depth_figures(
     }
 
 
+def _box_around(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns of a mask that is not empty, with a margin."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    margin = int(_BESIDE.shape[0])
+    return (
+        slice(max(top - margin, 0), top + height + margin),
+        slice(max(left - margin, 0), left + width + margin),
+    )
+
+
 def _convex_hull(mask: Mask) -> Mask:
     """Pixels inside the convex hull of a mask that is not empty."""
-    corners = cv2.convexHull(cv2.findNonZero(mask.view(np.uint8)))
+    corners = cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8)))
     hull = np.zeros(mask.shape, dtype=np.uint8)
     cv2.fillConvexPoly(hull, corners, 1)
     return np.asarray(hull.view(bool))

@@ -138,10 +138,10 @@ def test_a_mirror_on_the_object_is_flagged(boxed):
 def test_glare_without_depth_is_a_reflection_and_white_paint_is_not(boxed):
     frame = boxed.render()
     color = frame.color.copy()
-    color[top_pixels(boxed)] = 255
+    color[top_pixels(boxed, 11)] = 255
     assert flags(segment(changed(frame, color=color), boxed.pose)) == ()
     depth = frame.depth.copy()
-    depth[top_pixels(boxed)] = np.nan
+    depth[top_pixels(boxed, 11)] = np.nan
     assert Flag.REFLECTION in flags(segment(changed(frame, depth, color), boxed.pose))
 
 
