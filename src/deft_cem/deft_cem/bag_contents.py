@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
-from deft_core.errors import RecordingError
+from deft_cem.bag_reader import EPISODE_TOPIC, BagReader
+from deft_cem.episode_record import episode_id_of
 
 
 @dataclass(frozen=True)
@@ -74,21 +71,3 @@ def read_part(path: Path, typestore: Typestore) -> PartContents:
         if message.topic == EPISODE_TOPIC:
             episode_ids.append(episode_id_of(message.data, typestore, path))
     return PartContents(path.name, first, last, topics, tuple(episode_ids))
-
-
-def episode_id_of(data: bytes, typestore: Typestore, source: Path) -> str:
-    """Name of a recorded episode.
-
-    Args:
-        data: The record as CDR bytes.
-        typestore: Holds its type.
-        source: Where it comes from, for the message.
-
-    Raises:
-        RecordingError: The record cannot be decoded.
-    """
-    try:
-        record: Any = typestore.deserialize_cdr(data, EPISODE_TYPE)
-        return str(record.episode_id)
-    except (TypesysError, struct.error, ValueError, IndexError, AssertionError) as error:
-        raise RecordingError(f'{source}: an episode record cannot be decoded: {error}') from error

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_contents import episode_id_of, read_part
+from deft_cem.bag_contents import read_part
 from deft_cem.bag_parts import parts_in
 from deft_cem.bag_reader import EPISODE_TOPIC
 from deft_cem.bag_writer import BagWriter
+from deft_cem.episode_record import episode_id_of
 
 
 class SessionBag:

@@ -301,7 +301,15 @@ class SessionCore:
         """Commit how the motion of the open episode ended."""
         self.store.record_outcome(self.proposal.episode_id, outcome)
 
-    def rate(self, reward: float, source: str, success: bool | None, record: bytes) -> None:
+    def keep_record(self, record: bytes) -> None:
+        """Commit what the executed episode left, while the operator looks at it.
+
+        Args:
+            record: The episode as it goes into the bag, still without its score.
+        """
+        self.store.record_evidence(self.proposal.episode_id, record)
+
+    def rate(self, reward: float, source: str, success: bool | None) -> None:
         """Commit the score of the open episode and let the optimiser learn from it.
 
         The episode stays `proposal` until `conclude`.
@@ -310,10 +318,9 @@ class SessionCore:
             reward: 0..1.
             source: Who scored.
             success: Task criterion met; None when not judged.
-            record: The episode as it goes into the bag; kept until `confirm_recorded`.
 
         Raises:
-            InvalidInputError: No executed episode is open, or not a reward.
+            InvalidInputError: No executed episode is open, it has no record, or not a reward.
             RecordingError: The store cannot be written; the session must not go on.
         """
         proposal = self.proposal
@@ -321,7 +328,7 @@ class SessionCore:
             assert self._optimiser.pending is not None, 'rated without a sample'
             self._optimiser.tell(self._optimiser.pending.index, reward)
         self.store.record_reward(
-            proposal.episode_id, reward, source, success, record, self._optimiser.state_dict()
+            proposal.episode_id, reward, source, success, self._optimiser.state_dict()
         )
         self.progress.rate(proposal.episode_id, proposal.planned.phase, reward)
 

@@ -111,15 +111,21 @@ class SessionRecord:
 
     # What of it is in the bag.
 
-    def unrecorded(self) -> Iterator[bytes]:
-        """Records that nobody confirmed to be in the bag, in order."""
-        for row in self._rows('SELECT number FROM unrecorded ORDER BY number'):
+    def unrecorded(self) -> Iterator[tuple[StoredEpisode, bytes]]:
+        """Rated episodes that nobody confirmed to be in the bag, with their record, in order.
+
+        The records were made before the score; `complete_record` puts it in.
+        """
+        waiting = {row['number'] for row in self._rows('SELECT number FROM unrecorded')}
+        for episode in self._episodes("WHERE state = 'rated'"):
+            if episode.number not in waiting:
+                continue
             (found,) = self._rows(
-                'SELECT bytes, record FROM unrecorded WHERE number = ?', (row['number'],)
+                'SELECT bytes, record FROM unrecorded WHERE number = ?', (episode.number,)
             )
             size = min(max(found['bytes'], 1), _MAXIMUM_RECORD_BYTES)
             try:
-                yield zstandard.decompress(found['record'], max_output_size=size)
+                yield episode, zstandard.decompress(found['record'], max_output_size=size)
             except zstandard.ZstdError as error:
                 raise RecordingError(f'{self._path} is damaged: {error}') from error
 

@@ -29,7 +29,7 @@ from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError, RecordingError
 
-_COMPRESSION_LEVEL: Final = 1  # fast: it stands between a score and the next episode
+_COMPRESSION_LEVEL: Final = 1  # fast: an operator may be waiting
 
 
 class SessionStore(SessionRecord):
@@ -162,7 +162,8 @@ class SessionStore(SessionRecord):
             InvalidInputError: The episode is not open.
         """
         with self._transaction() as connection:
-            self._advance(connection, episode_id, {'asked', 'executed'}, 'asked')
+            number = self._advance(connection, episode_id, {'asked', 'executed'}, 'asked')
+            connection.execute('DELETE FROM unrecorded WHERE number = ?', (number,))
             connection.execute(
                 'UPDATE episode SET attempt = attempt + 1, outcome = NULL, object_name = ?, '
                 'scene_seed = ?, prior = ?, residual = ? WHERE episode_id = ?',
@@ -181,13 +182,31 @@ class SessionStore(SessionRecord):
                 'UPDATE episode SET outcome = ? WHERE episode_id = ?', (outcome.value, episode_id)
             )
 
+    def record_evidence(self, episode_id: str, record: bytes) -> None:
+        """Commit what the executed episode left, while the operator looks at it.
+
+        Args:
+            episode_id: The open episode.
+            record: The episode as it goes into the bag, still without its score. Kept until
+                `confirm_recorded`.
+
+        Raises:
+            InvalidInputError: Not the open episode.
+        """
+        compressed = zstandard.compress(record, _COMPRESSION_LEVEL)
+        with self._transaction() as connection:
+            number = self._advance(connection, episode_id, {'executed'}, 'executed')
+            connection.execute(
+                'INSERT OR REPLACE INTO unrecorded VALUES (?, ?, ?)',
+                (number, len(record), compressed),
+            )
+
     def record_reward(
         self,
         episode_id: str,
         reward: float,
         source: str,
         success: bool | None,
-        record: bytes,
         optimiser_state: Mapping[str, Any],
     ) -> None:
         """Commit the score of the executed episode and what the optimiser made of it.
@@ -197,25 +216,22 @@ class SessionStore(SessionRecord):
             reward: 0..1.
             source: Who scored.
             success: Task criterion met; None when not judged.
-            record: The episode as it goes into the bag; kept until `confirm_recorded`.
             optimiser_state: State after `tell`; unchanged in evaluation.
 
         Raises:
-            InvalidInputError: Not the open episode, or not a reward.
+            InvalidInputError: Not the open episode, no record of it, or not a reward.
         """
         if not math.isfinite(reward) or not 0.0 <= reward <= 1.0:
             raise InvalidInputError(f'reward is {reward!r}, expected a number from 0 to 1')
-        compressed = zstandard.compress(record, _COMPRESSION_LEVEL)
         with self._transaction() as connection:
-            self._advance(connection, episode_id, {'executed'}, 'rated')
+            number = self._advance(connection, episode_id, {'executed'}, 'rated')
+            kept = 'SELECT COUNT(*) FROM unrecorded WHERE number = ?'
+            if not connection.execute(kept, (number,)).fetchone()[0]:
+                raise InvalidInputError(f'episode {episode_id!r} has no record; keep it first')
             connection.execute(
                 'UPDATE episode SET reward = ?, reward_source = ?, success = ? '
                 'WHERE episode_id = ?',
                 (reward, source, success, episode_id),
-            )
-            connection.execute(
-                'INSERT INTO unrecorded SELECT number, ?, ? FROM episode WHERE episode_id = ?',
-                (len(record), compressed, episode_id),
             )
             self._write_optimiser(connection, optimiser_state)
 
@@ -276,19 +292,23 @@ class SessionStore(SessionRecord):
             connection.execute('UPDATE session SET finished = 1')
 
     def confirm_recorded(self, episode_id: str) -> None:
-        """Forget the records up to that episode: they are in the bag, in order."""
-        until = '(SELECT number FROM episode WHERE episode_id = ?)'
-        sql = f'SELECT COUNT(*) FROM unrecorded WHERE number <= {until}'  # noqa: S608
-        if self._rows(sql, (episode_id,))[0][0]:
+        """Forget the records of rated episodes up to that one: they are in the bag, in order."""
+        rows = self._rows(
+            'SELECT number FROM unrecorded WHERE number <= '
+            '(SELECT number FROM episode WHERE episode_id = ?) AND number IN '
+            "(SELECT number FROM episode WHERE state = 'rated')",
+            (episode_id,),
+        )
+        if rows:
             with self._transaction() as connection:
-                connection.execute(
-                    f'DELETE FROM unrecorded WHERE number <= {until}',  # noqa: S608
-                    (episode_id,),
+                connection.executemany(
+                    'DELETE FROM unrecorded WHERE number = ?', [(row[0],) for row in rows]
                 )
 
     @classmethod
     def _withdraw(cls, connection: sqlite3.Connection, episode_id: str, reason: str) -> None:
-        cls._advance(connection, episode_id, {'asked', 'executed'}, 'withdrawn')
+        number = cls._advance(connection, episode_id, {'asked', 'executed'}, 'withdrawn')
+        connection.execute('DELETE FROM unrecorded WHERE number = ?', (number,))
         connection.execute(
             'UPDATE episode SET reason = ? WHERE episode_id = ?', (reason, episode_id)
         )
@@ -296,9 +316,10 @@ class SessionStore(SessionRecord):
     @staticmethod
     def _advance(
         connection: sqlite3.Connection, episode_id: str, before: set[str], after: str
-    ) -> None:
+    ) -> int:
+        """Change the state of an episode that is in one of some states; its number."""
         row = connection.execute(
-            'SELECT state FROM episode WHERE episode_id = ?', (episode_id,)
+            'SELECT number, state FROM episode WHERE episode_id = ?', (episode_id,)
         ).fetchone()
         state = None if row is None else row['state']
         if state not in before:
@@ -309,6 +330,7 @@ class SessionStore(SessionRecord):
         connection.execute(
             'UPDATE episode SET state = ? WHERE episode_id = ?', (after, episode_id)
         )
+        return int(row['number'])
 
     @staticmethod
     def _write_optimiser(connection: sqlite3.Connection, state: Mapping[str, Any]) -> None:

@@ -22,8 +22,9 @@ from deft_core.decode import prior_from_msg
 from deft_core.decode_images import color_from_msg
 from deft_core.decode_records import SUCCESS_FROM_MSG
 from deft_core.episode import Outcome
-from deft_core.errors import DeftError, RecordingError
+from deft_core.errors import DeftError
 from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
+from deft_core.nodes.encode_records import SUCCESS_TO_MSG
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import EpisodeRecord
 from deft_msgs.srv import ConfirmReset, PredictGrasp, SegmentObject, SubmitReward
@@ -38,6 +39,7 @@ _BLAMED: Final = {
     ExecuteGrasp.Goal.COLLISION: Outcome.COLLISION,
 }
 _UNSEEN: Final = {SegmentObject.Request.NO_OBJECT, SegmentObject.Request.DEPTH_MISSING}
+_MOVING: Final = 2  # feedback of an arm that moves
 # The arm may get home when it tries again: nothing was in its way.
 _LATE: Final = {ReturnHome.Goal.MOTION_TIMEOUT, ReturnHome.Goal.STALE_STATE}
 
@@ -52,6 +54,7 @@ class EpisodeDirector:
         emit: Callable[[Event], None],
         fail: Callable[[str], None],
         announce: Callable[[], None],
+        hand_over: Callable[[], None],
     ) -> None:
         """Create the clients and the camera subscription.
 
@@ -61,17 +64,18 @@ class EpisodeDirector:
             emit: Takes an event of the session machine.
             fail: Takes the reason for which the session cannot go on.
             announce: Called when the operator may act: the arm is home, the last image taken.
+            hand_over: Called when there is time to hand the last episode over.
         """
         self._node = node
         self._parameters = parameters
         self._emit, self._fail, self._announce = emit, fail, announce
+        self._hand_over = hand_over
         self.clients = SessionClients(node)
         self.camera = CameraTap(node, parameters.film_period)
         self._setup: SessionSetup | None = None
         self.running = RunningEpisode()
         self._fresh = False  # the running episode has not begun to prepare its scene
-        self.record: EpisodeRecord | None = None  # of the newest rated episode
-        self.data = b''  # the same as CDR bytes
+        self.record: EpisodeRecord | None = None  # of the newest episode that was executed
         self._retries = 0
         self._why_withdrawn = ''
         self.awaits_scene = False
@@ -147,13 +151,6 @@ class EpisodeDirector:
         self._fresh = True
         return stretches
 
-    def _save_timing(self) -> None:
-        """Done while the arm moves, so that nobody waits for the disk."""
-        try:
-            self.setup.core.save_timing()
-        except RecordingError as error:
-            self._fail(str(error))
-
     def forget_time(self) -> None:
         """What was done since the last episode belongs to none, such as the training."""
         self._fresh = False
@@ -189,22 +186,25 @@ class EpisodeDirector:
         self._move('/arm/return_home', goal, Part.RESET, arrived)
 
     def _move(self, name: str, goal: object, part: Part, on_result: Callable[..., None]) -> None:
-        """Have the arm move; planning is software, what follows the first feedback is motion."""
+        """Have the arm move; planning is software, and ends with the first feedback."""
 
-        def moving() -> None:
-            self._spend(part, Kind.MOTION)
-            self._save_timing()
+        def fed_back(count: int) -> None:
+            if count == 1:  # the plan is made; it starts from the newest state of the robot
+                self._spend(part, Kind.SENSOR)
+            elif count == _MOVING:
+                self._spend(part, Kind.MOTION)
+                self._hand_over()  # nobody waits for the disk now
 
         def ended(result: object) -> None:
             self._spend(part)
-            self._save_timing()  # where the server gave no feedback
+            self._hand_over()  # where the server gave no feedback
             on_result(result)
 
         def rejected(_: str) -> None:
             self._fail(f'{name} did not take the goal; is another program using the arm?')
 
         timeout = self._parameters.motion_timeout
-        self.clients.act(name, goal, timeout, ended, rejected, moving)
+        self.clients.act(name, goal, timeout, ended, rejected, fed_back)
 
     def confirm_reset(
         self, request: ConfirmReset.Request, _: ConfirmReset.Response
@@ -315,12 +315,15 @@ class EpisodeDirector:
             self._spend(Part.REWARD, Kind.PERSON)
             self.awaits_reward = True
             self._announce()
+            self._keep_record()  # the operator looks at the robot meanwhile
 
         self._take_last_image(asked)
 
     def _score_zero(self) -> None:
         def rated() -> None:
-            self._rate(0.0, _SOURCE_OUTCOME, success=False)
+            self._spend(Part.REWARD)
+            if self._keep_record():
+                self._rate(0.0, _SOURCE_OUTCOME, success=False)
 
         self._take_last_image(rated)
 
@@ -337,16 +340,27 @@ class EpisodeDirector:
         self.setup.core.finish_motion(self.running.outcome)
         self._spend(Part.LAST_IMAGE, Kind.SENSOR)
 
+    def _keep_record(self) -> bool:
+        """Commit all of the episode but its score; whether that was possible."""
+        try:
+            self.record = self.running.record(self.setup)
+            self.setup.core.keep_record(serialize_message(self.record))
+        except DeftError as error:
+            self._fail(str(error))
+            return False
+        return True
+
     def _rate(self, reward: float, source: str, *, success: bool | None) -> str:
         """Commit the score; returns why that was not possible, empty when it was."""
+        assert self.record is not None, 'rated before there was a record'
         self._spend(Part.REWARD)
         try:
-            self.record = self.running.record(self.setup, reward, source, success)
-            self.data = serialize_message(self.record)
-            self.setup.core.rate(reward, source, success, self.data)
+            self.setup.core.rate(reward, source, success)
         except DeftError as error:
             self._fail(str(error))
             return str(error)
+        self.record.reward, self.record.reward_source = reward, source
+        self.record.success = SUCCESS_TO_MSG[success]
         self._retries = 0
         self._emit(Event.REWARDED)
         return ''

@@ -46,16 +46,11 @@ class RunningEpisode:
     last_image: ColorImage | None = None
     clock: EpisodeClock = field(default_factory=EpisodeClock)
 
-    def record(
-        self, setup: SessionSetup, reward: float, source: str, success: bool | None
-    ) -> EpisodeRecord:
-        """The finished episode as it goes to the recorder.
+    def record(self, setup: SessionSetup) -> EpisodeRecord:
+        """The finished episode as it goes to the recorder, still without its score.
 
         Args:
             setup: The session, with the proposal that was tried.
-            reward: 0..1.
-            source: Who scored.
-            success: Task criterion met; None when not judged.
         """
         core = setup.core
         proposal = core.proposal
@@ -73,9 +68,9 @@ class RunningEpisode:
             residual=proposal.residual,
             executed=self.prior.grasp + proposal.residual,
             outcome=self.outcome,
-            reward=reward,
-            reward_source=source,
-            success=success,
+            reward=None,
+            reward_source='',
+            success=None,
             first_image=color_from_msg(self.observation.color),
             last_image=self.last_image,
             film=self.film,

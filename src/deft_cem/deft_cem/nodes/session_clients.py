@@ -35,7 +35,7 @@ class _Order:
     goal: Any
     on_result: Answer
     on_reject: Answer
-    on_start: Callable[[], None]
+    on_feedback: Callable[[int], None]
     not_before: float = 0.0  # [s] monotonic
 
 
@@ -113,7 +113,7 @@ class SessionClients:
         timeout: float,
         on_result: Answer,
         on_reject: Answer,
-        on_start: Callable[[], None],
+        on_feedback: Callable[[int], None],
     ) -> None:
         """Send an action goal.
 
@@ -123,21 +123,21 @@ class SessionClients:
             timeout: Monotonic time allowed for the whole action. [s].
             on_result: Gets the result message.
             on_reject: Gets the name of the action when the server never takes the goal.
-            on_start: Called at the first feedback.
+            on_feedback: Called at every feedback with its number, from 1.
         """
         pending = self._begin(name, timeout)
-        self._waiting = _Order(pending, goal, on_result, on_reject, on_start)
+        self._waiting = _Order(pending, goal, on_result, on_reject, on_feedback)
         self.look()
 
     def _send(self, order: _Order) -> None:
         pending = order.pending
-        started = False
+        count = 0
 
         def fed_back(_: Any) -> None:
-            nonlocal started
-            if not started and self._pending is pending:
-                started = True
-                order.on_start()
+            nonlocal count
+            if self._pending is pending:
+                count += 1
+                order.on_feedback(count)
 
         def responded(future: Any) -> None:
             handle = future.result()

@@ -18,6 +18,7 @@ from deft_cem import __version__
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.nodes.control_desk import ControlDesk
 from deft_cem.nodes.episode_director import EpisodeDirector
+from deft_cem.nodes.episode_hand_over import EpisodeHandOver
 from deft_cem.nodes.peer_watch import PeerWatch
 from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
@@ -27,12 +28,12 @@ from deft_cem.run_folder import RunOccupiedError
 from deft_cem.session_machine import Effect, Event, State, transition
 from deft_cem.summary import PeakMemory, summarise, write_summary
 from deft_cem.training_process import TrainingProcess
-from deft_core.errors import DeftError, DeviceError, InvalidInputError, RecordingError
+from deft_core.errors import DeftError, DeviceError, InvalidInputError
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import LATCHED, RECORDS
+from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
 from deft_msgs.action import RunSession
-from deft_msgs.msg import EmergencyStop, EpisodeRecord, SessionStatus
+from deft_msgs.msg import EmergencyStop, SessionStatus
 from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
 
 _PERIOD: Final = 0.05  # [s] of real time between two looks at clocks and processes
@@ -73,14 +74,18 @@ class SessionNode(Node):
         self._exit_code: int | None = None
         self._over = True
         self._control = ControlDesk()
-        self._recorder = RecorderWatch(
-            self, self._parameters.recorder_timeout, self._fail, self._on_recorded
-        )
+        self._records = EpisodeHandOver(self, self._fail)
+        timeout = self._parameters.recorder_timeout
+        self._recorder = RecorderWatch(self, timeout, self._fail, self._records.confirm)
         self._director = EpisodeDirector(
-            self, self._parameters, self._emit, self._fail, self._on_operator
+            self,
+            self._parameters,
+            self._emit,
+            self._fail,
+            self._on_operator,
+            self._records.give,
         )
         self._status = self.create_publisher(SessionStatus, '/session/status', LATCHED)
-        self._episodes = self.create_publisher(EpisodeRecord, '/session/episode', RECORDS)
         self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
         self.create_service(ConfirmReset, '/session/confirm_reset', self._director.confirm_reset)
         self.create_service(SubmitReward, '/session/submit_reward', self._director.submit_reward)
@@ -122,6 +127,7 @@ class SessionNode(Node):
         self._setup = setup
         self._director.begin(setup)
         self._state, self._reason = State.IDLE, ''
+        self._records.begin(setup.core)
         self._control.pause_wanted = False
         self._over = False
         self._memory = PeakMemory()
@@ -153,9 +159,7 @@ class SessionNode(Node):
         try:
             if not self._peers.complete():
                 return
-            # What an earlier process had no time to hand over; the recorder takes none twice.
-            for data in self._setup.core.store.unrecorded():
-                self._episodes.publish(data)
+            self._records.give_again()
         except DeftError as error:
             if isinstance(error, DeviceError):
                 self._error_code = RunSession.Goal.PEER_MISSING
@@ -205,8 +209,10 @@ class SessionNode(Node):
         elif effect is Effect.RECORD:
             self._record()
         elif effect is Effect.TRAIN:
+            self._records.give()
             self._recorder.when_recorded(core.progress.last_rated_id, self._train)
         elif effect is Effect.FINISH:
+            self._records.give()
             self._recorder.when_recorded(core.progress.last_rated_id, self._sum_up)
         else:
             self._director.perform(effect)
@@ -221,7 +227,6 @@ class SessionNode(Node):
     def _record(self) -> None:
         assert self._setup is not None, 'recorded without a session'
         core = self._setup.core
-        self._episodes.publish(self._director.data)
         print(self._director.progress_line(), flush=True)
         if self._goal is not None:
             self._goal.publish_feedback(
@@ -233,14 +238,8 @@ class SessionNode(Node):
                 )
             )
         core.conclude(self._director.close_episode())
-
-    def _on_recorded(self, episode_id: str) -> None:
-        if self._setup is None:
-            return
-        try:
-            self._setup.core.store.confirm_recorded(episode_id)
-        except RecordingError as error:
-            self._fail(str(error))
+        assert self._director.record is not None, 'recorded without a record'
+        self._records.take(self._director.record)
 
     def _on_operator(self) -> None:
         """The operator may act now; where a pause was asked for, the session pauses instead."""
@@ -289,7 +288,6 @@ class SessionNode(Node):
     def _sum_up(self) -> None:
         assert self._setup is not None, 'summed up without a session'
         core = self._setup.core
-        core.save_timing()
         summary = summarise(
             core.run_directory, peak_rss_bytes=self._memory.peak, software_version=__version__
         )

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_cem.episode_record import complete_record
 from deft_cem.episode_timing import Kind, Part, Stretch
 from deft_cem.message_types import message_typestore
 from deft_cem.run_folder import STORE_FILE
@@ -69,8 +70,9 @@ def launch(folder: Path, episodes: int) -> None:
     )
     bag = SessionBag(run / 'bag', TYPESTORE)
     bag.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-    for data in core.store.unrecorded():
-        core.store.confirm_recorded(bag.record_episode(data, 0))
+    for episode, data in core.store.unrecorded():
+        whole = complete_record(data, episode, TYPESTORE)
+        core.store.confirm_recorded(bag.record_episode(whole, 0))
     with (folder / 'proposals').open('a', buffering=1) as proposals:
         while core.following() is Event.EPISODES_REMAIN:
             proposal = core.propose(IMAGE, PRIOR, 'cup', core.scene_seed)
@@ -78,10 +80,13 @@ def launch(folder: Path, episodes: int) -> None:
             proposals.write(f'{proposal.episode_id} {proposal.scene_seed} {residual.data.hex()}\n')
             core.finish_motion(Outcome.COMPLETED)
             record = (folder / 'records' / proposal.episode_id).read_bytes()
-            core.rate(reward_of(residual), 'operator', None, record)
+            core.keep_record(record)
+            core.rate(reward_of(residual), 'operator', None)
             core.conclude([Stretch(Part.REWARD, Kind.SOFTWARE, 0.1)])
             core.save_timing()
-            core.store.confirm_recorded(bag.record_episode(record, 0))
+            ((episode, data),) = core.store.unrecorded()
+            whole = complete_record(data, episode, TYPESTORE)
+            core.store.confirm_recorded(bag.record_episode(whole, 0))
     bag.close()
     core.close()
     (folder / 'done').touch()

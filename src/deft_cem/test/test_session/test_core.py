@@ -59,7 +59,8 @@ def propose(core: SessionCore):
 
 def rate(core: SessionCore, reward: float = 0.5) -> None:
     core.finish_motion(Outcome.COMPLETED)
-    core.rate(reward, 'operator', reward > 0.5, b'record')
+    core.keep_record(b'record')
+    core.rate(reward, 'operator', reward > 0.5)
     core.conclude()
 
 
@@ -377,7 +378,8 @@ class AnyCourse(RuleBasedStateMachine):
     @rule(reward=st.floats(0.0, 1.0), concluded=st.booleans())
     def rate(self, reward: float, concluded: bool) -> None:
         self.gone.add(self.core.episode_id)
-        self.core.rate(reward, 'operator', None, json.dumps(reward).encode())
+        self.core.keep_record(json.dumps(reward).encode())
+        self.core.rate(reward, 'operator', None)
         self.rewards.append(reward)
         self.is_open = False
         if concluded:
@@ -421,8 +423,8 @@ class AnyCourse(RuleBasedStateMachine):
     def rewards_are_kept(self) -> None:
         if hasattr(self, 'core'):
             assert list(self.core.progress.rewards) == self.rewards
-            stored = [json.loads(record) for record in self.core.store.unrecorded()]
-            assert stored == self.rewards
+            stored = [(e.reward, json.loads(r)) for e, r in self.core.store.unrecorded()]
+            assert stored == [(reward, reward) for reward in self.rewards]
 
     def teardown(self) -> None:
         if hasattr(self, 'core'):

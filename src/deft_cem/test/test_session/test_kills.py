@@ -77,8 +77,10 @@ def proposals(folder: Path) -> dict[str, set[str]]:
     return found
 
 
-def recorded(folder: Path) -> list[str]:
-    return [episode.episode_id for episode in BagReader(folder / 'run' / 'bag').episodes()]
+def recorded(folder: Path) -> list[tuple[str, float | None]]:
+    """Names and rewards in the bag."""
+    episodes = BagReader(folder / 'run' / 'bag').episodes()
+    return [(episode.episode_id, episode.reward) for episode in episodes]
 
 
 def test_killed_at_random_moments(killed_session, records, tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_killed_at_random_moments(killed_session, records, tmp_path: Path) -> No
     kills = run('random', folder, episodes, 3)
     assert kills >= 40
     assert outcome(folder) == expected  # bit for bit: JSON gives back every float64
-    assert recorded(folder) == [name for name, _, _ in expected['episodes']]
+    assert recorded(folder) == [(name, reward) for name, _, reward in expected['episodes']]
     assert all(len(tried) == 1 for tried in proposals(folder).values())
     with SessionRecord.open(folder / 'run' / STORE_FILE) as record:
         attempts = [episode.attempt for episode in record.episodes()]
@@ -109,17 +111,19 @@ def test_killed_before_and_after_everything_that_is_written(
     folder.mkdir()
     write_records(records, folder, episodes)
     kills = run('boundaries', folder, episodes)
-    # Two of each: creation, launch; ask, outcome, reward, timing, bag, confirmation per episode.
-    assert kills == 2 * (2 + 6 * episodes)
+    # Two of each: creation and launch; per episode ask, outcome, record, reward, timing, bag and
+    # confirmation.
+    assert kills == 2 * (2 + 7 * episodes)
     for case in range(kills):
         assert outcome(folder / str(case)) == expected, case
-        assert recorded(folder / str(case)) == [name for name, _, _ in expected['episodes']], case
+        in_bag = [(name, reward) for name, _, reward in expected['episodes']]
+        assert recorded(folder / str(case)) == in_bag, case
         assert all(len(tried) == 1 for tried in proposals(folder / str(case)).values()), case
     interrupted = Counter((folder / 'kills').read_text().splitlines())
     assert interrupted == {
         'no store': 1,
         'asked': 2 * episodes,
-        'executed': 2 * episodes,
+        'executed': 4 * episodes,
         'rated, not in the bag': 6 * episodes,
-        'between': kills - 1 - 10 * episodes,
+        'between': kills - 1 - 12 * episodes,
     }

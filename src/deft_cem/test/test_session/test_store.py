@@ -50,14 +50,16 @@ def episode(number: int) -> StoredEpisode:
 def rate(store: SessionStore, number: int, record: bytes = b'record') -> None:
     store.record_ask(episode(number), {'k': number})
     store.record_outcome(f'e{number}', Outcome.COMPLETED)
-    store.record_reward(f'e{number}', 0.5, 'operator', None, record, {'k': number})
+    store.record_evidence(f'e{number}', record)
+    store.record_reward(f'e{number}', 0.5, 'operator', None, {'k': number})
 
 
 def test_a_session_is_read_back_exactly(tmp_path: Path) -> None:
     with make_store(tmp_path / 's.sqlite') as store:
         store.record_ask(episode(0), {'k': 1})
         store.record_outcome('e0', Outcome.COMPLETED)
-        store.record_reward('e0', 0.25, 'operator', True, b'bytes' * 1000, {'k': 2})
+        store.record_evidence('e0', b'bytes' * 1000)
+        store.record_reward('e0', 0.25, 'operator', True, {'k': 2})
         store.record_ask(episode(1), {'k': 3})
     with SessionRecord.open(tmp_path / 's.sqlite') as store:
         assert (store.session_id, store.identity) == ('s', IDENTITY)
@@ -76,7 +78,7 @@ def test_a_session_is_read_back_exactly(tmp_path: Path) -> None:
         assert store.rated('e0') == first
         assert store.rated('e1') is None
         assert store.verdicts(Phase.WARM_UP) == [True]
-        assert list(store.unrecorded()) == [b'bytes' * 1000]
+        assert list(store.unrecorded()) == [(first, b'bytes' * 1000)]
         assert not store.trained
         assert not store.finished
 
@@ -101,18 +103,23 @@ def test_events_out_of_order_are_refused_and_change_nothing(tmp_path: Path) -> N
         with pytest.raises(InvalidInputError, match='still open'):
             store.record_ask(episode(1), {'k': 9})
         with pytest.raises(InvalidInputError, match='expected executed'):
-            store.record_reward('e0', 0.5, 'operator', None, b'', {'k': 9})
+            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
+        with pytest.raises(InvalidInputError, match='expected executed'):
+            store.record_evidence('e0', b'')
         assert store.optimiser_state == {'k': 1}
         store.record_outcome('e0', Outcome.COLLISION)
+        with pytest.raises(InvalidInputError, match='no record'):
+            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
+        store.record_evidence('e0', b'record')
         for bad in (math.nan, -0.1, 1.1):
             with pytest.raises(InvalidInputError, match='0 to 1'):
-                store.record_reward('e0', bad, 'operator', None, b'', {'k': 9})
+                store.record_reward('e0', bad, 'operator', None, {'k': 9})
         assert store.optimiser_state == {'k': 1}
         store.record_withdrawal('e0', 'the arm was late', {'k': 2})
         assert store.pending() is None
         assert store.episodes()[0].reason == 'the arm was late'
         with pytest.raises(InvalidInputError, match='withdrawn'):
-            store.record_reward('e0', 0.5, 'operator', None, b'', {'k': 9})
+            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
         with pytest.raises(InvalidInputError, match='withdrawn'):
             store.record_attempt(
                 'e0', object_name='cup', scene_seed=1, prior=(0.0,), residual=(0.0,)
@@ -123,6 +130,7 @@ def test_another_attempt_keeps_the_row_and_forgets_the_outcome(tmp_path: Path) -
     with make_store(tmp_path / 's.sqlite') as store:
         store.record_ask(episode(0), {'k': 1})
         store.record_outcome('e0', Outcome.COMPLETED)
+        store.record_evidence('e0', b'of the first attempt')
         new_prior = tuple(np.linspace(1, 2, 22))
         store.record_attempt(
             'e0',
@@ -131,8 +139,18 @@ def test_another_attempt_keeps_the_row_and_forgets_the_outcome(tmp_path: Path) -
             prior=new_prior,
             residual=episode(0).residual,
         )
+        store.record_outcome('e0', Outcome.COMPLETED)
+        with pytest.raises(InvalidInputError, match='no record'):
+            store.record_reward('e0', 0.5, 'operator', None, {})
+        store.record_attempt(
+            'e0',
+            object_name='blue_mug',
+            scene_seed=6,
+            prior=new_prior,
+            residual=episode(0).residual,
+        )
         assert store.episodes() == (
-            replace(episode(0), attempt=2, object_name='blue_mug', scene_seed=6, prior=new_prior),
+            replace(episode(0), attempt=3, object_name='blue_mug', scene_seed=6, prior=new_prior),
         )
 
 
@@ -152,9 +170,14 @@ def test_records_wait_until_the_bag_has_them(tmp_path: Path) -> None:
             rate(store, number, b'%d' % number)
         store.confirm_recorded('another session')
         store.confirm_recorded('e0')
-        assert list(store.unrecorded()) == [b'1', b'2']
-        store.confirm_recorded('e2')  # the bag takes them in order
+        assert [record for _, record in store.unrecorded()] == [b'1', b'2']
+        store.record_ask(episode(3), {'k': 3})
+        store.record_outcome('e3', Outcome.COMPLETED)
+        store.record_evidence('e3', b'3')
+        store.confirm_recorded('e3')  # not rated yet, so nobody can have recorded it
         assert list(store.unrecorded()) == []
+        store.record_reward('e3', 0.5, 'operator', None, {'k': 3})
+        assert [record for _, record in store.unrecorded()] == [b'3']
 
 
 def test_launches_and_their_time_add_up(tmp_path: Path) -> None:
@@ -279,11 +302,11 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> Non
         store.record_outcome('e1', Outcome.COMPLETED)
         record = np.random.default_rng(0).bytes(500_000)
         with pytest.raises(RecordingError, match='full'):
-            store.record_reward('e1', 0.5, 'operator', None, record, {'k': 8})
+            store.record_evidence('e1', record)
         assert store.optimiser_state == {'k': 7}
     with SessionRecord.open(path) as record_after:
         assert [e.state for e in record_after.episodes()] == ['rated', 'executed']
-        assert list(record_after.unrecorded()) == [b'record']
+        assert [record for _, record in record_after.unrecorded()] == [b'record']
 
 
 def in_a_child(function: Callable[[], None]) -> str:

@@ -47,7 +47,8 @@ def fill_store(run: Path, count: int, method: Method = Method.DEFT) -> None:
                 StoredEpisode(i, name, i, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,)), {}
             )
             store.record_outcome(name, Outcome.COMPLETED)
-            store.record_reward(name, 0.5, 'operator', None, b'record', {})
+            store.record_evidence(name, b'record')
+            store.record_reward(name, 0.5, 'operator', None, {})
             store.record_timing(
                 i,
                 [

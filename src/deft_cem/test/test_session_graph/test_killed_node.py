@@ -141,7 +141,8 @@ def state_without_kills(graph, tmp_path: Path, rewards: list[float]) -> str:
         assert core.following() is Event.EPISODES_REMAIN
         core.propose(image, prior, 'cup', core.scene_seed)
         core.finish_motion(Outcome.COMPLETED)
-        core.rate(reward, 'operator', None, b'')
+        core.keep_record(b'')
+        core.rate(reward, 'operator', None)
         core.conclude()
     state = json.dumps(core.store.optimiser_state)
     core.close()
