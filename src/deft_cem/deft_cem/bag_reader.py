@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mcap.records import Schema
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -199,7 +200,14 @@ class BagReader:
                 store = self.typestore()
             try:
                 record = store.deserialize_cdr(message.data, name)
-            except (TypesysError, struct.error, ValueError, IndexError, AssertionError) as error:
+            except (
+                SerdeError,
+                TypesysError,
+                struct.error,
+                ValueError,
+                IndexError,
+                AssertionError,
+            ) as error:
                 raise RecordingError(
                     f'{self._file}: an episode record cannot be decoded: {error}'
                 ) from error

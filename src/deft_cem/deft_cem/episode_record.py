@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any, Final
 
+from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
 
@@ -33,12 +34,7 @@ def complete_record(data: bytes, episode: StoredEpisode, typestore: Typestore) -
     Raises:
         RecordingError: The record cannot be decoded, or it is that of another episode.
     """
-    try:
-        record: Any = typestore.deserialize_cdr(data, EPISODE_TYPE)
-    except (TypesysError, struct.error, ValueError, IndexError, AssertionError) as error:
-        raise RecordingError(
-            f'the record of {episode.episode_id} cannot be decoded: {error}'
-        ) from error
+    record = _decode(data, typestore, f'the record of {episode.episode_id}')
     if record.episode_id != episode.episode_id:
         raise RecordingError(
             f'the record of {episode.episode_id} is one of {record.episode_id!r}; the store is '
@@ -61,8 +57,18 @@ def episode_id_of(data: bytes, typestore: Typestore, source: Path) -> str:
     Raises:
         RecordingError: The record cannot be decoded.
     """
+    return str(_decode(data, typestore, f'{source}: an episode record').episode_id)
+
+
+def _decode(data: bytes, typestore: Typestore, what: str) -> Any:
     try:
-        record: Any = typestore.deserialize_cdr(data, EPISODE_TYPE)
-        return str(record.episode_id)
-    except (TypesysError, struct.error, ValueError, IndexError, AssertionError) as error:
-        raise RecordingError(f'{source}: an episode record cannot be decoded: {error}') from error
+        return typestore.deserialize_cdr(data, EPISODE_TYPE)
+    except (
+        SerdeError,
+        TypesysError,
+        struct.error,
+        ValueError,
+        IndexError,
+        AssertionError,
+    ) as error:
+        raise RecordingError(f'{what} cannot be decoded: {error}') from error

@@ -176,6 +176,15 @@ def write_records(records, folder: Path, messages) -> None:
             writer.write(EPISODE_TOPIC, records.cdr(message), 0)
 
 
+def test_a_record_that_ends_early_is_refused(records, tmp_path: Path) -> None:
+    data = records.cdr(records.record_of(records.make_episode(0)))
+    with BagWriter(tmp_path / 'bag', records.typestore) as writer:
+        writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
+        writer.write(EPISODE_TOPIC, data[:100], 0)
+    with pytest.raises(RecordingError, match='cannot be decoded'):
+        list(BagReader(tmp_path / 'bag').episodes())
+
+
 def test_an_image_that_lies_about_its_size_is_refused(records, tmp_path: Path) -> None:
     record = records.record_of(records.make_episode(0))
     record.first_image.height = 8000
