@@ -236,6 +236,8 @@ class ArmNode(Node):
         job.execution = PlanExecution(motion, self._settings, own_pace=self._backend.own_pace)
         job.planned = time.monotonic()
         self._holding = False
+        # Tells who times an episode that the plan is made; what follows waits for the robot.
+        job.goal.publish_feedback(job.action.Feedback())
 
     def _go_on(self, job: Job, execution: PlanExecution) -> None:
         fault = self._faults.fault
