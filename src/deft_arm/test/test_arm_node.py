@@ -32,7 +32,7 @@ from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa
 from deft_msgs.action import ExecuteGrasp, ReturnHome  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState  # noqa: E402
 
-DOMAIN = 93
+DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NAMES = [f'joint{i}' for i in range(1, 7)]
 # The peer publishes joint2 first: names count, not places.
@@ -116,7 +116,7 @@ class Graph:
         self.until(lambda: self.cell.grasp.server_is_ready() and self.cell.home.server_is_ready())
         return self.cell
 
-    def until(self, condition, timeout=30.0):
+    def until(self, condition, timeout=60.0):
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, 'the condition was not met in time'

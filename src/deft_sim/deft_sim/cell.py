@@ -22,6 +22,7 @@ from deft_sim.scene import CAMERA
 from deft_sim.scoring import PickCupMonitor, SceneEvaluation
 from deft_sim.trajectory_follower import JointTrajectoryFollower
 from deft_sim.world import ARM, HAND, MOTORS, OBJECT_POSE, World
+from deft_sim.xarm_controller import SimulatedXArm
 
 _FATAL_WARNINGS = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -43,6 +44,7 @@ class SimulatedCell:
         scene_seed: Seed of the first layout.
         motors: Who turns the spools of the hand; motors that `command_motors` drives when None.
         board: Calibration board on the flange, if there is one.
+        arm: Control box that moves the arm; joint trajectories of `follow_arm` do when None.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
@@ -55,10 +57,12 @@ class SimulatedCell:
         scene_seed: int,
         motors: HandMotors | None = None,
         board: BoardConfiguration | None = None,
+        arm: SimulatedXArm | None = None,
     ) -> None:
         """Build the world; the renderer follows with the first picture."""
         self._settings = settings
         self._board = board
+        self._arm = arm
         self._worlds: dict[str, World] = {}
         self._renderer: OffscreenRenderer | None = None
         self._camera = DepthCameraModel(settings.cell.camera)
@@ -258,6 +262,8 @@ class SimulatedCell:
         self._arm_setpoint = np.array(self._settings.arm_home, dtype=np.float64)
         self._arm_velocity = np.zeros_like(self._arm_setpoint)
         self._follower.hold(self._arm_setpoint)
+        if self._arm is not None:
+            self._arm.place(self._arm_setpoint)
         self._motors.home()
         self._protective_stop = False
         self._apply_setpoints()
@@ -349,7 +355,10 @@ class SimulatedCell:
         control = self._settings.cell.control
         # The servos are given the setpoint of the end of the period, as a controller does.
         arm_step = control.arm_velocity_limit * self.setpoint_period
-        arm_target = self._follower.sample(self._since_trajectory(self._steps_per_setpoint))
+        if self._arm is None:
+            arm_target = self._follower.sample(self._since_trajectory(self._steps_per_setpoint))
+        else:
+            arm_target = self._arm.step(self.setpoint_period, self._data.qpos[ARM])
         arm_change = np.clip(arm_target - self._arm_setpoint, -arm_step, arm_step)
         self._arm_setpoint = self._arm_setpoint + arm_change
         self._arm_velocity = arm_change / self.setpoint_period
@@ -378,6 +387,8 @@ class SimulatedCell:
             self._collided = True
             self._protective_stop = True
             self.hold_arm()
+            if self._arm is not None:
+                self._arm.collided(data.qpos[ARM])
         self._arm_in_contact = hit
         _, _, height, _, x, y, _ = data.qpos[OBJECT_POSE]
         tilt = float(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))

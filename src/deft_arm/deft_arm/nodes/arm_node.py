@@ -144,7 +144,8 @@ class ArmNode(Node):
         if self._faults.fault is None:
             response.message = 'There is no fault.'
             return response
-        self._backend.recover()
+        if not self._clearing:
+            self._backend.recover()
         self._clearing = True
         response.message = 'The arm is being made ready; /arm/state tells when it is.'
         return response

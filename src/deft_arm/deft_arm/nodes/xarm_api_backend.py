@@ -97,6 +97,7 @@ class XArmApiBackend:
         self._confirm_by: Deadline | None = None
         self._stop_again: Deadline | None = None
         self._to_clear = False
+        self._configured = False
         self.measurement: Measurement | None = None
         self.source = f'{parameters.xarm_namespace}/robot_states'
         node.create_subscription(RobotMsg, self.source, self._on_report, STATE)
@@ -155,6 +156,7 @@ class XArmApiBackend:
     def recover(self) -> None:
         """Clear errors, enable the motors, set the mode and state 0."""
         self._to_clear = True
+        self._configured = False
         self._incident = None
         self._stage = Stage.ABSENT
         self.cycle()
@@ -162,6 +164,8 @@ class XArmApiBackend:
     def cycle(self) -> None:
         """Go on with bring-up, feed or supervision."""
         self._calls.look()
+        if self._calls.missing():
+            self._configured = False  # another driver, perhaps another controller
         if not self._present():
             if self._stage is Stage.READY:  # what it does meanwhile is not known
                 self._feed.clear()
@@ -207,11 +211,12 @@ class XArmApiBackend:
             self._fail(describe_error(report.err), report.err)
             return
         calls = clearing() if self._to_clear else []
-        if self._parameters.controller_settings:
+        if self._parameters.controller_settings and not self._configured:
             if report.cmdnum or report.state == State.MOVING:
                 return  # these calls would block the driver until the arm rests
             calls += settings_calls(self._configuration.controller)
         self._to_clear = False
+        self._configured = True
         self._stage = Stage.PREPARING
         self._calls.run(calls + enabling(), self._await_ready, self._fail)
 
@@ -280,10 +285,10 @@ class XArmApiBackend:
             )
         if report.mt_able & ALL_JOINTS_ENABLED != ALL_JOINTS_ENABLED:
             return f'Motors are not enabled ({report.mt_able:06b}), without an error code.'
-        if not self._refusal:
+        if not ready(report.state, report.mode, report.mt_able, report.err):
             return (
                 f'The controller left position mode ({describe_state(report.state, report.mode)})'
-                ' without an error; is another program using the arm?'
+                f' without an error; is another program using the arm? {self._refusal}'.rstrip()
             )
         return self._refusal
 

@@ -31,7 +31,7 @@ class XArmParameters:
         },
     )
     call_timeout: float = field(
-        default=2.0,
+        default=5.0,
         metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's', 'doc': 'of a service call'},
     )
     error_delay: float = field(

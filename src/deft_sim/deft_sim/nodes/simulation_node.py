@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from deft_core.clock import Deadline
-from deft_core.configuration import config_directory
+from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
@@ -44,8 +44,11 @@ from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_bus import BusMotors
 from deft_sim.joint_sample import JointSample
+from deft_sim.nodes.xarm_world import XArmWorld, make_box
 from deft_sim.pacing import Pacer
 
+ROS2_CONTROL: Final = 'ros2_control'
+XARM_API: Final = 'xarm_api'
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
 _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
@@ -82,6 +85,25 @@ class SimulationParameters:
         },
     )
 
+    arm_interface: str = field(
+        default=ROS2_CONTROL,
+        metadata={
+            'doc': f'{ROS2_CONTROL}: a joint trajectory controller; {XARM_API}: the driver of '
+            'xarm_ros2'
+        },
+    )
+    xarm_report_type: str = field(
+        default='dev', metadata={'doc': 'of that driver: normal and rich 5 Hz, dev 100 Hz'}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse interfaces that do not exist."""
+        known = (ROS2_CONTROL, XARM_API)
+        if self.arm_interface not in known:
+            raise ConfigurationError(
+                f'arm_interface is {self.arm_interface!r}; {nearest(self.arm_interface, known)}'
+            )
+
 
 class SimulationNode(Node):
     """Owns the simulated cell; physics, rendering and messages share one thread."""
@@ -100,6 +122,7 @@ class SimulationNode(Node):
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
         motors = BusMotors(load_hand_description(HAND)) if parameters.hand_port else None
+        box = make_box() if parameters.arm_interface == XARM_API else None
         try:
             self._cell = SimulatedCell(
                 settings,
@@ -107,6 +130,7 @@ class SimulationNode(Node):
                 parameters.first_scene_seed,
                 motors=motors,
                 board=_board(parameters.calibration_board),
+                arm=box,
             )
         except InvalidInputError as error:
             raise ConfigurationError(f'parameters of node simulation: {error}') from error
@@ -121,9 +145,16 @@ class SimulationNode(Node):
             sys.setswitchinterval(_SWITCH_INTERVAL)
             self._hand_server = motors.serve(Path(parameters.hand_port))
         self._create_publishers()
-        self.create_subscription(
-            JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
-        )
+        self._xarm: XArmWorld | None = None
+        if box is not None:
+            self._xarm = XArmWorld(self, box, parameters.xarm_report_type)
+        else:
+            self._arm_publisher = self.create_publisher(
+                JointState, '/joint_states', STATE_PUBLISHER
+            )
+            self.create_subscription(
+                JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
+            )
         if self._hand_server is None:
             self.create_subscription(JointState, '/hand/motor_command', self._on_motors, COMMAND)
         self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
@@ -155,12 +186,13 @@ class SimulationNode(Node):
     def close(self) -> None:
         """Free the renderer and take the port of the hand away."""
         self._cell.close()
+        if self._xarm is not None:
+            self._xarm.close()
         if self._hand_server is not None:
             self._hand_server.stop()
 
     def _create_publishers(self) -> None:
         self._clock_publisher = self.create_publisher(ClockMsg, '/clock', STATE_PUBLISHER)
-        self._arm_publisher = self.create_publisher(JointState, '/joint_states', STATE_PUBLISHER)
         if self._hand_server is None:
             self._motor_publisher = self.create_publisher(
                 JointState, '/hand/motor_state', STATE_PUBLISHER
@@ -184,6 +216,8 @@ class SimulationNode(Node):
         for _ in range(self._pacer.due(self._cell.setpoint_period)):
             self._cell.advance(self._cell.setpoint_period)
             self._steps += 1
+            if self._xarm is not None:
+                self._xarm.publish(self._cell.time, self._cell.arm_state())
             if self._steps % self._steps_per_state == 0:
                 self._publish_states()
             if self._cell.time >= self._next_picture:
@@ -195,7 +229,9 @@ class SimulationNode(Node):
         clock = ClockMsg()
         clock.clock = Time(sec=int(stamp), nanosec=int((stamp % 1.0) * 1e9))
         self._clock_publisher.publish(clock)
-        self._arm_publisher.publish(_joint_state(stamp, ARM_JOINT_NAMES, self._cell.arm_state()))
+        if self._xarm is None:
+            arm = self._cell.arm_state()
+            self._arm_publisher.publish(_joint_state(stamp, ARM_JOINT_NAMES, arm))
         if self._hand_server is None:
             motors = self._cell.motor_state()
             self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, motors))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control box and driver of the simulated arm, and what can be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from deft_arm.configuration import load_arm_configuration
+from deft_arm.kinematics import ArmKinematics
+from deft_core.configuration import config_directory, read_yaml
+from deft_core.errors import ConfigurationError
+from deft_sim.configuration import ARM
+from deft_sim.joint_sample import JointSample
+from deft_sim.nodes.xarm_driver import REPORT_RATES, SimulatedXArmDriver
+from deft_sim.xarm_controller import COLLISION, SimulatedXArm
+
+
+def make_box() -> SimulatedXArm:
+    """Control box of the arm of the configuration, standing at home."""
+    configuration = load_arm_configuration(ARM)
+    return SimulatedXArm(
+        np.asarray(configuration.home),
+        np.asarray(configuration.position_lower),
+        np.asarray(configuration.position_upper),
+        ArmKinematics(configuration),
+    )
+
+
+def driver_services() -> dict[str, bool]:
+    """Services that `config/drivers/xarm_user_params.yaml` switches on or off.
+
+    Raises:
+        ConfigurationError: The file is missing or not as the driver wants it.
+    """
+    path = config_directory() / 'drivers' / 'xarm_user_params.yaml'
+    try:
+        switches = read_yaml(path)['ufactory_driver']['ros__parameters']['services']
+        return {str(name): bool(on) for name, on in switches.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f'{path} needs ufactory_driver: ros__parameters: services: with names and true or '
+            'false.'
+        ) from error
+
+
+class XArmWorld:
+    """What stands between the physics and whoever speaks to the driver.
+
+    Services on the simulation node do what happens to a real arm: `/simulation/xarm/collide`,
+    `/simulation/xarm/emergency_stop` (the button), `/simulation/xarm/connection` (the cable),
+    `/simulation/xarm/restart_driver`.
+
+    Args:
+        node: The simulation node.
+        box: The control box that the physics obey.
+        report_type: Of the driver.
+    """
+
+    def __init__(self, node: Node, box: SimulatedXArm, report_type: str) -> None:
+        """Start the driver and offer the services.
+
+        Raises:
+            ConfigurationError: An unknown report type, or a wrong file of switches.
+        """
+        if report_type not in REPORT_RATES:
+            raise ConfigurationError(
+                f'xarm_report_type is {report_type!r}; known: {", ".join(REPORT_RATES)}.'
+            )
+        self._node, self._box, self._report_type = node, box, report_type
+        self._switches = driver_services()
+        self._driver: SimulatedXArmDriver | None = self._start()
+        offer = node.create_service
+        offer(Trigger, '/simulation/xarm/collide', self._doing(lambda: box.fail(COLLISION)))
+        offer(Trigger, '/simulation/xarm/restart_driver', self._doing(self._restart))
+        offer(SetBool, '/simulation/xarm/emergency_stop', self._on_button)
+        offer(SetBool, '/simulation/xarm/connection', self._on_connection)
+
+    def publish(self, stamp: float, sample: JointSample) -> None:
+        """Publish what is due at a simulated time [s]."""
+        if self._driver is not None:
+            self._driver.publish(stamp, sample.positions, sample.efforts)
+
+    def close(self) -> None:
+        """End the driver."""
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
+
+    def _start(self) -> SimulatedXArmDriver:
+        return SimulatedXArmDriver(
+            self._box, self._node.context, self._switches, self._report_type
+        )
+
+    def _restart(self) -> None:
+        """The process ends and starts again; the box does not notice."""
+        self.close()
+        self._driver = self._start()
+
+    def _doing(self, act: Callable[[], None]) -> Callable[[Any, Any], Any]:
+        def answer(_: Any, response: Trigger.Response) -> Trigger.Response:
+            act()
+            response.success = True
+            return response
+
+        return answer
+
+    def _on_button(self, request: Any, response: SetBool.Response) -> SetBool.Response:
+        self._box.press_button(pressed=request.data)
+        response.success = True
+        return response
+
+    def _on_connection(self, request: Any, response: SetBool.Response) -> SetBool.Response:
+        """The driver never connects again by itself: that takes a restart of it."""
+        if request.data:
+            self._box.connected = True
+            self._restart()
+        else:
+            self._box.connected = False
+        response.success = True
+        return response

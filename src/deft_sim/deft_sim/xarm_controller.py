@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control box of an xArm6: modes, states, errors and return codes, on a simulated arm.
+
+What the vendor's SDK answers and what the box does are as its public documents describe them; the
+numbers are in `deft_arm.xarm_codes`. Not simulated: reduced mode, teaching, playback, its own
+model for self-collision (C22).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from deft_arm.kinematics import ArmKinematics
+from deft_arm.xarm_codes import (
+    ALL_JOINTS,
+    ALL_JOINTS_ENABLED,
+    DISCONNECTED,
+    HAS_ERROR,
+    NOT_READY,
+    OK,
+    STATE_NOT_READY,
+    Mode,
+    State,
+)
+from deft_core.validation import FloatArray
+from deft_sim.xarm_motion import QueuedMove, SetpointMotion
+
+BUTTON: Final = 1  # C1
+COLLISION: Final = 31  # C31
+BOUNDARY: Final = 35  # C35
+NO_SOLUTION: Final = 40  # C40
+JOINT_LIMIT: Final = -7
+PARAMETER: Final = 12
+MOST_COMMANDS: Final = 512
+_FENCE_STEPS: Final = 5  # setpoint periods between two looks at the boundary
+# Initial speeds, used wherever a command asks for 0: the last value counts.
+_FIRST_SPEED: Final = 0.349  # [rad/s]
+_FIRST_ACCELERATION: Final = 8.73  # [rad/s^2]
+_SET_READY, _SET_PAUSE, _SET_STOP, _SET_SLOW_STOP = 0, 3, 4, 6
+
+
+@dataclass(frozen=True, eq=False)
+class BoxReport:
+    """What the box tells about itself.
+
+    Attributes:
+        state: As in `deft_arm.xarm_codes.State`.
+        mode: As in `deft_arm.xarm_codes.Mode`.
+        waiting: Commands in the queue, the running one included.
+        motors: One bit per enabled motor.
+        error: Error code, 0 without.
+        tool_offset: Tool centre point in the flange. Shape (6,). [mm, rad].
+    """
+
+    state: int
+    mode: int
+    waiting: int
+    motors: int
+    error: int
+    tool_offset: FloatArray
+
+
+class SimulatedXArm:
+    """One control box; every method may be called from any thread.
+
+    It starts as after switching on: motors off, stopped, without an error.
+
+    Args:
+        setpoint: Where the arm stands. Shape (6,). [rad].
+        lower: Lowest joint positions. Shape (6,). [rad].
+        upper: Highest joint positions. Shape (6,). [rad].
+        kinematics: To know where the flange is.
+    """
+
+    def __init__(
+        self,
+        setpoint: FloatArray,
+        lower: FloatArray,
+        upper: FloatArray,
+        kinematics: ArmKinematics,
+    ) -> None:
+        """Switch on."""
+        self._lock = threading.RLock()
+        self._motion = SetpointMotion(setpoint)
+        self._lower, self._upper = lower, upper
+        self._kinematics = kinematics
+        self._mode = int(Mode.POSITION)
+        self._state = int(State.STOPPED)
+        self._motors = 0
+        self._error = 0
+        self._speed, self._acceleration = _FIRST_SPEED, _FIRST_ACCELERATION
+        self._button = False
+        self._steps = 0
+        self._fence: tuple[FloatArray, FloatArray] | None = None
+        self._boundary: tuple[FloatArray, FloatArray] | None = None
+        self.sensitivity = 3
+        self.tool_mass = 0.0
+        self.tool_offset: FloatArray = np.zeros(6)
+        self.connected = True
+
+    def report(self) -> BoxReport:
+        """The newest report."""
+        with self._lock:
+            return BoxReport(
+                self._state,
+                self._mode,
+                len(self._motion.queue),
+                self._motors,
+                self._error,
+                self.tool_offset.copy(),
+            )
+
+    def setpoint(self) -> FloatArray:
+        """Where the arm is told to be. Shape (6,). [rad]."""
+        with self._lock:
+            return self._motion.setpoint.copy()
+
+    def solve(self, start: FloatArray, rotation: FloatArray, position: FloatArray) -> FloatArray:
+        """Joint positions that bring the flange to a pose.
+
+        Args:
+            start: Where to begin. Shape (6,). [rad].
+            rotation: Of the flange in the base frame. Shape (3, 3).
+            position: Of the flange in the base frame. Shape (3,). [m].
+
+        Returns:
+            Shape (6,) [rad]; empty where there is no solution.
+        """
+        with self._lock:
+            centre = position + rotation @ self._kinematics.grasp_centre_in_flange
+            found = self._kinematics.track(rotation, centre, start)
+            return found.joint_positions if found.reached else np.empty(0)
+
+    def flange(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Rotation, shape (3, 3), and position, shape (3,) [m], of the flange at given joints."""
+        with self._lock:
+            rotation, _ = self._kinematics.forward(joints)
+            return rotation, self._kinematics.flange_position(joints)
+
+    # --- What the driver calls; each answers with a return code of the SDK.
+
+    def clear_error(self) -> int:
+        """Clear the error; one whose cause lasts comes back."""
+        with self._lock:
+            if self._error:
+                self._error = BUTTON if self._button else 0
+            return OK
+
+    def enable_motors(self, joint: int, *, on: bool) -> int:
+        """Switch motors on or off; 8 means all."""
+        with self._lock:
+            bits = ALL_JOINTS_ENABLED if joint == ALL_JOINTS else 1 << (joint - 1)
+            if self._button:
+                return HAS_ERROR
+            self._motors = self._motors | bits if on else self._motors & ~bits
+            if not on:
+                self._halt(State.STOPPED)
+            return OK
+
+    def set_mode(self, mode: int) -> int:
+        """Change the mode; the arm is not ready afterwards."""
+        with self._lock:
+            if mode not in set(Mode):
+                return PARAMETER
+            self._mode = mode
+            self._halt(State.CHANGED)
+            return HAS_ERROR if self._error else OK
+
+    def set_state(self, state: int) -> int:
+        """0 ready, 3 pause, 4 stop, 6 stop gently."""
+        with self._lock:
+            if state in (_SET_STOP, _SET_SLOW_STOP):
+                self._halt(State.STOPPED)
+            elif self._error:
+                return HAS_ERROR
+            elif state == _SET_PAUSE:
+                self._state = int(State.PAUSED)
+            elif state == _SET_READY:
+                if self._motors != ALL_JOINTS_ENABLED:
+                    return NOT_READY
+                self._state = int(State.READY)
+            else:
+                return PARAMETER
+            return OK
+
+    def move_joints(
+        self, target: FloatArray, speed: float, acceleration: float, *, blends: bool
+    ) -> int:
+        """Queue a joint move; 0 for speed or acceleration takes the last value.
+
+        Args:
+            target: Shape (6,). [rad].
+            speed: [rad/s].
+            acceleration: [rad/s^2].
+            blends: Whether the arm goes on without stopping.
+        """
+        with self._lock:
+            refusal = self._refusal(Mode.POSITION, Mode.JOINT_ONLINE)
+            if refusal:
+                return refusal
+            if np.any(target < self._lower) or np.any(target > self._upper):
+                return JOINT_LIMIT
+            self._speed = speed or self._speed
+            self._acceleration = acceleration or self._acceleration
+            if self._mode == Mode.JOINT_ONLINE:
+                self._motion.queue.clear()
+            self._motion.queue.append(
+                QueuedMove(np.array(target), self._speed, self._acceleration, blends)
+            )
+            return OK
+
+    def servo_joints(self, target: FloatArray) -> int:
+        """Go to a target at full speed, in servo mode. Shape (6,). [rad]."""
+        with self._lock:
+            refusal = self._refusal(Mode.SERVO)
+            if refusal:
+                return refusal
+            if np.any(target < self._lower) or np.any(target > self._upper):
+                return JOINT_LIMIT
+            self._motion.servo_to(target)
+            return OK
+
+    def move_at(self, velocity: FloatArray, duration: float, mode: Mode) -> int:
+        """Move the joints at a velocity, shape (6,) [rad/s], for a duration [s], in its mode."""
+        with self._lock:
+            refusal = self._refusal(mode)
+            if not refusal:
+                self._motion.move_at(velocity, duration)
+            return refusal
+
+    def fail(self, error: int) -> None:
+        """An error stops the arm, empties the queue and leaves position mode, state 4."""
+        with self._lock:
+            if self._error:
+                return
+            self._error = error
+            self._mode = int(Mode.POSITION)
+            self._halt(State.STOPPED)
+
+    def configure(self) -> int:
+        """A setting was changed, which makes the arm not ready."""
+        with self._lock:
+            self._halt(State.CHANGED)
+            return OK if self.connected else DISCONNECTED
+
+    def set_boundary(self, lower: FloatArray, upper: FloatArray) -> int:
+        """Box for the flange, in effect while the fence is on. Shapes (3,). [m]."""
+        with self._lock:
+            self._boundary = (np.array(lower), np.array(upper))
+            return self.configure()
+
+    def set_fence(self, *, on: bool) -> int:
+        """Switch the fence on or off."""
+        with self._lock:
+            self._fence = self._boundary if on else None
+            return self.configure()
+
+    # --- What happens to the box.
+
+    def press_button(self, *, pressed: bool) -> None:
+        """The emergency stop button: power off the motors; the error stays after the release."""
+        with self._lock:
+            self._button = pressed
+            if pressed:
+                self.fail(BUTTON)
+                self._motors = 0
+
+    def collided(self, measured: FloatArray) -> None:
+        """The arm has hit something and stays where it is. Shape (6,). [rad]."""
+        with self._lock:
+            if self.sensitivity > 0:
+                self.fail(COLLISION)
+                self._motion.hold(measured)
+
+    def place(self, setpoint: FloatArray) -> None:
+        """Stand somewhere else at once, as only a simulation can. Shape (6,). [rad]."""
+        with self._lock:
+            self._motion.hold(setpoint)
+
+    def step(self, period: float, measured: FloatArray) -> FloatArray:
+        """Go on for a setpoint period [s]; the setpoint at its end. Shapes (6,). [rad]."""
+        with self._lock:
+            self._watch_fence(measured)
+            setpoint = self._motion.step(period, paused=self._state == State.PAUSED)
+            if self._state in (State.READY, State.MOVING):
+                self._state = int(State.MOVING if self._motion.moving else State.READY)
+            return setpoint
+
+    def _watch_fence(self, measured: FloatArray) -> None:
+        self._steps += 1
+        if self._fence is None or self._steps % _FENCE_STEPS or self._error:
+            return
+        flange = self._kinematics.flange_position(measured)
+        if np.any(flange < self._fence[0]) or np.any(flange > self._fence[1]):
+            self.fail(BOUNDARY)
+
+    def _refusal(self, *modes: Mode) -> int:
+        """Return code of a motion command that cannot be taken, 0 where it can."""
+        if self._error:
+            return HAS_ERROR
+        if self._motors != ALL_JOINTS_ENABLED:
+            return NOT_READY
+        if self._state not in (State.READY, State.MOVING) or self._mode not in modes:
+            return STATE_NOT_READY
+        return OK
+
+    def _halt(self, state: State) -> None:
+        self._motion.stop()
+        self._state = int(state)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a simulated xArm controller moves its setpoint: queue, servo targets, speeds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from deft_core.validation import FloatArray
+
+_SERVO_SPEED: Final = 3.14  # [rad/s] in servo mode every target is approached at full speed
+_STOP_ACCELERATION: Final = 20.0  # [rad/s^2] vendor limit of a joint
+_AT_TARGET: Final = 1e-9  # [rad]
+
+
+@dataclass(frozen=True, eq=False)
+class QueuedMove:
+    """One command that waits in the controller.
+
+    Attributes:
+        target: Shape (6,). [rad].
+        speed: Of the joint with the longest way. [rad/s].
+        acceleration: Of that joint. [rad/s^2].
+        blends: Whether the arm goes on to the next command without stopping.
+    """
+
+    target: FloatArray
+    speed: float
+    acceleration: float
+    blends: bool
+
+
+class SetpointMotion:
+    """The setpoint of the six joints and what moves it; exactly one thing at a time.
+
+    Attributes:
+        setpoint: Shape (6,). [rad].
+        queue: Commands of position mode, the running one first.
+    """
+
+    def __init__(self, setpoint: FloatArray) -> None:
+        """Stand at a setpoint. Shape (6,). [rad]."""
+        self.setpoint: FloatArray = np.array(setpoint, dtype=np.float64)
+        self.queue: deque[QueuedMove] = deque()
+        self._pace = 0.0  # [rad/s] of the fastest joint along the queue
+        self._velocity: FloatArray = np.zeros_like(self.setpoint)
+        self._servo_target: FloatArray | None = None
+        self._wanted_velocity: FloatArray | None = None
+        self._velocity_left = np.inf
+
+    @property
+    def moving(self) -> bool:
+        """Whether the setpoint will still change."""
+        return bool(
+            self.queue
+            or np.any(self._velocity)
+            or self._servo_target is not None
+            or self._wanted_velocity is not None
+        )
+
+    def hold(self, setpoint: FloatArray) -> None:
+        """Forget everything and stand at a setpoint at once. Shape (6,). [rad]."""
+        self.stop()
+        self.setpoint = np.array(setpoint, dtype=np.float64)
+        self._velocity = np.zeros_like(self.setpoint)
+
+    def stop(self) -> None:
+        """Forget everything and come to rest as fast as the joints can."""
+        self.queue.clear()
+        self._pace = 0.0
+        self._servo_target = None
+        self._wanted_velocity = None
+
+    def servo_to(self, target: FloatArray) -> None:
+        """Go to a target at full speed; the newest one counts. Shape (6,). [rad]."""
+        self._servo_target = np.array(target, dtype=np.float64)
+
+    def move_at(self, velocity: FloatArray, duration: float) -> None:
+        """Move at a velocity.
+
+        Args:
+            velocity: Shape (6,). [rad/s].
+            duration: After which it stops by itself; not positive: never. [s].
+        """
+        self._wanted_velocity = np.array(velocity, dtype=np.float64)
+        self._velocity_left = duration if duration > 0.0 else np.inf
+
+    def step(self, period: float, *, paused: bool = False) -> FloatArray:
+        """Move the setpoint on.
+
+        Args:
+            period: Time that passes. [s].
+            paused: Whether the queue rests for now.
+
+        Returns:
+            The setpoint at the end of the period. Shape (6,). [rad].
+        """
+        if self._servo_target is not None:
+            self._step_servo(period)
+        elif self._wanted_velocity is not None:
+            self._step_velocity(period)
+        elif self.queue and not paused:
+            before = self.setpoint
+            self._step_queue(period)
+            self._velocity = (self.setpoint - before) / period
+        else:
+            self._step_down(period)
+        return self.setpoint
+
+    def _step_servo(self, period: float) -> None:
+        assert self._servo_target is not None
+        largest = _SERVO_SPEED * period
+        way = self._servo_target - self.setpoint
+        self.setpoint = self.setpoint + np.clip(way, -largest, largest)
+        self._velocity = np.clip(way, -largest, largest) / period
+        if np.abs(way).max() <= largest:
+            self._servo_target = None
+            self._velocity = np.zeros_like(self.setpoint)
+
+    def _step_velocity(self, period: float) -> None:
+        assert self._wanted_velocity is not None
+        change = _STOP_ACCELERATION * period
+        wanted = self._wanted_velocity - self._velocity
+        self._velocity = self._velocity + np.clip(wanted, -change, change)
+        self.setpoint = self.setpoint + self._velocity * period
+        self._velocity_left -= period
+        if self._velocity_left <= 0.0:
+            self._wanted_velocity = None
+
+    def _step_down(self, period: float) -> None:
+        """Brake in the direction of the motion."""
+        self._pace = 0.0
+        fastest = float(np.abs(self._velocity).max())
+        if fastest <= _STOP_ACCELERATION * period:
+            self._velocity = np.zeros_like(self.setpoint)
+            return
+        self._velocity = self._velocity * (1.0 - _STOP_ACCELERATION * period / fastest)
+        self.setpoint = self.setpoint + self._velocity * period
+
+    def _step_queue(self, period: float) -> None:
+        """Go on along the polyline of the queue, no faster than each of its parts allows."""
+        first = self.queue[0]
+        change = first.acceleration * period
+        allowed = self._allowed_pace(first, change)
+        self._pace = float(np.clip(allowed, self._pace - change, self._pace + change))
+        left = max(self._pace, change) * period
+        while self.queue and left > 0.0:
+            way = self.queue[0].target - self.setpoint
+            length = float(np.abs(way).max())
+            if length <= max(left, _AT_TARGET):
+                self.setpoint = self.queue[0].target.copy()
+                left -= length
+                if not self.queue.popleft().blends:
+                    self._pace = 0.0
+                    return
+            else:
+                self.setpoint = self.setpoint + way * (left / length)
+                return
+        self._pace = 0.0
+
+    def _allowed_pace(self, first: QueuedMove, change: float) -> float:
+        """Fastest pace from which every later part and the next stop can be met. [rad/s].
+
+        Args:
+            first: The running command.
+            change: Largest change of the pace in one period. [rad/s].
+        """
+        rate = 2.0 * first.acceleration
+
+        def pace_to(end: float, distance: float) -> float:
+            """Pace now that can come down to `end` within a distance, in whole periods."""
+            return float(np.sqrt(change**2 + end**2 + rate * distance)) - change
+
+        distance = float(np.abs(first.target - self.setpoint).max())
+        allowed = first.speed
+        blends, position = first.blends, first.target
+        for move in list(self.queue)[1:]:
+            if not blends:
+                break
+            allowed = min(allowed, max(move.speed, pace_to(move.speed, distance)))
+            distance += float(np.abs(move.target - position).max())
+            blends, position = move.blends, move.target
+        return min(allowed, pace_to(0.0, distance))
