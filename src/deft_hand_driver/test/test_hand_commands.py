@@ -233,4 +233,4 @@ def test_a_port_in_use_is_told_by_every_command(bus, serve):
 
 def test_numbers_of_a_table_stand_to_the_right(capsys):
     print_rows(('name', 'n'), [('a', 1.5), ('long', -12)])
-    assert capsys.readouterr().out == 'name  n  \na     1.5\nlong  -12\n'
+    assert capsys.readouterr().out == 'name  n\na     1.5\nlong  -12\n'

@@ -16,7 +16,8 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     cells = [list(head), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     for line in cells:
-        print('  '.join(_aligned(cell, width) for cell, width in zip(line, widths, strict=True)))
+        padded = [_aligned(cell, width) for cell, width in zip(line, widths, strict=True)]
+        print('  '.join(padded).rstrip())
 
 
 def _aligned(cell: str, width: int) -> str:

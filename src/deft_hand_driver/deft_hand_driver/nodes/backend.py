@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 from deft_core.validation import FloatArray
 from deft_hand_driver.motor_reading import BackendStatus, MotorReading
+
+_POLL: Final = 0.002  # [s]
 
 
 class MotorBackend(Protocol):
@@ -57,3 +61,19 @@ def done(error: BaseException | None = None) -> Future[None]:
     else:
         future.set_exception(error)
     return future
+
+
+class Finished:
+    """Awaits a future of another thread, so that stops and states pass in the meantime."""
+
+    def __init__(self, future: Future[None]) -> None:
+        """Take the future."""
+        self._future = future
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Wait; raises what the future holds."""
+        while not self._future.done():
+            # The executor looks at a waiting task without pause.
+            time.sleep(_POLL)
+            yield
+        self._future.result()

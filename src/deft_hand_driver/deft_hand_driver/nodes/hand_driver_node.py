@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
@@ -33,7 +33,7 @@ from deft_hand_driver.controller import HandController, HandMode
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import closed_form_map
 from deft_hand_driver.motor_reading import MotorReading
-from deft_hand_driver.nodes.backend import MotorBackend
+from deft_hand_driver.nodes.backend import Finished, MotorBackend
 from deft_hand_driver.nodes.bus_backend import BusBackend
 from deft_hand_driver.nodes.diagnostics import diagnostic_array, hand_status, motor_statuses
 from deft_hand_driver.nodes.hand_driver_parameters import (
@@ -49,7 +49,6 @@ from deft_msgs.msg import EmergencyStop, HandCommand, HandState
 _WATCHDOG_PERIOD: Final = 0.02  # [s] of real time
 _DIAGNOSTIC_PERIOD: Final = 1.0  # [s] of real time
 _LONGEST_BRAKING: Final = 0.5  # [s] at the end of the node
-_REQUEST_POLL: Final = 0.002  # [s]
 _NO_STOP_BUTTON: Final = (
     'The sender of /emergency_stop is gone, which counts as pressed; start it again, then call '
     '/hand/clear_fault and /hand/enable.'
@@ -231,13 +230,13 @@ class HandDriverNode(Node):
     async def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> None:
         if not request.data:
             self._controller.disable()
-            await _Finished(self._backend.disable())
+            await Finished(self._backend.disable())
             response.message = f'The hand is {self._controller.mode.value}.'
             return
         if self._controller.mode is HandMode.FAULT:
             self._controller.enable()  # tells why it cannot be
         self._require_stop_button()
-        await _Finished(self._backend.enable())
+        await Finished(self._backend.enable())
         self._finish_enabling()
         response.message = 'The hand is enabled and holds its pose.'
 
@@ -252,7 +251,7 @@ class HandDriverNode(Node):
     async def _on_clear_fault(self, _: Trigger.Request, response: Trigger.Response) -> None:
         if self._stopped:
             raise SafetyError('The emergency stop is pressed; release it first.')
-        await _Finished(self._backend.clear())
+        await Finished(self._backend.clear())
         self._controller.clear_fault()
         response.message = f'The hand is {self._controller.mode.value}.'
 
@@ -380,20 +379,6 @@ class HandDriverNode(Node):
     def _now(self) -> float:
         """Seconds of the ROS clock."""
         return self.get_clock().now().nanoseconds * 1e-9
-
-
-class _Finished:
-    """Awaits a future of another thread, so that stops and states pass in the meantime."""
-
-    def __init__(self, future: Future[None]) -> None:
-        self._future = future
-
-    def __await__(self) -> Generator[None, None, None]:
-        while not self._future.done():
-            # The executor looks at a waiting task without pause.
-            time.sleep(_REQUEST_POLL)
-            yield
-        self._future.result()
 
 
 def main() -> int:
