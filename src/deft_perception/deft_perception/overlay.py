@@ -20,6 +20,9 @@ _CROP: Final = (255, 255, 255)
 _CONTACT: Final = (255, 0, 160)
 _AXES: Final = ((255, 60, 60), (60, 220, 60), (80, 120, 255))  # longest, middle, shortest
 _TEXT: Final = (255, 255, 255)
+_BACK: Final = (30, 30, 30)
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_SCALE: Final = 0.45
 
 
 def draw_overlay(
@@ -65,8 +68,10 @@ def draw_overlay(
     lines = [f'centre {centre} m', f'box {size} mm', *flags]
     for row, text in enumerate(lines):
         origin = (8, 20 + 18 * row)
-        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _TEXT, 1, cv2.LINE_AA)
+        # A box behind the letters, not thicker letters: OpenCV 5 spaces those differently.
+        width = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
+        cv2.rectangle(image, (5, origin[1] - 13), (11 + width, origin[1] + 4), _BACK, cv2.FILLED)
+        cv2.putText(image, text, origin, _FONT, _FONT_SCALE, _TEXT, 1, cv2.LINE_AA)
     return image
 
 
