@@ -7,97 +7,22 @@ table. Only depth is used; colour and task sentence are not.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import Final
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import RgbdFrame
-from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
-from deft_core.validation import finite_array
-from deft_perception.clusters import Cluster, choose_cluster, find_clusters
-from deft_perception.depth_view import DepthView, Mask
-from deft_perception.object_shape import fit_object_shape
-from deft_perception.quality import depth_figures
-from deft_perception.surface_normals import surface_normals
-from deft_perception.table_plane import TablePlane, fit_table_plane
+from deft_perception.clusters import choose_cluster
+from deft_perception.table_scene import (
+    DepthMissingError,
+    TableScene,
+    check_click,
+    square_crop,
+    workspace_box,
+)
+from deft_perception.table_scene import TableSettings as PlaneSegmentationSettings
 
-_PLANE_STRIDE: Final = 4  # pixels between the samples of the table
-_ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat
-_LEAST_ROUGHNESS: Final = 0.002  # [m] likewise, for exact depth
-_NEIGHBOURHOOD: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-
-
-@dataclass(frozen=True)
-class PlaneSegmentationSettings:
-    """Settings of the segmentation; lengths in the base frame.
-
-    Attributes:
-        workspace_minimum: Lower corner of the box in which objects are sought. [m].
-        workspace_maximum: Upper corner of that box. [m].
-        table_height: Expected height of the table top. [m].
-        table_height_tolerance: The plane is sought this far above and below. [m].
-        maximum_table_tilt: A plane tilted more is not the table. [rad].
-        plane_inlier_distance: Points nearer to the plane support it. [m].
-        minimum_height: What stands lower above the table is taken for the table. [m].
-        noise_factor: The least height is also this many times the noise seen on the table.
-        depth_jump: A larger step between neighbouring pixels separates two surfaces. [m].
-        minimum_area: Smaller clusters, measured as seen by the camera, are dropped. [m^2].
-        merge_gap: Clusters nearer than this are parts of one object. [m].
-        hanging_gap: The same between a cluster that hangs in the air and one that stands. [m].
-        maximum_clearance: A cluster not seen beside the table below this height hangs in the
-            air: it is part of an object near it, else of the robot. [m].
-        click_radius: How far beside an object a click may be. [pixel].
-        crop_margin: Added around the object on each side, as a share of its longer side.
-        maximum_points: More points than this are thinned out.
-    """
-
-    workspace_minimum: tuple[float, ...] = field(
-        default=(0.25, -0.40, -0.05), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
-    )
-    workspace_maximum: tuple[float, ...] = field(
-        default=(0.80, 0.40, 0.35), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
-    )
-    table_height: float = field(
-        default=0.0, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-    )
-    table_height_tolerance: float = field(
-        default=0.04, metadata={'minimum': 0.005, 'maximum': 0.3, 'unit': 'm'}
-    )
-    maximum_table_tilt: float = field(
-        default=0.10, metadata={'minimum': 0.0, 'maximum': 0.8, 'unit': 'rad'}
-    )
-    plane_inlier_distance: float = field(
-        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'}
-    )
-    minimum_height: float = field(
-        default=0.006, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
-    )
-    noise_factor: float = field(default=4.0, metadata={'minimum': 1.0, 'maximum': 20.0})
-    depth_jump: float = field(
-        default=0.012, metadata={'minimum': 0.002, 'maximum': 0.2, 'unit': 'm'}
-    )
-    minimum_area: float = field(
-        default=1.5e-4, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm^2'}
-    )
-    merge_gap: float = field(default=0.012, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
-    hanging_gap: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 0.2, 'unit': 'm'}
-    )
-    maximum_clearance: float = field(
-        default=0.03, metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'}
-    )
-    click_radius: int = field(default=8, metadata={'minimum': 0, 'maximum': 100, 'unit': 'pixel'})
-    crop_margin: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 2.0})
-    maximum_points: int = field(default=4096, metadata={'minimum': 100, 'maximum': 1_000_000})
-
-
-class DepthMissingError(NoObjectError):
-    """The depth image holds nothing to work with."""
+__all__ = ['DepthMissingError', 'PlaneSegmentation', 'PlaneSegmentationSettings', 'square_crop']
 
 
 class PlaneSegmentation:
@@ -116,13 +41,7 @@ class PlaneSegmentation:
         Raises:
             InvalidInputError: The corners of the workspace are not points, or the box is empty.
         """
-        self._low = finite_array('workspace_minimum', settings.workspace_minimum, (3,))
-        self._high = finite_array('workspace_maximum', settings.workspace_maximum, (3,))
-        if not np.all(self._high > self._low):
-            raise InvalidInputError(
-                f'workspace_maximum {self._high.tolist()} must exceed workspace_minimum '
-                f'{self._low.tolist()} on every axis.'
-            )
+        workspace_box(settings)
         self.settings = settings
 
     def segment(
@@ -132,6 +51,7 @@ class PlaneSegmentation:
         rng: np.random.Generator,
         *,
         click: tuple[int, int] | None = None,
+        instruction: str = '',
         calibration_id: str = '',
     ) -> ObjectObservation:
         """Find the most prominent object on the table, or the one under a click.
@@ -141,6 +61,7 @@ class PlaneSegmentation:
             T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
             rng: Draws the hypotheses of both fits; equal states give equal results.
             click: Pixel (column, row) on the wanted object.
+            instruction: Not read by this back end.
             calibration_id: Recorded in the observation.
 
         Raises:
@@ -148,158 +69,15 @@ class PlaneSegmentation:
             NoObjectError: No table or no object is seen, or none under the click.
             InvalidInputError: The transform is not a finite (4, 4), or the click lies outside.
         """
-        pose = finite_array('T_base_camera', T_base_camera, (4, 4))
-        camera, settings = frame.intrinsics, self.settings
-        if click is not None and not (
-            0 <= click[0] < camera.width and 0 <= click[1] < camera.height
-        ):
-            raise InvalidInputError(
-                f'Click {click} lies outside the image of {camera.width} x {camera.height} pixels.'
-            )
-        view = DepthView(frame.depth, camera, pose, settings.depth_jump)
-        if not view.valid.any():
-            raise DepthMissingError(
-                'The depth image holds no valid pixel; is the lens covered or the scene nearer '
-                'than the sensor can measure?'
-            )
-        plane = self._fit_table(view, rng)
-        above = view.component(plane.coefficients[:3], plane.coefficients[3])
-        least = max(settings.minimum_height, settings.noise_factor * plane.residual)
-        clusters = find_clusters(
-            self._inside_workspace(view) & (above > least),
-            view.valid & (np.abs(above) <= least),
-            view,
-            above,
-            depth_jump=settings.depth_jump,
-            merge_gap=settings.merge_gap,
-            hanging_gap=settings.hanging_gap,
-            minimum_area=settings.minimum_area,
-            maximum_clearance=settings.maximum_clearance,
-        )
-        chosen = choose_cluster(clusters, click, settings.click_radius)
+        del instruction
+        check_click(click, frame.intrinsics)
+        scene = TableScene(frame, T_base_camera, self.settings, rng)
+        clusters = scene.clusters()
+        chosen = choose_cluster(clusters, click, self.settings.click_radius)
         others = [cluster.area for i, cluster in enumerate(clusters) if i != chosen]
         quality = {
             'clusters': float(len(clusters)),
             'runner_up_area_ratio': max(others, default=0.0) / clusters[chosen].area,
             'clicked': float(click is not None),
         }
-        silhouette = _filled(clusters[chosen].mask)
-        # Gaps with depth, such as the table seen through a handle, are not the object.
-        mask = clusters[chosen].mask | (silhouette & ~view.raw_valid)
-        quality |= depth_figures(mask, silhouette, view, above, frame.color, least)
-        return self._observe(
-            frame, view, plane, clusters[chosen], mask, rng, quality, calibration_id
-        )
-
-    def _fit_table(self, view: DepthView, rng: np.random.Generator) -> TablePlane:
-        settings = self.settings
-        points = view.sampled_points(_PLANE_STRIDE)
-        level = np.abs(points[:, 2] - settings.table_height) < settings.table_height_tolerance
-        near = np.all((points[:, :2] > self._low[:2]) & (points[:, :2] < self._high[:2]), axis=1)
-        return fit_table_plane(
-            points[level & near],
-            rng,
-            inlier_distance=settings.plane_inlier_distance,
-            maximum_tilt=settings.maximum_table_tilt,
-        )
-
-    def _inside_workspace(self, view: DepthView) -> Mask:
-        inside = view.valid.copy()
-        for axis, direction in enumerate(np.eye(3)):
-            coordinate = view.component(direction)
-            within = cv2.inRange(coordinate, float(self._low[axis]), float(self._high[axis]))
-            inside &= within.view(np.bool_)  # 255 and True is True
-        return inside
-
-    def _observe(
-        self,
-        frame: RgbdFrame,
-        view: DepthView,
-        plane: TablePlane,
-        cluster: Cluster,
-        mask: Mask,
-        rng: np.random.Generator,
-        quality: dict[str, float],
-        calibration_id: str,
-    ) -> ObjectObservation:
-        seen = np.nonzero(cluster.mask)
-        points = view.points(*seen)
-        shape = fit_object_shape(
-            points,
-            plane,
-            view.pose[:3, 3],
-            noise=plane.residual,
-            pixel_size=math.sqrt(cluster.area / len(points)),
-            rng=rng,
-        )
-        thinned = slice(None, None, -(-len(points) // self.settings.maximum_points))
-        chosen_rows, chosen_columns = seen[0][thinned], seen[1][thinned]
-        normals = surface_normals(
-            view.depth,
-            cluster.mask,
-            view.camera,
-            chosen_rows,
-            chosen_columns,
-            largest_residual=max(_LEAST_ROUGHNESS, _ROUGHNESS * plane.residual),
-        )
-        rows, columns = np.nonzero(mask)
-        bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
-        last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
-        return ObjectObservation(
-            stamp=frame.stamp,
-            mask=mask,
-            crop_box=square_crop(bounds, mask.shape, self.settings.crop_margin),
-            points=points[thinned],
-            table_plane=plane.coefficients,
-            centre=shape.centre,
-            axes=shape.axes,
-            extents=shape.extents,
-            height=shape.height,
-            touches_border=(
-                min(bounds[:2]) == 0 or bounds[2] == last_column or bounds[3] == last_row
-            ),
-            quality={
-                **quality,
-                'pixels': float(len(rows)),
-                'area_m2': cluster.area,
-                'plane_residual_m': plane.residual,
-                'plane_inlier_fraction': plane.inlier_fraction,
-                'plane_tilt_rad': plane.tilt,
-                'round_fraction': shape.round_fraction,
-                'centre_uncertainty_m': shape.centre_uncertainty,
-            },
-            calibration_id=calibration_id,
-            pixels=np.stack([chosen_columns, chosen_rows], axis=1),
-            normals=normals @ view.pose[:3, :3].T,
-            depth=np.where(mask & view.raw_valid, frame.depth, np.float32(np.nan)),
-            T_base_camera=view.pose,
-        )
-
-
-def square_crop(
-    bounds: tuple[int, int, int, int], size: tuple[int, ...], margin: float
-) -> tuple[int, int, int, int]:
-    """Square around a box of pixels, moved and, where it must, shrunk to lie inside the image.
-
-    Args:
-        bounds: First and last column and row (x0, y0, x1, y1), all inclusive. [pixel].
-        size: Image (rows, columns). [pixel].
-        margin: Added on each side, as a share of the box's longer side.
-
-    Returns:
-        (x0, y0, x1, y1) with x1 and y1 exclusive. [pixel].
-    """
-    x0, y0, x1, y1 = bounds
-    longer = max(x1 - x0, y1 - y0) + 1
-    side = min(round(longer * (1.0 + 2.0 * margin)), size[0], size[1])
-    left = min(max((x0 + x1 + 1 - side) // 2, 0), size[1] - side)
-    top = min(max((y0 + y1 + 1 - side) // 2, 0), size[0] - side)
-    return left, top, left + side, top + side
-
-
-def _filled(mask: Mask) -> Mask:
-    """The silhouette: small gaps at the outline closed, and everything that it surrounds."""
-    closed = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, _NEIGHBOURHOOD, iterations=2)
-    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
-    return np.asarray(closed.view(bool))
+        return scene.observe(clusters[chosen].mask, quality, calibration_id)
