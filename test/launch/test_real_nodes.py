@@ -23,7 +23,9 @@ STARTED = re.compile(r'\[launch\] (\S+): process started with pid (\d+)')
 # Two light nodes: they need no picture and no physics.
 LIGHT = """<launch>
   <node pkg="deft_perception" exec="calibration_publisher" name="calibration_publisher"
-        namespace="/" output="screen" on_exit="shutdown"/>
+        namespace="/" output="screen" on_exit="shutdown">
+    <param name="camera_serial" value="simulated" type="str"/>
+  </node>
   <node pkg="deft_hand_driver" exec="hand_driver_node" name="hand_driver" namespace="/"
         output="screen" on_exit="shutdown">{}</node>
 </launch>

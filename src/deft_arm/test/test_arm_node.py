@@ -38,6 +38,7 @@ NAMES = [f'joint{i}' for i in range(1, 7)]
 # The peer publishes joint2 first: names count, not places.
 PUBLISHED = ['joint2', 'joint1', *NAMES[2:]]
 CLOCK_STEP = 0.05  # [s] of simulated time per tick of 5 ms
+SLOW_STEP = 0.001  # [s] so slow that a lease of 1 s ends before the motion does
 
 
 class Cell(Node):
@@ -47,6 +48,7 @@ class Cell(Node):
         super().__init__('cell', context=context)
         self.joints = np.array(home)
         self.now = 10.0
+        self.clock_step = CLOCK_STEP
         self.moving = True
         self.ticking = True
         self.hand_state = HandState.ENABLED
@@ -77,7 +79,7 @@ class Cell(Node):
 
     def tick(self):
         if self.ticking:
-            self.now += CLOCK_STEP
+            self.now += self.clock_step
             self.clock_publisher.publish(Clock(clock=time_to_msg(self.now)))
         if self.moving and self.path is not None:
             times, positions = self.path
@@ -353,8 +355,10 @@ def test_nothing_moves_without_a_required_stop_station(graph, open_station):
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
     _, future = graph.send(cell.grasp, graph.grasp_goal())
     graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    cell.clock_step = SLOW_STEP
     kill(station)
     result = graph.result(future)[1]
+    cell.clock_step = CLOCK_STEP
     assert result.error_code == ExecuteGrasp.Goal.EMERGENCY_STOP
     assert '1 of 1 emergency stop stations are gone' in result.error_message
     # The other nodes are told, until a person clears the fault with another station there.
@@ -373,8 +377,10 @@ def test_a_frozen_stop_station_stops_the_motion(graph, cell, open_station):
     graph.until(lambda: graph.arm._stops._latch._alive == 1)
     _, future = graph.send(cell.grasp, graph.grasp_goal())
     graph.until_phase(ExecuteGrasp.Goal.APPROACH)
+    cell.clock_step = SLOW_STEP
     station.send_signal(signal.SIGSTOP)
     result = graph.result(future)[1]
+    cell.clock_step = CLOCK_STEP
     assert result.error_code == ExecuteGrasp.Goal.EMERGENCY_STOP
     # A person may go on without it.
     assert graph.clear_fault().success

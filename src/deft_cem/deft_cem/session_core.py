@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The book-keeping of a session: plan, optimiser, store and policy, without ROS.
 
-Every change is committed to the store before the method returns, so the node may act on it, and
-a session whose process was killed goes on where the last commit left it.
+A change is committed before its method returns; a killed session goes on from the last commit.
 """
 
 from __future__ import annotations
@@ -323,14 +322,12 @@ class SessionCore:
             InvalidInputError: No executed episode is open, it has no record, or not a reward.
             RecordingError: The store cannot be written; the session must not go on.
         """
-        proposal = self.proposal
-        if proposal.planned.phase in PRACTICE:
+        name, phase = self.proposal.episode_id, self.proposal.planned.phase
+        if phase in PRACTICE:
             assert self._optimiser.pending is not None, 'rated without a sample'
             self._optimiser.tell(self._optimiser.pending.index, reward)
-        self.store.record_reward(
-            proposal.episode_id, reward, source, success, self._optimiser.state_dict()
-        )
-        self.progress.rate(proposal.episode_id, proposal.planned.phase, reward)
+        self.store.record_reward(name, reward, source, success, self._optimiser.state_dict())
+        self.progress.rate(name, phase, reward)
 
     def conclude(self, stretches: Sequence[Stretch] = ()) -> None:
         """Close the rated episode.

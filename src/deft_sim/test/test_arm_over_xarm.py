@@ -184,7 +184,7 @@ def test_an_episode_and_the_way_home(ready):
     result = ready.run(ready.grasp, grasp_goal())
     assert result.error_code == GRASP.NONE, result.error_message
     assert result.last_phase == GRASP.HOLD
-    assert {message.phase for message in ready.feedback} == {1, 2, 3, 4, 5}
+    assert {message.phase for message in ready.feedback} == {0, 1, 2, 3, 4, 5}
     # The poses are those of the demonstration: 4 mm up with every displacement.
     heights = np.array([pose.pose.position.z for pose in result.executed_poses])
     assert len(heights) == 40
