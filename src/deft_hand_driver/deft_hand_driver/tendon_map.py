@@ -62,6 +62,7 @@ class TendonMap:
         self._arms = np.zeros((_MOTOR_COUNT, _JOINT_COUNT))
         for joint, arm in enumerate(moment_arms):
             self._arms[_MOTOR_OF_JOINT[joint], joint] = arm
+        self._moved = [np.flatnonzero(row) for row in self._arms]
         compliance = self._arms @ self._yields
         # Excursion that the position loop gives way, as a share of the excursion reached.
         self._give = 1.0 / (tendons.servo_stiffness * compliance)
@@ -127,8 +128,7 @@ class TendonMap:
     def _joints(self, excursion: FloatArray) -> FloatArray:
         """Joint positions of the free hand at tendon excursions, shape (12,). [m]."""
         joints = np.empty(_JOINT_COUNT)
-        for motor, pulled in enumerate(excursion):
-            moved = np.flatnonzero(self._arms[motor])
+        for motor, (moved, pulled) in enumerate(zip(self._moved, excursion, strict=True)):
             if len(moved) == 1:
                 joints[moved] = pulled / self._arms[motor, moved]
             else:

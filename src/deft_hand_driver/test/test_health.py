@@ -88,15 +88,25 @@ def test_a_dip_of_the_voltage_is_forgiven_and_a_weak_supply_is_not(health):
 def test_7_silence_counts_from_the_last_answer(health):
     first = health.judge(sample(10.0), driving=True)
     assert first.fault == ''
-    quiet = dataclasses.replace(sample(10.15), seen=sample(10.15, seen=10.0).seen)
-    assert health.judge(quiet, driving=True).fault == ''
-    quiet = dataclasses.replace(sample(10.3), seen=sample(10.3, seen=10.0).seen)
-    assert 'index_curl (id 3) silent' in health.judge(quiet, driving=True).fault
+    faults = [
+        health.judge(sample(stamp, seen=10.0, fresh=False), driving=True).fault
+        for stamp in (10.05, 10.1, 10.15, 10.3)
+    ]
+    assert faults[:3] == ['', '', '']
+    assert 'index_curl (id 3) silent' in faults[3]
+
+
+def test_time_in_which_the_driver_itself_was_held_up_is_no_silence(health):
+    health.judge(sample(10.0), driving=True)
+    for stamp in (15.0, 15.01):
+        assert health.judge(sample(stamp, seen=10.0, fresh=False), driving=True).fault == ''
+    assert health.judge(sample(15.02), driving=True).fault == ''
 
 
 def test_a_motor_that_never_answered_is_silent_from_the_first_sample_on(health):
     never = {'seen': -np.inf, 'fresh': False}
-    assert health.judge(sample(5.0, **never), driving=False).fault == ''
+    for stamp in (5.0, 5.1):
+        assert health.judge(sample(stamp, **never), driving=False).fault == ''
     assert 'silent' in health.judge(sample(5.3, **never), driving=False).fault
 
 

@@ -17,6 +17,7 @@ from deft_hand_driver.protocol.motor_model import HardwareError
 
 _CURRENT_MARGIN: Final = 1.3  # measured above allowed: sensor and control of a servo differ
 _PERSISTS: Final = 0.3  # [s] until a value that may be a blip counts
+_MISSES: Final = 3  # cycles without an answer: time alone may have passed without the driver
 _LOWEST_SHARE: Final = 0.3  # of the current limit, just below the temperature limit
 _ERROR_TEXTS: Final = {
     HardwareError.INPUT_VOLTAGE: 'input voltage',
@@ -77,6 +78,7 @@ class MotorHealth:
         self._torque_lost = _Lasting()
         self._restarted = _Lasting()
         self._start: float | None = None
+        self._misses = np.zeros(len(self._motors), dtype=int)
 
     def judge(self, sample: MotorSample, *, driving: bool) -> HealthReport:
         """Judge a sample.
@@ -102,7 +104,9 @@ class MotorHealth:
 
     def _silence(self, sample: MotorSample) -> str:
         seen = np.maximum(sample.seen, self._start if self._start is not None else sample.stamp)
-        silent = np.flatnonzero(sample.stamp - seen > self._silence_limit).tolist()
+        self._misses = np.where(sample.fresh, 0, self._misses + 1)
+        late = (sample.stamp - seen > self._silence_limit) & (self._misses >= _MISSES)
+        silent = np.flatnonzero(late).tolist()
         if not silent:
             return ''
         return (

@@ -181,8 +181,9 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
             PortError: The port has gone.
         """
         descriptor = self._require_open()
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0.0 or not self._poll.poll(remaining * 1000.0):
+        # A process that was held up beyond the time-out still takes what has come by then.
+        remaining = max(0.0, self._deadline - time.monotonic())
+        if not self._poll.poll(remaining * 1000.0):
             return b''
         try:
             data = os.read(descriptor, _READ_SIZE)

@@ -60,6 +60,7 @@ class BusSession:
         self._calmed = False
         self._retry_at = 0.0
         self._retry_delay = _FIRST_RETRY
+        self._cycle_start = 0.0
         self._cycle_time = float('nan')
         self._late_cycles = 0
 
@@ -208,6 +209,8 @@ class BusSession:
         setpoint: FloatArray | None,
         setpoint_time: float,
     ) -> None:
+        # Where this thread was held up as well, the setpoints get another cycle.
+        previous, self._cycle_start = self._cycle_start, start
         sample = motors.read(start + _CYCLE_SHARE / self._settings.rate)
         self._sample = sample
         health = self._health.judge(sample, driving=self._state is BusState.ACTIVE)
@@ -218,7 +221,9 @@ class BusSession:
             self._enter_safe(motors, health.fault)
         elif self._state is BusState.ACTIVE:
             age = start - setpoint_time
-            if setpoint is not None and age > self._settings.silence_limit:
+            late = setpoint is not None and age > self._settings.silence_limit
+            settings = self._settings
+            if late and start - previous < max(0.5 * settings.silence_limit, 3.0 / settings.rate):
                 self._enter_safe(
                     motors,
                     f'No setpoint for {age:.2f} s: the process of the driver is held up.',

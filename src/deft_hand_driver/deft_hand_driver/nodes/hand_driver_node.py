@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,7 @@ from deft_hand_driver.nodes.topics_backend import TopicsBackend
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState
 
 _WATCHDOG_PERIOD: Final = 0.02  # [s] of real time
+_STATE_PERIOD: Final = 0.0175  # [s] of real time: every second cycle at 100 Hz
 _DIAGNOSTIC_PERIOD: Final = 1.0  # [s] of real time
 _LONGEST_BRAKING: Final = 0.5  # [s] at the end of the node
 _NO_STOP_BUTTON: Final = (
@@ -87,6 +89,8 @@ class HandDriverNode(Node):
         self._last_rejection = ''
         self._rejected = 0
         self._enabling: Future[None] | None = None
+        self._next_state = 0.0
+        self._watched_at = 0.0
         self._wants_enable = (
             self._settings.enable_on_start == SIMULATION
             and self.get_parameter('use_sim_time').value
@@ -113,7 +117,8 @@ class HandDriverNode(Node):
         on_bus = self._settings.transport == BUS
         self._backend = self._make_backend()
         self._timer(1.0 / self._settings.rate, self._cycle, steady if on_bus else None)
-        self._timer(_WATCHDOG_PERIOD, self._watch, steady)
+        if not on_bus:
+            self._timer(_WATCHDOG_PERIOD, self._watch, steady)
         self._timer(_DIAGNOSTIC_PERIOD, self._publish_diagnostics, steady)
 
     def close(self) -> None:
@@ -258,7 +263,11 @@ class HandDriverNode(Node):
     def _watch(self) -> None:
         """Look for silence: of the motors, of the commander, of the emergency stop."""
         settings = self._settings
-        if self._controller.mode is not HandMode.ENABLED:
+        now = time.monotonic()
+        previous, self._watched_at = self._watched_at, now
+        # Where this process was held up itself, nobody else has been silent.
+        held_up = now - previous > max(0.5 * settings.motor_state_timeout, 3.0 / settings.rate)
+        if self._controller.mode is not HandMode.ENABLED or held_up:
             return
         if self._stop_button.lost and settings.emergency_stop_lost == STOP:
             self._enter_fault(_NO_STOP_BUTTON)
@@ -296,11 +305,16 @@ class HandDriverNode(Node):
         fault = self._backend.status().fault
         if fault and reading is not None and self._controller.mode is not HandMode.FAULT:
             self._enter_fault(fault)
+        if self._settings.transport == BUS:
+            self._watch()
         self._enable_by_itself(reading)
         motors = self._controller.update(self._now())
         if motors is not None and self._controller.mode is not HandMode.DISABLED:
             self._backend.send(motors)
-        self._publish_state()
+        now = time.monotonic()
+        if now >= self._next_state:
+            self._next_state = now + _STATE_PERIOD
+            self._publish_state()
 
     def _enable_by_itself(self, reading: MotorReading | None) -> None:
         """Enable a simulated hand as soon as it is there."""
@@ -321,11 +335,11 @@ class HandDriverNode(Node):
         # ideal motors behind topics report the length of the tendon.
         on_bus = self._settings.transport == BUS
         observe = self._map.joints_from_commands if on_bus else self._map.joints_from_motors
-        joints = observe(reading.positions).tolist()
+        joints = array.array('d', observe(reading.positions))
         targets = (
             []
             if controller.sent is None
-            else self._map.joints_from_commands(controller.sent).tolist()
+            else array.array('d', self._map.joints_from_commands(controller.sent))
         )
         state = HandState(
             header=header(reading.stamp, ''),
@@ -337,12 +351,12 @@ class HandDriverNode(Node):
             joint_positions=joints,
             joint_targets=targets,
             motor_names=list(self._description.motor_names),
-            motor_positions=reading.positions.tolist(),
-            motor_velocities=reading.velocities.tolist(),
-            motor_currents=reading.currents.tolist(),
-            motor_temperatures=reading.temperatures.tolist(),
-            motor_voltages=reading.voltages.tolist(),
-            motor_errors=reading.errors.tolist(),
+            motor_positions=array.array('d', reading.positions),
+            motor_velocities=array.array('d', reading.velocities),
+            motor_currents=array.array('d', reading.currents),
+            motor_temperatures=array.array('d', reading.temperatures),
+            motor_voltages=array.array('d', reading.voltages),
+            motor_errors=array.array('B', reading.errors),
             dropped_packets=reading.dropped_packets,
             cycle_time=reading.cycle_time,
         )
