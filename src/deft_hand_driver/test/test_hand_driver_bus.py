@@ -139,7 +139,7 @@ class Graph:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
         self.processes.append(process)
         count = len(self.states)
-        self.until(lambda: len(self.states) > count)
+        self.until(lambda: len(self.states) > count, timeout=90.0)
         self.until(lambda: self.commands.get_subscription_count() > 0)
         return process
 
