@@ -39,6 +39,11 @@ _COMMANDS: Final = (
     _Command(
         'calibrate', 'deft_bringup.commands.calibrate', 'find where the camera stands, or check it'
     ),
+    _Command(
+        'trajectory',
+        'deft_bringup.commands.trajectory',
+        'the post-grasp trajectory from one human demonstration',
+    ),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )
 

@@ -106,7 +106,7 @@ def test_a_trajectory_moves_the_arm_by_joint_name(world):
     world.graph.until(lambda: abs(world.arm_positions()[0] - target[0]) < 0.02)
     assert world.arm_positions() == pytest.approx(target, abs=0.05)
     world.move_arm(ARM_JOINT_NAMES, before)
-    world.graph.until(lambda: abs(world.arm_positions()[0] - before[0]) < 0.02)
+    world.graph.until(lambda: abs(world.arm_positions()[0] - before[0]) < 0.003)
 
 
 @pytest.mark.parametrize(
