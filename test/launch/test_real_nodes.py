@@ -24,7 +24,7 @@ STARTED = re.compile(r'\[launch\] (\S+): process started with pid (\d+)')
 LIGHT = """<launch>
   <node pkg="deft_perception" exec="calibration_publisher" name="calibration_publisher"
         namespace="/" output="screen" on_exit="shutdown">
-    <param name="camera_serial" value="simulated" type="str"/>
+    <param name="use_sim_time" value="true" type="bool"/>
   </node>
   <node pkg="deft_hand_driver" exec="hand_driver_node" name="hand_driver" namespace="/"
         output="screen" on_exit="shutdown">{}</node>
