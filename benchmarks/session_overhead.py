@@ -2,10 +2,10 @@
 """What the software itself adds to an episode, from the store of a session.
 
 At every moment of an episode the session waits for exactly one thing: the robot's motion, the next
-picture of the camera, the operator, or software (planning, segmentation, prediction, commits to
-the disk, messages between the nodes). Only the last is the overhead; the other three are listed
-beside it. The session is a short one of the simulated cell, its nodes and the simulator on the
-same machine; the segmentation is the geometric one.
+picture of the camera (or state of the robot), the operator, or software (planning, segmentation,
+prediction, commits to the disk, messages between the nodes). Only the last is the overhead; the
+other three are listed beside it. The session is a short one of the simulated cell in real time,
+its nodes and the simulator on the same machine; the segmentation is the geometric one.
 
     python benchmarks/session_overhead.py              # run a session and measure
     python benchmarks/session_overhead.py --run DIR    # measure a session that was run before
@@ -32,6 +32,8 @@ from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
 
 COMMAND: Final = 'python benchmarks/session_overhead.py'
+# In real time, as on a robot: a faster simulator takes the processor from what is measured.
+REAL_TIME_FACTOR: Final = 1.0
 ARGUMENTS: Final = ('episodes:=12', 'warm_up:=6', 'evaluation_trials:=4')
 TIMEOUT_S: Final = 1800.0
 
@@ -50,7 +52,7 @@ def run_session(folder: Path) -> None:
     environment = {**os.environ, 'DEFT_LAUNCH': 'own', 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)}
     try:
         done = subprocess.run(
-            [*command, f'run:={folder}', *ARGUMENTS],
+            [*command, f'run:={folder}', f'real_time_factor:={REAL_TIME_FACTOR}', *ARGUMENTS],
             env=environment,
             timeout=TIMEOUT_S,
             check=False,
@@ -115,7 +117,7 @@ def camera_period() -> float:
     path = config_directory() / 'nodes' / 'simulation.yaml'
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))['simulation']['ros__parameters']
-        return 1.0 / (float(values['camera_rate']) * float(values['real_time_factor']))
+        return 1.0 / (float(values['camera_rate']) * REAL_TIME_FACTOR)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f'{path.name} has no camera rate: {error}') from error
 
@@ -124,6 +126,7 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--run', type=Path, help='folder of a session; without, one is run')
+    parser.add_argument('--note', default='', help='how the machine was used meanwhile')
     options = parser.parse_args()
     try:
         if options.run is not None:
@@ -134,6 +137,8 @@ def main() -> int:
                 run_session(run)
                 episodes = episodes_of(run)
         measurements = measure(episodes)
+        if options.note:
+            measurements['note'] = options.note
         print_table([{key: measurements[key] for key in ('p95_s', 'median_s', 'episodes')}])
         for table in ('software_by_part', 'waits_outside_the_software'):
             print()
