@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of the controller in words, the queue's commands, and the order of a bring-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from deft_arm.paths import MotionLimits, constant_rate, hold, point_to_point
+from deft_arm.xarm_bringup import clearing, enabling, ready, settings_calls
+from deft_arm.xarm_codes import (
+    controller_error,
+    describe_error,
+    describe_return,
+    describe_state,
+    listed_errors,
+)
+from deft_arm.xarm_queue import CommandFeed, commands_of
+
+PAGE = Path(__file__).resolve().parents[3] / 'docs' / 'arm.md'
+LIMITS = MotionLimits(np.full(6, 2.0), np.full(6, 8.0), np.full(6, 400.0))
+
+
+def test_every_error_has_meaning_remedy_and_a_row_in_the_documentation():
+    page = PAGE.read_text(encoding='utf-8')
+    for code, error in listed_errors().items():
+        assert error.meaning
+        assert error.remedy
+        row = next(
+            line for line in page.splitlines() if f'C{code} ' in line or f'C{code},' in line
+        )
+        assert error.remedy in row, code
+        assert row.endswith('| collision |') == error.collision, code
+
+
+def test_what_counts_as_a_collision():
+    assert {code for code, error in listed_errors().items() if error.collision} == {22, 31, 35, 37}
+    assert not controller_error(9999).collision
+    assert describe_error(9999).startswith('C9999: ')
+
+
+def test_returns_and_states_in_words():
+    assert describe_return(997) == '997: too few numbers in the request'
+    assert 'not listed' in describe_return(555)
+    assert describe_state(5, 0) == 'state 5 (changed), mode 0 (position)'
+    assert describe_state(77, 99) == 'state 77 (77), mode 99 (99)'
+
+
+@pytest.mark.parametrize(
+    ('report', 'fine'),
+    [
+        ((2, 0, 63, 0), True),
+        ((1, 0, 63, 0), True),
+        ((3, 0, 63, 0), False),
+        ((4, 0, 63, 0), False),
+        ((5, 0, 63, 0), False),
+        ((2, 1, 63, 0), False),
+        ((2, 0, 31, 0), False),
+        ((2, 0, 63, 31), False),
+    ],
+)
+def test_ready_means_state_mode_motors_and_no_error(report, fine):
+    assert ready(*report) == fine
+
+
+def test_the_order_of_a_recovery(configuration):
+    """Clear, settings (which leave state 5), motors, mode (which stops), state 0 last."""
+    calls = clearing() + settings_calls(configuration.controller) + enabling()
+    names = [call.service for call in calls]
+    assert names[:2] == ['clean_error', 'clean_warn']
+    assert names[-3:] == ['motion_enable', 'set_mode', 'set_state']
+    assert calls[-3].fields == {'id': 8, 'data': 1}
+    assert calls[-1].fields == {'data': 0}
+    # Nothing waits: that would block the only thread of the driver.
+    assert not any('wait' in call.fields for call in calls)
+
+
+def test_the_fence_is_sent_in_millimetres_upper_before_lower(configuration):
+    calls = {call.service: call for call in settings_calls(configuration.controller)}
+    controller = configuration.controller
+    sent = calls['set_reduced_tcp_boundary'].fields['datas']
+    for axis in range(3):
+        assert sent[2 * axis] == round(1000.0 * controller.fence_upper[axis])
+        assert sent[2 * axis + 1] == round(1000.0 * controller.fence_lower[axis])
+    assert calls['set_tcp_load'].fields['center_of_gravity'][2] == pytest.approx(85.0)
+
+
+WAYPOINTS = st.integers(2, 30).flatmap(
+    lambda n: arrays(np.float64, (n, 6), elements=st.floats(-0.05, 0.05)).map(
+        lambda steps: np.cumsum(steps, axis=0)
+    )
+)
+
+
+@given(WAYPOINTS)
+def test_commands_end_at_the_path_and_stop_only_there(waypoints):
+    path = constant_rate(waypoints, 10.0, LIMITS)
+    commands = commands_of(path, 6.0)
+    if not commands:
+        assert np.abs(path.positions - path.positions[0]).max() < 0.01
+        return
+    np.testing.assert_allclose(commands[-1].joint_positions, path.positions[-1])
+    assert [command.radius < 0.0 for command in commands] == [False] * (len(commands) - 1) + [True]
+    # 0 would mean the last speed that anybody used.
+    assert all(command.speed > 0.0 and command.acceleration > 0.0 for command in commands)
+    for command in commands:
+        assert np.abs(path.positions - command.joint_positions).max(axis=1).min() < 0.05
+
+
+def test_commands_keep_the_pace_of_the_path():
+    path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
+    commands = commands_of(path, 6.0)
+    # Ways too short for a command of their own are joined to the next one.
+    assert len(commands) in (19, 20)
+    position, total = path.positions[0], 0.0
+    for command in commands:
+        total += np.abs(command.joint_positions - position).max() / command.speed
+        position = command.joint_positions
+    assert total == pytest.approx(path.duration, rel=0.05)
+
+
+def test_a_path_at_rest_needs_no_command():
+    assert commands_of(hold(np.full(6, 0.3), 1.3), 6.0) == []
+
+
+def test_few_commands_wait_in_the_controller():
+    feed = CommandFeed(3)
+    path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
+    feed.load(commands_of(path, 6.0))
+    sent = [feed.next() for _ in range(5)]
+    assert [command is not None for command in sent] == [True, True, True, False, False]
+    for _ in range(3):
+        feed.taken()
+    assert feed.next() is None  # they are in the queue now
+    feed.reported(1)
+    assert feed.next() is not None
+    assert feed.next() is not None
+    assert feed.next() is None
+    assert not feed.empty
+    feed.clear()
+    feed.reported(0)
+    assert feed.empty
