@@ -166,7 +166,11 @@ class TableScene:
         )
 
     def observe(
-        self, seen_mask: Mask, quality: dict[str, float], calibration_id: str
+        self,
+        seen_mask: Mask,
+        quality: dict[str, float],
+        calibration_id: str,
+        outline: Mask | None = None,
     ) -> ObjectObservation:
         """Observation of an object.
 
@@ -174,11 +178,13 @@ class TableScene:
             seen_mask: Pixels of the object with depth. Shape (h, w).
             quality: Figures of how it was chosen.
             calibration_id: Recorded in the observation.
+            outline: The object as colour shows it, also where depth is missing; taken from the
+                seen pixels when None. Shape (h, w).
 
         Raises:
             NoObjectError: Too few points for a footprint.
         """
-        silhouette = _filled(seen_mask)
+        silhouette = _filled(seen_mask) if outline is None else outline | seen_mask
         # Gaps with depth, such as the table seen through a handle, are not the object.
         mask = seen_mask | (silhouette & ~self.view.raw_valid)
         quality = quality | depth_figures(

@@ -40,12 +40,9 @@ from deft_msgs.srv import SegmentObject
 from deft_perception.frame_pairing import FramePairing, ImagePair
 from deft_perception.nodes.transform_listener import TransformListener
 from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import (
-    DepthMissingError,
-    PlaneSegmentation,
-    PlaneSegmentationSettings,
-)
 from deft_perception.quality import flags_of
+from deft_perception.segmenter import SegmenterSettings, make_segmenter
+from deft_perception.table_scene import DepthMissingError
 
 _WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
 _COLOR = '/camera/camera/color/image_raw'
@@ -56,7 +53,7 @@ Pair = ImagePair[Image, Image]
 
 
 @dataclass(frozen=True)
-class Parameters(PlaneSegmentationSettings):
+class Parameters(SegmenterSettings):
     """Parameters of the node: those of the segmentation, and of the camera intake.
 
     Attributes:
@@ -106,12 +103,13 @@ class SegmentationNode(Node):
             **node_options: Passed on to `Node`, such as `context`.
 
         Raises:
-            ConfigurationError: A parameter is unknown or out of range.
+            ConfigurationError: A parameter is unknown or out of range, or what the back end needs
+                is missing.
             InvalidInputError: The workspace box is empty.
         """
         super().__init__('segmentation', **node_options)
         self._settings = declare_parameters(self, Parameters)
-        self._segmentation = PlaneSegmentation(self._settings)
+        self._segmentation = make_segmenter(self._settings)
         self._images: FramePairing[Image, Image] = FramePairing(
             self._settings.maximum_age, self._settings.frozen_after, time.monotonic
         )
@@ -205,6 +203,7 @@ class SegmentationNode(Node):
             pose,
             np.random.default_rng([self._settings.seed, pair.stamp_ns]),
             click=(request.click_column, request.click_row) if request.use_click else None,
+            instruction=request.instruction,
             calibration_id=calibration_id,
         )
         flags = flags_of(observation.quality, touches_border=observation.touches_border)

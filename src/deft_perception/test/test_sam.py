@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segment Anything and CLIP: real modules at small size, and the choice of a mask."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from deft_core.camera import RgbdFrame
+from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
+from deft_core.weights import WeightsFile
+from deft_perception.plane_segmentation import PlaneSegmentation
+from deft_perception.quality import flags_of
+from deft_perception.sam_model import (
+    MODELS,
+    MaskProposal,
+    SamArchitecture,
+    SamMasks,
+    load_sam,
+    load_sam_file,
+)
+from deft_perception.sam_segmentation import SamSegmentation
+from deft_perception.segmenter import SegmenterSettings, make_segmenter
+from deft_perception.text_ranking import (
+    VIT_B_32_FILES,
+    ClipArchitecture,
+    TextRanker,
+    cut_out,
+    load_ranker_file,
+    load_text_ranker,
+)
+
+TINY_SAM = SamArchitecture(
+    width=32, depth=2, heads=2, global_blocks=(1,), image_size=64, window_size=2,
+    prompt_width=32, decoder_width=32, decoder_heads=2,
+)  # fmt: skip
+TINY_CLIP = ClipArchitecture(
+    embed_dim=16,
+    vision={'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16, 'head_width': 32},
+    text={'context_length': 16, 'vocab_size': 49408, 'width': 32, 'heads': 2, 'layers': 1},
+)
+SETTINGS = SegmenterSettings(grid_step=12)
+
+
+@pytest.fixture(scope='module')
+def tiny_sam():
+    torch.manual_seed(0)
+    return TINY_SAM.build()
+
+
+@pytest.fixture(scope='module')
+def tiny_clip():
+    torch.manual_seed(0)
+    return TextRanker(TINY_CLIP, TINY_CLIP.build())
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+
+
+def test_the_embedding_of_an_image_is_computed_once(tiny_sam, monkeypatch):
+    masks = SamMasks(tiny_sam)
+    calls = []
+    encode = tiny_sam.image_encoder.forward
+    monkeypatch.setattr(
+        tiny_sam.image_encoder, 'forward', lambda x: calls.append(x.shape) or encode(x)
+    )
+    masks.show(picture())
+    points = masks.at_points([[10, 20], [30, 40]])
+    masks.show(picture())
+    boxes = masks.in_boxes([[5, 5, 30, 40]])
+    assert calls == [(1, 3, 64, 64)]
+    masks.show(picture(1))
+    assert len(calls) == 2
+    assert len(points) == 6  # part, body and all, for each point
+    assert len(boxes) == 1
+    for proposal in (*points, *boxes):
+        assert proposal.mask.shape == (48, 64)
+        assert proposal.mask.dtype == np.bool_
+        assert np.isfinite(proposal.score)
+
+
+def test_equal_pictures_give_equal_masks(tiny_sam):
+    found = []
+    for _ in range(2):
+        masks = SamMasks(tiny_sam)
+        masks.show(picture())
+        found.append(masks.at_points([[10, 20]]))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one.mask, other.mask)
+        assert one.score == other.score
+
+
+def test_masks_need_an_image(tiny_sam):
+    with pytest.raises(InvalidInputError, match='Show an image'):
+        SamMasks(tiny_sam).at_points([[1, 1]])
+
+
+def stored(folder, name, network, **changes):
+    """A checkpoint file of a network; returns what describes it."""
+    tensors = {**network.state_dict(), **changes}
+    torch.save({key: value for key, value in tensors.items() if value is not None}, folder / name)
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return WeightsFile(name, 'the test', None, digest)
+
+
+def test_weights_come_from_a_checked_file(tmp_path, tiny_sam):
+    file = stored(tmp_path, 'tiny.pth', tiny_sam)
+    loaded = load_sam_file(TINY_SAM, file, tmp_path)
+    loaded.show(picture())
+    direct = SamMasks(tiny_sam)
+    direct.show(picture())
+    assert np.array_equal(loaded.at_points([[9, 9]])[0].mask, direct.at_points([[9, 9]])[0].mask)
+    other = SamArchitecture(**{**TINY_SAM.__dict__, 'width': 16})
+    with pytest.raises(ConfigurationError, match='another model'):
+        load_sam_file(other, file, tmp_path)
+    (tmp_path / 'tiny.pth').write_bytes(b'something else')
+    with pytest.raises(ConfigurationError, match='SHA-256'):
+        load_sam_file(TINY_SAM, file, tmp_path)
+
+
+def test_broken_weights_are_refused(tmp_path, tiny_sam):
+    name = 'mask_decoder.iou_token.weight'
+    shape = tiny_sam.state_dict()[name].shape
+    nan = stored(tmp_path, 'nan.pth', tiny_sam, **{name: torch.full(shape, torch.nan)})
+    with pytest.raises(ConfigurationError, match='not finite'):
+        load_sam_file(TINY_SAM, nan, tmp_path)
+    missing = stored(tmp_path, 'missing.pth', tiny_sam, **{name: None})
+    with pytest.raises(ConfigurationError, match=f'first {name!r}'):
+        load_sam_file(TINY_SAM, missing, tmp_path)
+
+    class Evil:
+        def __reduce__(self):
+            return (sys.exit, (1,))
+
+    torch.save({'x': Evil()}, tmp_path / 'evil.pth')
+    digest = hashlib.sha256((tmp_path / 'evil.pth').read_bytes()).hexdigest()
+    with pytest.raises(ConfigurationError, match='no plain tensors'):
+        load_sam_file(TINY_SAM, WeightsFile('evil.pth', 'nowhere', None, digest), tmp_path)
+
+
+def test_a_missing_file_is_described(tmp_path):
+    with pytest.raises(ConfigurationError) as refused:
+        load_sam('vit_b', tmp_path)
+    for words in ('sam_vit_b_01ec64.pth', '375.0 MB', 'ec2df627', 'dl.fbaipublicfiles.com'):
+        assert words in str(refused.value)
+    with pytest.raises(ConfigurationError, match=VIT_B_32_FILES[0].name):
+        load_text_ranker(tmp_path)
+    with pytest.raises(ConfigurationError, match="did you mean 'vit_b'"):
+        load_sam('vit_bb', tmp_path)
+    assert set(MODELS) == {'vit_b', 'vit_l', 'vit_h'}
+
+
+def test_a_back_end_is_made_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv('DEFT_WEIGHTS', str(tmp_path))
+    assert isinstance(make_segmenter(SegmenterSettings()), PlaneSegmentation)
+    with pytest.raises(ConfigurationError, match=r'sam_vit_b_01ec64\.pth'):
+        make_segmenter(SegmenterSettings(backend='sam'))
+    with pytest.raises(ConfigurationError, match="did you mean 'sam'"):
+        make_segmenter(SegmenterSettings(backend='sam2'))
+    with pytest.raises(ConfigurationError, match='cannot read an instruction'):
+        make_segmenter(SegmenterSettings(read_instruction=True))
+
+
+def test_probabilities_sum_to_one_and_depend_on_the_sentence(tiny_clip):
+    color = picture()
+    masks = [np.zeros((48, 64), dtype=bool) for _ in range(3)]
+    for index, mask in enumerate(masks):
+        mask[5:40, 5 + 18 * index : 20 + 18 * index] = True
+    first = tiny_clip.probabilities(color, masks, 'pick up the red cup')
+    second = tiny_clip.probabilities(color, masks, 'stir with the spoon')
+    assert first.shape == (3,)
+    assert first.sum() == pytest.approx(1.0)
+    assert np.abs(first - second).max() > 1e-9
+    with pytest.raises(InvalidInputError, match='a sentence and a mask'):
+        tiny_clip.probabilities(color, masks, '  ')
+    with pytest.raises(InvalidInputError, match='empty mask'):
+        tiny_clip.probabilities(color, [np.zeros((48, 64), dtype=bool)], 'x')
+
+
+def test_a_text_model_is_loaded_without_its_buffers(tmp_path, tiny_clip):
+    network = TINY_CLIP.build()
+    file = stored(tmp_path, 'clip.pth', network, attn_mask=None)
+    ranker = load_ranker_file(TINY_CLIP, file, tmp_path)
+    mask = np.ones((48, 64), dtype=bool)
+    assert ranker.probabilities(picture(), [mask], 'a cup') == pytest.approx([1.0])
+
+
+def test_what_is_not_the_mask_is_grey():
+    color = picture()
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[10:20, 30:50] = True
+    crop = cut_out(color, mask)
+    assert crop.shape[0] == crop.shape[1]
+    assert np.all(crop[0] == 128)
+    assert np.count_nonzero(np.all(crop == 128, axis=2)) >= crop.shape[0] ** 2 - 200
+
+
+class TrueMasks:
+    """Stands in for Segment Anything: knows the outlines of the bodies and of the table."""
+
+    def __init__(self, scene):
+        self.images = []
+        points = scene.camera.deproject(scene.render().depth)
+        world = points @ scene.pose[:3, :3].T + scene.pose[:3, 3]
+        self.outlines = []
+        for body in scene.bodies:
+            near = np.hypot(world[..., 0] - body.x, world[..., 1] - body.y) < 0.06
+            self.outlines.append(near & (world[..., 2] > 0.004))
+        self.table = np.abs(world[..., 2]) < 0.004
+
+    def show(self, color):
+        self.images.append(color)
+
+    def at_points(self, points):
+        found = []
+        for column, row in np.asarray(points, dtype=int):
+            masks = [outline for outline in self.outlines if outline[row, column]]
+            found += [MaskProposal(mask, 0.9) for mask in masks]
+            found.append(MaskProposal(self.table, 0.99))  # a good mask of the wrong thing
+        return found
+
+    def in_boxes(self, boxes):
+        found = []
+        for x0, y0, x1, y1 in np.asarray(boxes):
+            inside = [np.count_nonzero(o[y0:y1, x0:x1]) / o.sum() for o in self.outlines]
+            found.append(MaskProposal(self.outlines[int(np.argmax(inside))], 0.95))
+        return found
+
+
+class Reader:
+    """Stands in for CLIP: the sentence names the number of a body."""
+
+    def __init__(self, outlines):
+        self.outlines = outlines
+
+    def probabilities(self, color, masks, instruction):
+        wanted = self.outlines[int(instruction)]
+        hits = np.array([np.count_nonzero(mask & wanted) for mask in masks], dtype=float)
+        return hits / hits.sum()
+
+
+@pytest.fixture
+def two(scene, box):
+    return scene(
+        bodies=(box(0.45, 0.10, (0.07, 0.07, 0.06)), box(0.56, -0.10, (0.05, 0.05, 0.05))),
+        noise=0.0008,
+    )
+
+
+def segment(scene, masks, ranker=None, **request):
+    segmentation = SamSegmentation(SETTINGS, masks, ranker)
+    return segmentation.segment(
+        scene.render(), scene.pose, np.random.default_rng(0), calibration_id='cell', **request
+    )
+
+
+def near(observation, body):
+    return np.hypot(observation.centre[0] - body.x, observation.centre[1] - body.y) < 0.01
+
+
+def test_the_most_prominent_body_is_taken_where_nobody_says_more(two):
+    masks = TrueMasks(two)
+    found = segment(two, masks)
+    assert near(found, two.bodies[0])
+    assert found.calibration_id == 'cell'
+    assert found.quality['mask_score'] == 0.95
+    assert len(masks.images) == 1
+    assert flags_of(found.quality, touches_border=found.touches_border) == ()
+
+
+def test_a_click_chooses_and_the_table_is_never_the_object(two):
+    found = segment(two, TrueMasks(two), click=two.pixel(0.56, -0.10, 0.05))
+    assert near(found, two.bodies[1])
+    with pytest.raises(NoObjectError, match='at the click'):
+        segment(two, TrueMasks(two), click=two.pixel(0.40, -0.15, 0.0))
+    with pytest.raises(InvalidInputError, match='outside the image'):
+        segment(two, TrueMasks(two), click=(-1, 5))
+
+
+@pytest.mark.parametrize('wanted', [0, 1])
+def test_the_sentence_chooses_where_it_is_read(two, wanted):
+    masks = TrueMasks(two)
+    found = segment(two, masks, Reader(masks.outlines), instruction=str(wanted))
+    assert near(found, two.bodies[wanted])
+    assert found.quality['text_probability'] > 0.9
+    unread = segment(two, masks, None, instruction=str(wanted))
+    assert near(unread, two.bodies[0])
+
+
+def test_colour_gives_the_outline_where_depth_is_missing(two):
+    masks = TrueMasks(two)
+    frame = two.render()
+    depth = frame.depth.copy()
+    lost = masks.outlines[0] & (np.arange(320) < np.nonzero(masks.outlines[0])[1].mean())[None]
+    depth[lost] = np.nan
+    half = RgbdFrame(frame.stamp, frame.color, depth, frame.intrinsics)
+    found = SamSegmentation(SETTINGS, masks, None).segment(
+        half, two.pose, np.random.default_rng(0), click=two.pixel(0.45, 0.10, 0.06)
+    )
+    assert np.mean(found.mask[masks.outlines[0]]) > 0.95
+    assert found.quality['depth_coverage'] < 0.7
+    assert np.all(np.isnan(found.depth[lost]))
+
+
+def test_an_empty_table_and_bad_masks_are_refused(two, scene):
+    with pytest.raises(NoObjectError, match='Nothing stands on the table'):
+        segment(scene(noise=0.0008), TrueMasks(two))
+    strict = SamSegmentation(
+        SegmenterSettings(least_mask_score=0.99, grid_step=12), TrueMasks(two), None
+    )
+    with pytest.raises(NoObjectError, match='none was both rated'):
+        strict.segment(two.render(), two.pose, np.random.default_rng(0))
+
+
+def test_the_whole_chain_runs_with_real_modules(two, tiny_sam, tiny_clip):
+    """Random weights make random masks: an observation or a typed refusal, and nothing else."""
+    segmentation = SamSegmentation(
+        SegmenterSettings(grid_step=12, least_mask_score=0.0, least_above_table=0.0),
+        SamMasks(tiny_sam),
+        tiny_clip,
+    )
+    reached = []
+    with contextlib.suppress(NoObjectError):
+        found = segmentation.segment(
+            two.render(), two.pose, np.random.default_rng(0), instruction='pick up the cup'
+        )
+        reached.append(found.quality['text_probability'])
+    assert all(0.0 < probability <= 1.0 for probability in reached)
+    assert segmentation._masks._predictor.is_image_set
