@@ -382,9 +382,15 @@ def test_another_program_that_changes_the_mode(ready):
 
 
 def test_another_program_that_pauses(ready):
-    """A motion command to a paused arm would freeze the driver: none is sent."""
+    """A motion command to a paused arm would freeze the driver: none is sent.
+
+    One that is on its way at that moment cannot be called back, so the pause comes between.
+    """
     _, future = ready.send(ready.grasp, grasp_goal())
     ready.until_phase(GRASP.PREGRASP, 0.2)
+    feed = ready.arm._backend._feed
+    ready.graph.until(lambda: not feed._commands and not feed._in_flight)
+    assert ready.box.report().waiting > 0
     ready.box.set_state(3)
     result = ready.result(future)
     assert result.error_code == GRASP.CONTROLLER_ERROR
