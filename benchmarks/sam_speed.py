@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long Segment Anything takes on this machine, with the full ViT-B architecture.
+"""How long Segment Anything takes on this machine, with full architectures: ViT-B, Hiera tiny.
 
 The weights are random: the time does not depend on them, and the published file is not shipped.
 Measured are the embedding of a 640x480 picture of the simulated camera, which is computed once per
@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import torch
 from common import print_table, time_calls, write_result
 
+from deft_core.camera import ColorImage
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
+from deft_perception.mask_model import MaskModel
+from deft_perception.sam2_model import HIERA_TINY, Sam2Masks
 from deft_perception.sam_model import VIT_B, SamMasks
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
@@ -28,7 +32,7 @@ COMMAND: Final = 'python benchmarks/sam_speed.py'
 
 
 def measure(repetitions: int) -> dict[str, Any]:
-    """Time embedding and prompts.
+    """Time embedding and prompts of both models.
 
     Args:
         repetitions: Pictures to embed.
@@ -38,25 +42,38 @@ def measure(repetitions: int) -> dict[str, Any]:
     color = cell.capture().color
     cell.close()
     torch.manual_seed(0)
-    network = VIT_B.build()
-    masks = SamMasks(network)
+    first, second = VIT_B.build(), HIERA_TINY.build()
+    rows = [
+        _row('sam, vit_b', first, SamMasks(first), color, repetitions),
+        _row(
+            'sam2, hiera_tiny',
+            second,
+            Sam2Masks(second, HIERA_TINY.image_size),
+            color,
+            repetitions,
+        ),
+    ]
+    return {'pictures': repetitions, 'models': rows}
+
+
+def _row(
+    name: str, network: torch.nn.Module, masks: MaskModel, color: ColorImage, repetitions: int
+) -> dict[str, Any]:
     pictures = iter(range(1, repetitions + 2))
 
     def embed() -> None:
         masks.show(np.roll(color, next(pictures), axis=1))  # another picture every time
 
-    embedding = time_calls(embed, repetitions=repetitions)
+    def median(call: Callable[[], object], repetitions: int) -> float:
+        return float(np.median(time_calls(call, repetitions=repetitions)))
+
     return {
-        'parameters': sum(tensor.numel() for tensor in network.parameters()),
-        'embedding_s': float(np.median(embedding)),
-        'click_ms': 1000.0 * float(np.median(_prompt(lambda: masks.at_points([[320, 240]])))),
-        'box_ms': 1000.0
-        * float(np.median(_prompt(lambda: masks.in_boxes([[280, 200, 360, 300]])))),
+        'model': name,
+        'million_parameters': sum(tensor.numel() for tensor in network.parameters()) / 1e6,
+        'embedding_s': median(embed, repetitions),
+        'click_ms': 1000.0 * median(lambda: masks.at_points([[320, 240]]), 10),
+        'box_ms': 1000.0 * median(lambda: masks.in_boxes([[280, 200, 360, 300]]), 10),
     }
-
-
-def _prompt(call: Any) -> np.ndarray:
-    return time_calls(call, repetitions=10)
 
 
 def main() -> int:
@@ -69,7 +86,7 @@ def main() -> int:
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
-    print_table([{'quantity': key, 'value': value} for key, value in measurements.items()])
+    print_table(measurements['models'])
     write_result('sam_speed', measurements, COMMAND)
     return 0
 

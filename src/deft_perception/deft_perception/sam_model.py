@@ -7,7 +7,6 @@ Weights come from a local file with a checked SHA-256; nothing is downloaded.
 from __future__ import annotations
 
 import importlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.torchvision_loader import load_torchvision
 from deft_core.weights import WeightsFile
-from deft_perception.depth_view import Mask
+from deft_perception.mask_model import MaskProposal, picture_checksum
 from deft_perception.weights_tensors import fill, read_tensors
 
 _SOURCE: Final = 'https://dl.fbaipublicfiles.com/segment_anything/'
@@ -140,21 +139,8 @@ MODELS: Final[Mapping[str, tuple[SamArchitecture, WeightsFile]]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class MaskProposal:
-    """A mask and how good the model thinks it is.
-
-    Attributes:
-        mask: Shape (height, width).
-        score: Estimated intersection over union with the true mask, about 0 to 1.
-    """
-
-    mask: Mask
-    score: float
-
-
 class SamMasks:
-    """Masks for prompts; the embedding of an image is computed once and kept."""
+    """See `MaskModel`."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         """Take a network.
@@ -166,40 +152,22 @@ class SamMasks:
         self._checksum: int | None = None
 
     def show(self, color: ColorImage) -> None:
-        """Embed an image, unless it is the one embedded last.
-
-        Args:
-            color: RGB. Shape (height, width, 3).
-        """
-        checksum = zlib.crc32(np.ascontiguousarray(color).data, color.shape[1])
+        """Embed an image, unless it is the one embedded last; see `MaskModel.show`."""
+        checksum = picture_checksum(color)
         if checksum != self._checksum:
             with torch.inference_mode():
                 self._predictor.set_image(color)
             self._checksum = checksum
 
     def at_points(self, points: npt.ArrayLike) -> list[MaskProposal]:
-        """Three masks (part, body, all) for each of some points.
-
-        Args:
-            points: Columns and rows. Shape (n, 2). [pixel].
-
-        Raises:
-            InvalidInputError: No image was shown.
-        """
+        """Three masks (part, body, all) for each of some points; see `MaskModel.at_points`."""
         pixels = np.asarray(points, dtype=np.float64).reshape(-1, 1, 2)
         coordinates = self._scaled(pixels)
         labels = torch.ones(coordinates.shape[:2], dtype=torch.int)
         return self._predict(coordinates, labels, None, several=True)
 
     def in_boxes(self, boxes: npt.ArrayLike) -> list[MaskProposal]:
-        """One mask for each of some boxes.
-
-        Args:
-            boxes: x0, y0, x1, y1. Shape (n, 4). [pixel].
-
-        Raises:
-            InvalidInputError: No image was shown.
-        """
+        """One mask for each of some boxes; see `MaskModel.in_boxes`."""
         corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 2, 2)
         scaled = self._scaled(corners).reshape(-1, 4)
         return self._predict(None, None, scaled, several=False)

@@ -19,26 +19,15 @@ from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
 from deft_perception.depth_view import Mask
-from deft_perception.sam_model import MaskProposal, load_sam
+from deft_perception.mask_model import MaskModel, MaskProposal
+from deft_perception.sam2_model import load_sam2
+from deft_perception.sam_model import load_sam
 from deft_perception.segmenter import SegmenterSettings
 from deft_perception.table_scene import TableScene, check_click, workspace_box
 from deft_perception.text_ranking import load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
 _BOX_MARGIN: Final = 4  # pixels around a body, because its edges lack depth
-
-
-class MaskModel(Protocol):
-    """What is needed of Segment Anything."""
-
-    def show(self, color: ColorImage) -> None:
-        """Embed an image, unless it is the one embedded last."""
-
-    def at_points(self, points: npt.ArrayLike) -> list[MaskProposal]:
-        """Masks for points (n, 2). [pixel]."""
-
-    def in_boxes(self, boxes: npt.ArrayLike) -> list[MaskProposal]:
-        """Masks for boxes (n, 4). [pixel]."""
 
 
 class Ranker(Protocol):
@@ -189,14 +178,19 @@ class SamSegmentation:
 
 
 def open_sam_segmentation(settings: SegmenterSettings) -> SamSegmentation:
-    """The back end with the weights of the user's folder.
+    """The back end `sam` or `sam2` with the weights of the user's folder.
 
     Raises:
         ConfigurationError: A library or a weights file is missing, or a checksum is wrong.
         InvalidInputError: The workspace box is empty.
     """
     ranker = load_text_ranker() if settings.read_instruction else None
-    return SamSegmentation(settings, load_sam(settings.sam_model), ranker)
+    masks: MaskModel = (
+        load_sam2(settings.sam2_model)
+        if settings.backend == 'sam2'
+        else load_sam(settings.sam_model)
+    )
+    return SamSegmentation(settings, masks, ranker)
 
 
 def _overlap(first: Mask, second: Mask) -> float:

@@ -17,7 +17,7 @@ from deft_core.observation import ObjectObservation
 from deft_perception.plane_segmentation import PlaneSegmentation
 from deft_perception.table_scene import TableSettings
 
-BACK_ENDS: Final = ('plane', 'sam')
+BACK_ENDS: Final = ('plane', 'sam', 'sam2')
 
 
 class Segmenter(Protocol):
@@ -55,17 +55,19 @@ class SegmenterSettings(TableSettings):
     """Settings of the segmentation with its back end.
 
     Attributes:
-        backend: 'plane' needs no weights; 'sam' is Segment Anything.
+        backend: 'plane' needs no weights; 'sam' is Segment Anything, 'sam2' its faster successor.
         sam_model: Which one, 'vit_b', 'vit_l' or 'vit_h'.
-        read_instruction: Let the task sentence choose among the masks of 'sam' (open_clip).
-        grid_step: Where nobody clicks and a sentence chooses, points this far apart are offered to
-            'sam' besides the boxes of the bodies. [pixel].
+        sam2_model: Which one, 'hiera_tiny' or 'hiera_small'.
+        read_instruction: Let the task sentence choose among the masks (open_clip).
+        grid_step: Where nobody clicks and a sentence chooses, points this far apart are offered
+            besides the boxes of the bodies. [pixel].
         least_mask_score: Masks that the model itself rates lower are dropped.
         least_above_table: Share of a mask's pixels with depth that must stand above the table.
     """
 
     backend: str = 'plane'
     sam_model: str = 'vit_b'
+    sam2_model: str = 'hiera_tiny'
     read_instruction: bool = False
     grid_step: int = field(default=24, metadata={'minimum': 4, 'maximum': 200, 'unit': 'pixel'})
     least_mask_score: float = field(default=0.7, metadata={'minimum': 0.0, 'maximum': 1.0})

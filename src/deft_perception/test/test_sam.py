@@ -14,11 +14,18 @@ import torch
 from deft_core.camera import RgbdFrame
 from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
 from deft_core.weights import WeightsFile
+from deft_perception.mask_model import MaskProposal
 from deft_perception.plane_segmentation import PlaneSegmentation
 from deft_perception.quality import flags_of
+from deft_perception.sam2_model import (
+    HIERA_TINY,
+    Sam2Architecture,
+    Sam2Masks,
+    load_sam2,
+    load_sam2_file,
+)
 from deft_perception.sam_model import (
     MODELS,
-    MaskProposal,
     SamArchitecture,
     SamMasks,
     load_sam,
@@ -39,6 +46,10 @@ TINY_SAM = SamArchitecture(
     width=32, depth=2, heads=2, global_blocks=(1,), image_size=64, window_size=2,
     prompt_width=32, decoder_width=32, decoder_heads=2,
 )  # fmt: skip
+TINY_SAM2 = Sam2Architecture(
+    blocks=(1, 1, 2, 1), global_blocks=(3,), widths=(8, 16, 32, 64), heads=(1, 1, 2, 2),
+    prompt_width=32, decoder_width=32, image_size=64,
+)  # fmt: skip
 TINY_CLIP = ClipArchitecture(
     embed_dim=16,
     vision={'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16, 'head_width': 32},
@@ -54,6 +65,22 @@ def tiny_sam():
 
 
 @pytest.fixture(scope='module')
+def tiny_sam2():
+    torch.manual_seed(0)
+    return TINY_SAM2.build()
+
+
+@pytest.fixture(scope='module', params=['sam', 'sam2'])
+def made(request):
+    """How a model is made of its network, and where that embeds images."""
+    if request.param == 'sam':
+        network = request.getfixturevalue('tiny_sam')
+        return (lambda: SamMasks(network)), network.image_encoder
+    network = request.getfixturevalue('tiny_sam2')
+    return (lambda: Sam2Masks(network, TINY_SAM2.image_size)), network.vision_encoder
+
+
+@pytest.fixture(scope='module')
 def tiny_clip():
     torch.manual_seed(0)
     return TextRanker(TINY_CLIP, TINY_CLIP.build())
@@ -63,13 +90,14 @@ def picture(seed=0):
     return np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 
 
-def test_the_embedding_of_an_image_is_computed_once(tiny_sam, monkeypatch):
-    masks = SamMasks(tiny_sam)
+def test_the_embedding_of_an_image_is_computed_once(made, monkeypatch):
+    make, encoder = made
     calls = []
-    encode = tiny_sam.image_encoder.forward
+    encode = encoder.forward
     monkeypatch.setattr(
-        tiny_sam.image_encoder, 'forward', lambda x: calls.append(x.shape) or encode(x)
+        encoder, 'forward', lambda x, **options: calls.append(x.shape) or encode(x, **options)
     )
+    masks = make()
     masks.show(picture())
     points = masks.at_points([[10, 20], [30, 40]])
     masks.show(picture())
@@ -85,20 +113,22 @@ def test_the_embedding_of_an_image_is_computed_once(tiny_sam, monkeypatch):
         assert np.isfinite(proposal.score)
 
 
-def test_equal_pictures_give_equal_masks(tiny_sam):
+def test_equal_pictures_give_equal_masks_and_other_prompts_other_ones(made):
     found = []
     for _ in range(2):
-        masks = SamMasks(tiny_sam)
+        masks = made[0]()
         masks.show(picture())
         found.append(masks.at_points([[10, 20]]))
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one.mask, other.mask)
         assert one.score == other.score
+    elsewhere = masks.at_points([[55, 3]])
+    assert [one.score for one in elsewhere] != [one.score for one in found[0]]
 
 
-def test_masks_need_an_image(tiny_sam):
+def test_masks_need_an_image(made):
     with pytest.raises(InvalidInputError, match='Show an image'):
-        SamMasks(tiny_sam).at_points([[1, 1]])
+        made[0]().at_points([[1, 1]])
 
 
 def stored(folder, name, network, **changes):
@@ -124,6 +154,19 @@ def test_weights_come_from_a_checked_file(tmp_path, tiny_sam):
         load_sam_file(TINY_SAM, file, tmp_path)
 
 
+def test_weights_of_the_video_model_serve_for_images(tmp_path, tiny_sam2):
+    memory = {'memory_attention.layer.weight': torch.zeros(3)}
+    file = stored(tmp_path, 'tiny.pth', tiny_sam2, **memory)
+    loaded = load_sam2_file(TINY_SAM2, file, tmp_path)
+    loaded.show(picture())
+    direct = Sam2Masks(tiny_sam2, TINY_SAM2.image_size)
+    direct.show(picture())
+    assert loaded.at_points([[9, 9]])[0].score == direct.at_points([[9, 9]])[0].score
+    unknown = stored(tmp_path, 'other.pth', tiny_sam2, **{'new_part': torch.zeros(3)})
+    with pytest.raises(ConfigurationError, match="first 'new_part'"):
+        load_sam2_file(TINY_SAM2, unknown, tmp_path)
+
+
 def test_broken_weights_are_refused(tmp_path, tiny_sam):
     name = 'mask_decoder.iou_token.weight'
     shape = tiny_sam.state_dict()[name].shape
@@ -144,6 +187,16 @@ def test_broken_weights_are_refused(tmp_path, tiny_sam):
         load_sam_file(TINY_SAM, WeightsFile('evil.pth', 'nowhere', None, digest), tmp_path)
 
 
+def test_the_full_architecture_of_sam2_is_that_of_the_library():
+    from transformers import Sam2Config, Sam2Model
+
+    with torch.device('meta'):  # shapes alone
+        built, reference = HIERA_TINY.build(), Sam2Model(Sam2Config())
+    ours = {name: value.shape for name, value in built.state_dict().items()}
+    theirs = {name: value.shape for name, value in reference.state_dict().items()}
+    assert ours == theirs
+
+
 def test_a_missing_file_is_described(tmp_path):
     with pytest.raises(ConfigurationError) as refused:
         load_sam('vit_b', tmp_path)
@@ -153,6 +206,10 @@ def test_a_missing_file_is_described(tmp_path):
         load_text_ranker(tmp_path)
     with pytest.raises(ConfigurationError, match="did you mean 'vit_b'"):
         load_sam('vit_bb', tmp_path)
+    with pytest.raises(ConfigurationError, match=r'facebook/sam2\.1-hiera-tiny'):
+        load_sam2('hiera_tiny', tmp_path)
+    with pytest.raises(ConfigurationError, match="did you mean 'hiera_tiny'"):
+        load_sam2('hiera_tin', tmp_path)
     assert set(MODELS) == {'vit_b', 'vit_l', 'vit_h'}
 
 
@@ -161,8 +218,10 @@ def test_a_back_end_is_made_by_its_name(tmp_path, monkeypatch):
     assert isinstance(make_segmenter(SegmenterSettings()), PlaneSegmentation)
     with pytest.raises(ConfigurationError, match=r'sam_vit_b_01ec64\.pth'):
         make_segmenter(SegmenterSettings(backend='sam'))
-    with pytest.raises(ConfigurationError, match="did you mean 'sam'"):
+    with pytest.raises(ConfigurationError, match=r'sam2\.1_hiera_tiny\.safetensors'):
         make_segmenter(SegmenterSettings(backend='sam2'))
+    with pytest.raises(ConfigurationError, match="did you mean 'sam"):
+        make_segmenter(SegmenterSettings(backend='samm'))
     with pytest.raises(ConfigurationError, match='cannot read an instruction'):
         make_segmenter(SegmenterSettings(read_instruction=True))
 
@@ -318,11 +377,12 @@ def test_an_empty_table_and_bad_masks_are_refused(two, scene):
         strict.segment(two.render(), two.pose, np.random.default_rng(0))
 
 
-def test_the_whole_chain_runs_with_real_modules(two, tiny_sam, tiny_clip):
+def test_the_whole_chain_runs_with_real_modules(two, made, tiny_clip):
     """Random weights make random masks: an observation or a typed refusal, and nothing else."""
+    masks = made[0]()
     segmentation = SamSegmentation(
         SegmenterSettings(grid_step=12, least_mask_score=0.0, least_above_table=0.0),
-        SamMasks(tiny_sam),
+        masks,
         tiny_clip,
     )
     reached = []
@@ -332,4 +392,4 @@ def test_the_whole_chain_runs_with_real_modules(two, tiny_sam, tiny_clip):
         )
         reached.append(found.quality['text_probability'])
     assert all(0.0 < probability <= 1.0 for probability in reached)
-    assert segmentation._masks._predictor.is_image_set
+    assert len(masks.at_points([[1, 1]])) == 3  # the image was shown
