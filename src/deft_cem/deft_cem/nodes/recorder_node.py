@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
-import re
 import sys
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +16,7 @@ from rclpy.qos import QoSProfile
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_cem.message_types import message_typestore
+from deft_cem.nodes.message_class import message_class
 from deft_cem.session_bag import SessionBag
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.nodes.encode import header
@@ -26,7 +25,6 @@ from deft_core.nodes.qos import LATCHED, RECORDS, STATE
 from deft_core.nodes.runner import run_node
 from deft_msgs.msg import RecorderStatus, SessionStatus
 
-_TYPE: Final = re.compile(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)')
 _PROFILES: Final[dict[str, QoSProfile]] = {'latched': LATCHED, 'records': RECORDS, 'state': STATE}
 _FLUSH_PERIOD: Final = 2.0  # [s] of real time; what a power cut may cost besides episodes
 
@@ -42,7 +40,7 @@ class RecorderParameters:
 
 
 @dataclass(frozen=True)
-class RecordedTopic:
+class TopicToRecord:
     """One topic to record.
 
     Attributes:
@@ -56,11 +54,11 @@ class RecordedTopic:
     profile: str
 
     @classmethod
-    def parse(cls, text: str) -> RecordedTopic:
+    def parse(cls, text: str) -> TopicToRecord:
         """Read an entry of the parameter `topics`.
 
         Raises:
-            ConfigurationError: Not three words, or an unknown profile or type.
+            ConfigurationError: Not three words, or an unknown profile.
         """
         words = text.split()
         if len(words) != 3 or words[2] not in _PROFILES or not words[0].startswith('/'):
@@ -70,21 +68,16 @@ class RecordedTopic:
             )
         return cls(*words)
 
-    def message_class(self) -> Any:
+    def load_class(self) -> Any:
         """The message class.
 
         Raises:
             ConfigurationError: There is no such type.
         """
-        match = _TYPE.fullmatch(self.type)
         try:
-            if match is None:
-                raise ImportError('not a message type')
-            return getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(
-                f'cannot record {self.name}: no message type {self.type!r} ({error})'
-            ) from error
+            return message_class(self.type)
+        except ConfigurationError as error:
+            raise ConfigurationError(f'cannot record {self.name}: {error}') from error
 
 
 class RecorderNode(Node):
@@ -105,9 +98,9 @@ class RecorderNode(Node):
         """
         super().__init__('recorder', **options)
         parameters = declare_parameters(self, RecorderParameters)
-        self._topics = [RecordedTopic(EPISODE_TOPIC, EPISODE_TYPE, 'records')]
-        self._topics += [RecordedTopic.parse(text) for text in parameters.topics]
-        self._classes = [topic.message_class() for topic in self._topics]
+        self._topics = [TopicToRecord(EPISODE_TOPIC, EPISODE_TYPE, 'records')]
+        self._topics += [TopicToRecord.parse(text) for text in parameters.topics]
+        self._classes = [topic.load_class() for topic in self._topics]
         self._typestore = message_typestore()
         self._writer: SessionBag | None = None
         self._taps: list[Any] = []
