@@ -47,6 +47,7 @@ SET_STOP: Final = 4
 
 OK: Final = 0
 HAS_ERROR: Final = 1
+HAS_WARNING: Final = 2
 DISCONNECTED: Final = -1
 NOT_READY: Final = -2
 EMERGENCY_STOPPED: Final = -9
@@ -66,7 +67,7 @@ _RETURNS: Final = MappingProxyType(
         NOT_READY: 'the motors are not enabled or state 0 was not set',
         DISCONNECTED: 'the driver has no connection to the controller',
         HAS_ERROR: 'an error of the controller is not cleared',
-        2: 'a warning of the controller is not cleared',
+        HAS_WARNING: 'a warning of the controller is not cleared',
         3: 'the controller did not answer in time',
         4: 'an answer of wrong length',
         5: 'an answer with a wrong number',

@@ -30,6 +30,7 @@ from deft_core.validation import FloatArray
 from deft_sim.xarm_motion import QueuedMove, SetpointMotion
 
 BUTTON: Final = 1  # C1
+SERVO_ERRORS: Final = range(10, 18)  # C10 to C17
 COLLISION: Final = 31  # C31
 BOUNDARY: Final = 35  # C35
 NO_SOLUTION: Final = 40  # C40

@@ -24,7 +24,9 @@ from deft_arm.xarm_codes import (
 from deft_core.nodes.qos import STATE
 from deft_core.rotations import euler_from_matrix
 from deft_description.models import ARM_JOINT_NAMES
-from deft_sim.nodes.xarm_driver import ON_BY_DEFAULT, SimulatedXArmDriver
+from deft_sim.joint_sample import JointSample
+from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
+from deft_sim.nodes.xarm_services import ON_BY_DEFAULT
 from deft_sim.nodes.xarm_world import driver_services, make_box
 from deft_sim.xarm_controller import COLLISION
 from xarm_msgs import srv
@@ -48,6 +50,11 @@ KINDS = {
 }
 
 
+def still(joints):
+    """A measurement at rest."""
+    return JointSample(joints, np.zeros(6), np.zeros(6))
+
+
 class Bench:
     """Box and driver on a time that runs while somebody waits, and a client."""
 
@@ -68,7 +75,7 @@ class Bench:
     def tick(self):
         self.time += PERIOD
         self.box.step(PERIOD, self.box.setpoint())
-        self.driver.publish(self.time, self.box.setpoint(), np.zeros(6))
+        self.driver.publish(self.time, still(self.box.setpoint()))
 
     def send(self, name, **fields):
         self.graph.until(self.clients[name].service_is_ready)

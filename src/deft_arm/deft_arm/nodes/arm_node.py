@@ -68,6 +68,7 @@ class ArmNode(Node):
         self._job: Job | None = None
         self._hand: HandState | None = None
         self._hand_received = 0.0
+        self._hand_was_enabled = False
         self._stops = EmergencyStopDesk(
             self, self._cycle, require_station=self._settings.require_station
         )
@@ -132,6 +133,7 @@ class ArmNode(Node):
 
     def _on_hand(self, message: HandState) -> None:
         self._hand = message
+        self._hand_was_enabled |= message.state == HandState.ENABLED
         self._hand_received = time.monotonic()
 
     def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -220,14 +222,14 @@ class ArmNode(Node):
                 )
             return
         name, message = self._obstacle()
+        if not name and not self._backend.ready:
+            name = 'CONTROLLER_ERROR'
+            message = f'The arm still waits for {self._backend.waits_for}.'
         if name:
-            self._end(job, name, message)
-            return
-        if not self._backend.ready:
-            if time.monotonic() - job.arrived >= self._settings.ready_timeout:
-                self._end(
-                    job, 'CONTROLLER_ERROR', f'The arm still waits for {self._backend.waits_for}.'
-                )
+            # Drivers that are being started or made ready deserve patience, lost ones do not.
+            awaited = name == 'CONTROLLER_ERROR' or self._starts_up()
+            if not awaited or time.monotonic() - job.arrived >= self._settings.ready_timeout:
+                self._end(job, name, message)
             return
         try:
             motion = job.plan(job.goal.request)
@@ -270,6 +272,10 @@ class ArmNode(Node):
         if update.finished:
             self._holding = job.grasps
             self._end(job, 'NONE', '')
+
+    def _starts_up(self) -> bool:
+        """Whether arm or hand have not been ready yet since this node began."""
+        return self._backend.measurement is None or not self._hand_was_enabled
 
     def _obstacle(self) -> tuple[str, str]:
         """Error constant and message of what forbids motion now; empty where nothing does."""

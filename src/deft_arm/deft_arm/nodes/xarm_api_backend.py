@@ -95,6 +95,7 @@ class XArmApiBackend:
         self._refusal = ''  # what a call was answered, until the report explains it
         self._abnormal: Deadline | None = None
         self._confirm_by: Deadline | None = None
+        self._error_by: Deadline | None = None
         self._stop_again: Deadline | None = None
         self._to_clear = False
         self._configured = False
@@ -227,16 +228,19 @@ class XArmApiBackend:
     def _await_ready(self) -> None:
         self._stage = Stage.CONFIRMING
         self._confirm_by = Deadline(_READY_TIME)
+        self._error_by = Deadline(self._parameters.error_delay)
 
     def _confirm(self) -> None:
         report = self._report
         assert report is not None
         assert self._confirm_by is not None
+        assert self._error_by is not None
         if ready(report.state, report.mode, report.mt_able, report.err):
             self._refusal, self._abnormal = '', None
             if self._pose_agrees(report):
                 self._stage = Stage.READY
-        elif self._confirm_by.passed:
+        # The answers of a bring-up tell nothing, and errors are reported late, old ones too.
+        elif self._confirm_by.passed or (report.err and self._error_by.passed):
             what = describe_error(report.err) if report.err else 'it reports no error'
             self._fail(
                 f'The controller did not become ready ({describe_state(report.state, report.mode)}'

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from rclpy.node import Node
@@ -18,6 +18,8 @@ from deft_sim.configuration import ARM
 from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_driver import REPORT_RATES, SimulatedXArmDriver
 from deft_sim.xarm_controller import COLLISION, SimulatedXArm
+
+_START_TIME: Final = 3.0  # [s] until a driver that was started again is there
 
 
 def make_box() -> SimulatedXArm:
@@ -73,6 +75,7 @@ class XArmWorld:
             )
         self._node, self._box, self._report_type = node, box, report_type
         self._switches = driver_services()
+        self._now, self._starts = 0.0, 0.0
         self._driver: SimulatedXArmDriver | None = self._start()
         offer = node.create_service
         offer(Trigger, '/simulation/xarm/collide', self._doing(lambda: box.fail(COLLISION)))
@@ -82,11 +85,15 @@ class XArmWorld:
 
     def publish(self, stamp: float, sample: JointSample) -> None:
         """Publish what is due at a simulated time [s]."""
+        self._now = stamp
+        if self._driver is None and stamp >= self._starts:
+            self._driver = self._start()
         if self._driver is not None:
-            self._driver.publish(stamp, sample.positions, sample.efforts)
+            self._driver.publish(stamp, sample)
 
     def close(self) -> None:
         """End the driver."""
+        self._starts = float('inf')
         if self._driver is not None:
             self._driver.close()
             self._driver = None
@@ -99,7 +106,7 @@ class XArmWorld:
     def _restart(self) -> None:
         """The process ends and starts again; the box does not notice."""
         self.close()
-        self._driver = self._start()
+        self._starts = self._now + _START_TIME
 
     def _doing(self, act: Callable[[], None]) -> Callable[[Any, Any], Any]:
         def answer(_: Any, response: Trigger.Response) -> Trigger.Response:
@@ -116,10 +123,8 @@ class XArmWorld:
 
     def _on_connection(self, request: Any, response: SetBool.Response) -> SetBool.Response:
         """The driver never connects again by itself: that takes a restart of it."""
-        if request.data:
-            self._box.connected = True
-            self._restart()
-        else:
-            self._box.connected = False
+        self._box.connected = request.data
         response.success = True
+        if request.data:
+            response.message = 'The driver needs /simulation/xarm/restart_driver now.'
         return response

@@ -11,177 +11,28 @@ import time
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
-from rclpy.parameter import Parameter
-from rosgraph_msgs.msg import Clock
-from std_srvs.srv import Trigger
 
-from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.kinematics import ArmKinematics
-from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.xarm_codes import State
-from deft_core.grasp import GraspParameters
-from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
-from deft_core.nodes.qos import LATCHED, STATE, STATE_PUBLISHER
-from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome
-from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState
-from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
-from deft_sim.nodes.xarm_world import driver_services, make_box
+from deft_msgs.msg import ArmState
+from deft_sim.nodes.xarm_world import make_box
 from deft_sim.xarm_controller import COLLISION
 from xarm_msgs import srv
 
-TICK = 0.005  # [s] of real time
-PERIOD = 0.01  # [s] of simulated time per step of the box
-STEPS = 4  # of the box in a tick: eight times real time
-OPEN = [0.0] * 16
-CLOSED = [0.0, 0.3, 0.8, 0.75] * 3 + [0.0, 1.0, 0.9, 0.81]
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
 
 
-class Robot:
-    """Box, driver, hand, clock, clients; the arm node beside them."""
-
-    def __init__(self, graph, switches):
-        self.graph = graph
-        self.switches = switches
-        self.box = make_box()
-        self.now = 10.0
-        self.driver = self.new_driver()
-        self.blocked = False  # whether the arm is held fast, without the box noticing
-        self.measured = self.box.setpoint()
-        self.path = []
-        peer = self.peer = graph.make('peer')
-        self.clock = peer.create_publisher(Clock, '/clock', STATE_PUBLISHER)
-        self.hand = peer.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
-        self.stop = peer.create_publisher(EmergencyStop, '/emergency_stop', LATCHED)
-        self.states, self.feedback, self.hand_commands = [], [], []
-        peer.create_subscription(ArmState, '/arm/state', self.states.append, STATE)
-        peer.create_subscription(HandCommand, '/hand/command', self.hand_commands.append, 1)
-        self.grasp = ActionClient(peer, ExecuteGrasp, '/arm/execute_grasp')
-        self.home = ActionClient(peer, ReturnHome, '/arm/return_home')
-        self.clear = peer.create_client(Trigger, '/arm/clear_fault')
-        self.other = peer.create_client(srv.MoveJoint, '/xarm/set_servo_angle')
-        self.other_state = peer.create_client(srv.SetInt16, '/xarm/set_state')
-        peer.create_timer(TICK, self.tick)
-
-    def new_driver(self):
-        return SimulatedXArmDriver(self.box, self.graph.context, self.switches, 'dev')
-
-    def start(self, **parameters):
-        values = {'use_sim_time': True, 'arm_interface': 'xarm_api', **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        self.arm = ArmNode(context=self.graph.context, parameter_overrides=overrides)
-        self.graph.add(self.arm)
-        self.graph.until(lambda: self.states and self.arm._hand is not None)
-        self.graph.until(self.grasp.server_is_ready)
-        self.graph.until(self.home.server_is_ready)
-        return self
-
-    def tick(self):
-        for _ in range(STEPS):
-            self.now += PERIOD
-            setpoint = self.box.step(PERIOD, self.measured)
-            if not self.blocked:
-                self.measured = setpoint
-            self.path.append(self.measured.copy())
-        self.clock.publish(Clock(clock=time_to_msg(self.now)))
-        self.driver.publish(self.now, self.measured, np.zeros(6))
-        self.hand.publish(HandState(state=HandState.ENABLED))
-
-    def press(self, pressed):
-        self.stop.publish(EmergencyStop(pressed=pressed, source='panel', reason='drill'))
-
-    def send(self, client, goal):
-        self.feedback.clear()
-        future = client.send_goal_async(
-            goal, feedback_callback=lambda m: self.feedback.append(m.feedback)
-        )
-        self.graph.until(future.done)
-        assert future.result().accepted
-        return future.result(), future.result().get_result_async()
-
-    def result(self, future):
-        self.graph.until(future.done)
-        return future.result().result
-
-    def run(self, client, goal):
-        return self.result(self.send(client, goal)[1])
-
-    def until_phase(self, phase, progress=0.0):
-        self.graph.until(
-            lambda: (
-                self.feedback
-                and self.feedback[-1].phase == phase
-                and self.feedback[-1].progress >= progress
-            )
-        )
-
-    def until_state(self, state):
-        self.graph.until(lambda: self.states[-1].state == state)
-
-    def clear_fault(self):
-        return self.graph.call(self.clear, Trigger.Request())
-
-    def rests(self):
-        """Whether the arm stays where it is for half a simulated second."""
-        before, end = self.measured.copy(), self.now + 0.5
-        self.graph.until(lambda: self.now > end)
-        return bool(np.array_equal(before, self.measured))
-
-    def close(self):
-        self.driver.close()
-
-
-def lift(step=0.004, count=40):
-    translations = np.zeros((count, 3))
-    translations[:, 2] = step
-    return WristTrajectory(translations, np.zeros((count, 3)), 10.0, 'test')
-
-
-def grasp_goal(trajectory=None):
-    position = np.array([0.55, 0.0, 0.07]) + 0.013 * SIDE_GRASP[:, 0]
-    grasp = GraspParameters(position, euler_from_matrix(SIDE_GRASP), CLOSED)
-    return ExecuteGrasp.Goal(
-        episode_id='test',
-        grasp=grasp_to_msg(grasp, 0.0),
-        trajectory=trajectory_to_msg(lift() if trajectory is None else trajectory, 0.0),
-        pregrasp_distance=0.1,
-        pregrasp_direction=[0.7071, 0.0, 0.7071],
-        open_hand=OPEN,
-    )
-
-
-def home_goal():
-    return ReturnHome.Goal(release=True, open_hand=OPEN)
-
-
-@pytest.fixture
-def robot(make_graph):
-    graph = make_graph()
-    made = Robot(graph, driver_services())
-    yield made
-    graph.close()
-    made.close()
-
-
-@pytest.fixture
-def ready(robot):
-    robot.start()
-    robot.until_state(ArmState.IDLE)
-    return robot
-
-
 def go_home(robot):
-    result = robot.run(robot.home, home_goal())
+    result = robot.run(robot.home, robot.home_goal())
     assert result.error_code == HOME.NONE, result.error_message
     np.testing.assert_allclose(robot.measured, robot.arm._planner.configuration.home, atol=0.02)
 
 
 def test_an_episode_and_the_way_home(ready):
-    result = ready.run(ready.grasp, grasp_goal())
+    result = ready.run(ready.grasp, ready.grasp_goal())
     assert result.error_code == GRASP.NONE, result.error_message
     assert result.last_phase == GRASP.HOLD
     assert {message.phase for message in ready.feedback} == {0, 1, 2, 3, 4, 5}
@@ -191,10 +42,10 @@ def test_an_episode_and_the_way_home(ready):
     np.testing.assert_allclose(heights - heights[-1], 0.004 * np.arange(-39, 1), atol=0.009)
     sideways = np.array([[p.pose.position.x, p.pose.position.y] for p in result.executed_poses])
     assert np.ptp(sideways, axis=0).max() < 0.002
-    np.testing.assert_allclose(ready.hand_commands[-1].joint_positions, CLOSED)
+    np.testing.assert_allclose(ready.hand_commands[-1].joint_positions, ready.closed)
     go_home(ready)
     # Nothing was faster than the joints may be.
-    speed = np.abs(np.diff(ready.path, axis=0)).max(axis=0) / PERIOD
+    speed = np.abs(np.diff(ready.path, axis=0)).max(axis=0) / ready.period
     assert np.all(speed <= 1.05 * np.array(ready.arm._planner.configuration.speed_limit))
 
 
@@ -209,35 +60,22 @@ def test_the_controller_gets_its_settings_before_the_first_motion(ready):
     assert ready.box.report().motors == 0b111111
 
 
-def test_services_that_are_off_are_named(make_graph):
-    graph = make_graph()
-    robot = Robot(graph, {})
-    try:
-        robot.start(ready_timeout=0.5)
-        result = robot.run(robot.home, home_goal())
-        assert result.error_code == HOME.CONTROLLER_ERROR
-        assert 'services.set_tcp_offset and 7 more to true' in result.error_message
-    finally:
-        graph.close()
-        robot.close()
+def test_services_that_are_off_are_named(make_robot):
+    robot = make_robot(switches={}).start(ready_timeout=0.5)
+    result = robot.run(robot.home, robot.home_goal())
+    assert result.error_code == HOME.CONTROLLER_ERROR
+    assert 'services.set_tcp_offset and 7 more to true' in result.error_message
 
 
-def test_without_settings_the_default_services_suffice(make_graph):
-    graph = make_graph()
-    robot = Robot(graph, {})
-    try:
-        robot.start(controller_settings=False)
-        go_home(robot)
-    finally:
-        graph.close()
-        robot.close()
+def test_without_settings_the_default_services_suffice(make_robot):
+    go_home(make_robot(switches={}).start(controller_settings=False))
 
 
 @pytest.mark.parametrize(
     'phase', [GRASP.PREGRASP, GRASP.APPROACH, GRASP.CLOSE, GRASP.TRAJECTORY, GRASP.HOLD]
 )
 def test_cancelling_in_every_phase(ready, phase):
-    handle, future = ready.send(ready.grasp, grasp_goal())
+    handle, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(phase)
     handle.cancel_goal_async()
     ready.graph.until(future.done)
@@ -252,8 +90,8 @@ def test_cancelling_in_every_phase(ready, phase):
 
 @pytest.mark.parametrize('progress', [0.05, 0.5, 0.8])
 def test_cancelling_on_the_way_home(ready, progress):
-    assert ready.run(ready.grasp, grasp_goal()).error_code == GRASP.NONE
-    handle, future = ready.send(ready.home, home_goal())
+    assert ready.run(ready.grasp, ready.grasp_goal()).error_code == GRASP.NONE
+    handle, future = ready.send(ready.home, ready.home_goal())
     ready.graph.until(lambda: ready.feedback and ready.feedback[-1].progress >= progress)
     handle.cancel_goal_async()
     assert ready.result(future).error_code == HOME.CANCELLED
@@ -265,7 +103,7 @@ def test_cancelling_on_the_way_home(ready, progress):
 def refuses_until_cleared(robot):
     """Nothing moves before a person has cleared the fault; then everything goes on."""
     robot.until_state(ArmState.FAULT)
-    result = robot.run(robot.home, home_goal())
+    result = robot.run(robot.home, robot.home_goal())
     assert result.error_code in (HOME.CONTROLLER_ERROR, HOME.EMERGENCY_STOP)
     assert '/arm/clear_fault' in result.error_message
     assert robot.rests()
@@ -275,7 +113,7 @@ def refuses_until_cleared(robot):
 
 
 def test_a_collision_ends_the_job_and_halts(ready):
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.TRAJECTORY, 0.3)
     ready.box.fail(COLLISION)
     result = ready.result(future)
@@ -289,7 +127,7 @@ def test_a_collision_ends_the_job_and_halts(ready):
 
 
 def test_the_button_of_the_controller(ready):
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.APPROACH)
     ready.box.press_button(pressed=True)
     result = ready.result(future)
@@ -304,7 +142,7 @@ def test_the_button_of_the_controller(ready):
 
 
 def test_an_emergency_stop_stops_the_controller(ready):
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.TRAJECTORY, 0.2)
     ready.press(True)
     result = ready.result(future)
@@ -324,7 +162,7 @@ def test_an_emergency_stop_at_rest_stops_the_controller_too(ready):
 
 
 def test_a_driver_restart_in_the_middle(ready):
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.TRAJECTORY, 0.2)
     ready.driver.close()
     result = ready.result(future)
@@ -339,7 +177,7 @@ def test_a_driver_restart_in_the_middle(ready):
 def test_a_lost_connection(robot):
     robot.start(state_timeout=0.5)
     robot.until_state(ArmState.IDLE)
-    _, future = robot.send(robot.grasp, grasp_goal())
+    _, future = robot.send(robot.grasp, robot.grasp_goal())
     robot.until_phase(GRASP.APPROACH)
     robot.box.connected = False
     result = robot.result(future)
@@ -366,13 +204,13 @@ def test_commands_that_are_taken_and_not_carried_out(robot):
     robot.start(settle_timeout=0.5)
     robot.until_state(ArmState.IDLE)
     robot.blocked = True
-    result = robot.run(robot.grasp, grasp_goal())
+    result = robot.run(robot.grasp, robot.grasp_goal())
     assert result.error_code == GRASP.MOTION_TIMEOUT
     assert 'still' in result.error_message
 
 
 def test_another_program_that_changes_the_mode(ready):
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.APPROACH)
     ready.box.set_mode(1)
     result = ready.result(future)
@@ -386,7 +224,7 @@ def test_another_program_that_pauses(ready):
 
     One that is on its way at that moment cannot be called back, so the pause comes between.
     """
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.PREGRASP, 0.2)
     feed = ready.arm._backend._feed
     ready.graph.until(lambda: not feed._commands and not feed._in_flight)
@@ -407,7 +245,7 @@ def test_a_driver_that_is_blocked_by_another_program(robot):
     robot.graph.until(robot.other.service_is_ready)
     robot.other.call_async(srv.MoveJoint.Request(angles=around, speed=0.05, acc=5.0, wait=True))
     robot.graph.until(lambda: robot.box.report().state == State.MOVING)
-    result = robot.run(robot.home, home_goal())
+    result = robot.run(robot.home, robot.home_goal())
     assert result.error_code in (HOME.CONTROLLER_ERROR, HOME.COLLISION)
     robot.until_state(ArmState.FAULT)
     assert 'wait:=true' in robot.states[-1].fault or 'off its path' in robot.states[-1].fault
@@ -429,14 +267,14 @@ def test_an_error_from_before_is_for_a_person_to_clear(robot):
 
 
 def test_a_trajectory_that_returns_to_where_it_began_is_followed(ready):
-    up = lift(0.006, 20)
+    up = ready.lift(0.006, 20)
     back = WristTrajectory(
         np.concatenate([up.translations, -up.translations]),
         np.zeros((40, 3)),
         10.0,
         'test',
     )
-    result = ready.run(ready.grasp, grasp_goal(back))
+    result = ready.run(ready.grasp, ready.grasp_goal(back))
     assert result.error_code == GRASP.NONE, result.error_message
     heights = np.array([pose.pose.position.z for pose in result.executed_poses])
     assert heights[19] - heights[-1] == pytest.approx(0.12, abs=0.009)
@@ -454,7 +292,7 @@ def test_reported_pose_and_our_kinematics_agree():
 
 def test_stopping_takes_one_cycle(ready):
     """From the press on the wire to the stopped controller, in real time."""
-    _, future = ready.send(ready.grasp, grasp_goal())
+    _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.TRAJECTORY, 0.3)
     ready.press(True)
     begin = time.monotonic()
