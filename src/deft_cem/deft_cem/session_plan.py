@@ -11,6 +11,8 @@ import numpy as np
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 
+# What `evaluation_object_set` may name, and the object sets that it means.
+TRIAL_OBJECTS: Final = {'train': ('train',), 'test': ('test',), 'both': ('train', 'test')}
 # Scene seeds are positive 31-bit numbers, so that every simulator can take them.
 _SCENE_SEED_LIMIT: Final = 2**31
 
@@ -60,8 +62,8 @@ class SessionPlan:
             seed: Seed of the session.
             warm_up: M, episodes drawn from the first distribution.
             episodes: N, all practice episodes.
-            trials: Evaluation trials with the policy; as many with the prior alone.
-            trial_objects: Object set of the trials, 'train' or 'test'.
+            trials: Evaluation trials of the policy on each object set; as many of the prior alone.
+            trial_objects: Object sets of the trials, of `TRIAL_OBJECTS`.
             practises: Whether there is practice, and so a policy to try.
 
         Raises:
@@ -75,25 +77,31 @@ class SessionPlan:
         least = 0 if practises else 1
         if trials < least:
             raise ConfigurationError(f'evaluation_trials is {trials}, expected {least} or more')
-        if trial_objects not in {'train', 'test'}:
+        if trial_objects not in TRIAL_OBJECTS:
             raise ConfigurationError(
-                f"evaluation_object_set is {trial_objects!r}, expected 'train' or 'test'"
+                f'evaluation_object_set is {trial_objects!r}, expected one of '
+                f'{", ".join(TRIAL_OBJECTS)}'
             )
         # A stream of its own: scenes do not depend on what the optimiser draws.
         rng = np.random.default_rng([seed, 1])
         seeds = rng.choice(_SCENE_SEED_LIMIT - 1, size=episodes + trials, replace=False) + 1
-        practice, evaluation = seeds[:episodes], seeds[episodes:]
+        practice, first = seeds[:episodes], seeds[episodes:]
+        evaluation = []
+        for index, name in enumerate(TRIAL_OBJECTS[trial_objects]):
+            # What comes after the first set must not change the scenes before it.
+            fresh = first if index == 0 else rng.integers(1, _SCENE_SEED_LIMIT, size=trials)
+            evaluation += [(name, int(scene)) for scene in fresh]
         self._practice = episodes if practises else 0
-        self._trials = trials
+        self._trials = len(evaluation)
         self._planned: list[PlannedEpisode] = []
         if practises:
             for index, scene in enumerate(practice):
                 phase = Phase.WARM_UP if index < warm_up else Phase.FINE_TUNE
                 self._add(phase, 'train', int(scene))
-            for scene in evaluation:
-                self._add(Phase.EVALUATE_POLICY, trial_objects, int(scene))
-        for scene in evaluation:
-            self._add(Phase.EVALUATE_PRIOR, trial_objects, int(scene))
+            for object_set, scene in evaluation:
+                self._add(Phase.EVALUATE_POLICY, object_set, scene)
+        for object_set, scene in evaluation:
+            self._add(Phase.EVALUATE_PRIOR, object_set, scene)
 
     def _add(self, phase: Phase, object_set: str, scene_seed: int) -> None:
         self._planned.append(PlannedEpisode(len(self._planned), phase, object_set, scene_seed))

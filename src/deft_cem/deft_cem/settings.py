@@ -38,8 +38,8 @@ class LearningSettings:
         sigma_position: First spread of each grasp-centre coordinate. [m]
         sigma_rotation: First spread of each wrist Euler angle. [rad]
         sigma_joint: First spread of each hand joint. [rad]
-        evaluation_trials: Trials of the policy, and as many of the prior alone.
-        evaluation_object_set: Objects of the trials, 'train' or 'test'.
+        evaluation_trials: Trials of the policy on each object set, and as many of the prior alone.
+        evaluation_object_set: Objects of the trials, 'train', 'test' (held out) or 'both'.
         optimiser: Which method searches while practising.
         policy: The policy trained on the elites.
     """

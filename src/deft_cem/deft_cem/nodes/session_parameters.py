@@ -38,7 +38,13 @@ class SessionParameters:
     )
     episodes: int = _count('practice episodes, warm-up included')
     warm_up: int = _count('practice episodes before the first refit')
-    evaluation_trials: int = _count('trials of the policy, and as many of the prior alone')
+    evaluation_trials: int = _count(
+        'trials of the policy on each object set, and as many of the prior alone'
+    )
+    evaluation_object_set: str = field(
+        default='',
+        metadata={'doc': 'train, test (held out) or both; empty: as the learning settings say'},
+    )
     maximum_retries: int = field(
         default=3,
         metadata={

@@ -64,6 +64,7 @@ def make_setup(
         episodes=parameters.episodes,
         warm_up=parameters.warm_up,
         evaluation_trials=parameters.evaluation_trials,
+        evaluation_object_set=parameters.evaluation_object_set,
     )
     # Made and dropped: missing weights must stop a session now, not after all the practice.
     make_encoder(settings.policy.encoder)
@@ -87,9 +88,14 @@ def make_setup(
 
 
 def _with_overrides(
-    settings: LearningSettings, *, episodes: int, warm_up: int, evaluation_trials: int
+    settings: LearningSettings,
+    *,
+    episodes: int,
+    warm_up: int,
+    evaluation_trials: int,
+    evaluation_object_set: str,
 ) -> LearningSettings:
-    """Settings with the numbers a launch file may change; -1 keeps what the file says."""
+    """Settings with what a launch file may change; -1 and '' keep what the file says."""
     changes: dict[str, Any] = {
         name: value
         for name, value in (
@@ -99,4 +105,6 @@ def _with_overrides(
         )
         if value >= 0
     }
+    if evaluation_object_set:
+        changes['evaluation_object_set'] = evaluation_object_set
     return replace(settings, **changes)

@@ -158,7 +158,7 @@ def _rows(label: str, record: RunRecord, object_sets: ObjectSets) -> Iterator[Ro
     sets = {name: group for group, names in object_sets(task).items() for name in names}
     settings = (record.summary or {}).get('settings')
     configured = settings.get('evaluation_object_set') if isinstance(settings, Mapping) else None
-    fallback = configured if isinstance(configured, str) else UNKNOWN
+    fallback = configured if configured in ('train', 'test') else UNKNOWN
     groups: dict[Key, list[Episode]] = {}
     for phase, tried in TRIED.items():
         for episode in record.phase(phase):

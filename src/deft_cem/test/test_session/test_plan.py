@@ -39,6 +39,19 @@ def test_the_plan_has_the_parts_of_the_paper() -> None:
     assert [plan.partner(position) for position in (0, 30, 40, 49)] == [None, None, 30, 39]
 
 
+def test_trials_on_both_object_sets_begin_with_those_of_training() -> None:
+    plan, train = make_plan(trial_objects='both'), make_plan()
+    trials = [plan[i] for i in range(30, len(plan))]
+    assert [trial.phase for trial in trials] == (
+        [Phase.EVALUATE_POLICY] * 20 + [Phase.EVALUATE_PRIOR] * 20
+    )
+    assert [trial.object_set for trial in trials] == (['train'] * 10 + ['test'] * 10) * 2
+    seeds = scenes(plan)
+    assert seeds[30:50] == seeds[50:]
+    assert seeds[:30] == scenes(train)[:30]
+    assert [plan.partner(position) for position in (50, 69)] == [30, 49]
+
+
 def test_without_practice_the_prior_is_tried_on_the_same_scenes() -> None:
     plan = make_plan(practises=False)
     assert [plan[i].phase for i in range(len(plan))] == [Phase.EVALUATE_PRIOR] * 10
@@ -55,7 +68,7 @@ def test_the_plan_depends_on_the_seed_alone() -> None:
 
 
 def test_impossible_plans_are_refused() -> None:
-    for changes in ({'warm_up': 30}, {'warm_up': 0}, {'trials': -1}, {'trial_objects': 'both'}):
+    for changes in ({'warm_up': 30}, {'warm_up': 0}, {'trials': -1}, {'trial_objects': 'all'}):
         with pytest.raises(ConfigurationError):
             make_plan(**changes)
 
