@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does practice help? The paper's fine-tuning over many seeds, in the cell without ROS.
+"""Does practice help? Fine-tuning as it ships over many seeds, in the cell without ROS.
 
-Per seed: 30 episodes of Algorithm 1 with segmentation and geometric prior on training objects,
-then the mean of the last distribution and the zero residual (the prior alone) on the same fresh
+Per seed: 30 episodes with the default optimiser, segmentation and geometric prior on training
+objects, then what the optimiser recommends and the zero residual (the prior alone) on the same fresh
 scenes, once with training objects and once with held-out ones. The reward is the true one of the
 scripted operator. Seeds are independent, so the intervals are over seeds.
 
