@@ -2,9 +2,9 @@
 """Does practice help? Fine-tuning as it ships over many seeds, in the cell without ROS.
 
 Per seed: 30 episodes with the default optimiser, segmentation and geometric prior on training
-objects, then what the optimiser recommends and the zero residual (the prior alone) on the same fresh
-scenes, once with training objects and once with held-out ones. The reward is the true one of the
-scripted operator. Seeds are independent, so the intervals are over seeds.
+objects, then what the optimiser recommends and the zero residual (the prior alone) on the same
+fresh scenes, once with training objects and once with held-out ones. The reward is the true one of
+the scripted operator. Seeds are independent, so the intervals are over seeds.
 
     python benchmarks/learning_curve.py                    # all seeds, then the result
     python benchmarks/learning_curve.py --budget 300       # stop after 5 minutes; run it again
