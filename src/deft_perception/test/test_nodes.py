@@ -15,6 +15,7 @@ from geometry_msgs.msg import TransformStamped  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 
 from deft_core.camera import RgbdFrame  # noqa: E402
@@ -88,6 +89,16 @@ class Graph:
             name = overrides({'calibration': 'synthetic'})
             self.add(CalibrationPublisher(context=context, parameter_overrides=name))
         self.test = self.add(Node('test', context=context))
+        self.client = self.test.create_client(SegmentObject, '/perception/segment_object')
+        self.received = {}
+        self.until(self.client.service_is_ready)
+        self.connect_camera()
+        if calibrated:
+            self.listen(TFMessage, '/tf_static', RECORDS)
+            self.listen(CameraCalibration, '/calibration/camera', LATCHED)
+            self.until(lambda: len(self.received) == 2 and self.located())
+
+    def connect_camera(self):
         self.color = self.test.create_publisher(
             Image, '/camera/camera/color/image_raw', IMAGE_PUBLISHER
         )
@@ -97,18 +108,8 @@ class Graph:
         self.info = self.test.create_publisher(
             CameraInfo, '/camera/camera/color/camera_info', IMAGE_PUBLISHER
         )
-        self.client = self.test.create_client(SegmentObject, '/perception/segment_object')
-        self.received = {}
-        self.until(
-            lambda: (
-                self.client.service_is_ready()
-                and all(p.get_subscription_count() for p in (self.color, self.depth, self.info))
-            )
-        )
-        if calibrated:
-            self.listen(TFMessage, '/tf_static', RECORDS)
-            self.listen(CameraCalibration, '/calibration/camera', LATCHED)
-            self.until(lambda: len(self.received) == 2 and self.located())
+        publishers = (self.color, self.depth, self.info)
+        self.until(lambda: all(p.get_subscription_count() for p in publishers))
 
     def located(self):
         try:
@@ -180,6 +181,11 @@ def test_the_calibration_is_latched_as_transform_and_record(graph, cup):
     (stamped,) = received['/tf_static'].transforms
     assert (stamped.header.frame_id, stamped.child_frame_id) == ('link_base', OPTICAL)
     assert transform_from_msg(stamped.transform) == pytest.approx(cup.pose)
+    # As tf2 reads it: the transform takes a point of the child into the parent.
+    sent, point = stamped.transform, np.array([0.1, -0.2, 0.7])
+    turn = Rotation.from_quat([sent.rotation.x, sent.rotation.y, sent.rotation.z, sent.rotation.w])
+    offset = [sent.translation.x, sent.translation.y, sent.translation.z]
+    assert turn.apply(point) + offset == pytest.approx((cup.pose @ [*point, 1.0])[:3])
     calibration = received['/calibration/camera']
     assert calibration.calibration_id == 'synthetic'
     assert transform_from_msg(calibration.transform) == pytest.approx(cup.pose)
@@ -260,6 +266,18 @@ def test_a_camera_that_stopped_is_refused(graph, cup, monkeypatch):
     refused = made.answer()
     assert refused.error_code == Code.STALE_IMAGE
     assert 'is the camera still running' in refused.error_message
+
+
+def test_a_camera_that_comes_back_is_taken_again(graph, cup):
+    made = graph(wait_timeout=TIMEOUT, **NEVER_STALE)
+    assert made.show(cup.render(), 10.0).error_code == Code.NONE
+    for publisher in (made.color, made.depth, made.info):
+        made.test.destroy_publisher(publisher)
+    images = '/camera/camera/color/image_raw'
+    made.until(lambda: made.test.count_publishers(images) == 0)
+    made.connect_camera()
+    # Its driver began anew, and with it the clock of a simulation.
+    assert made.show(cup.render(), 3.0).error_code == Code.NONE
 
 
 def test_without_calibration_nothing_is_placed(graph, cup):
