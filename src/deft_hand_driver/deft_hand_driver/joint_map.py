@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy.typing as npt
 
@@ -11,6 +11,12 @@ from deft_core.validation import FloatArray
 from deft_hand_driver.description import TENDON, HandDescription
 from deft_hand_driver.direct_map import DirectMap
 from deft_hand_driver.tendon_map import TendonMap
+
+SPOOL: Final = 'spool'
+TENDON_LENGTH: Final = 'tendon length'
+MEASURED: Final = (SPOOL, TENDON_LENGTH)
+"""What a measured motor position is: that of the spool, behind which the tendon gives way as it
+does for a command; or that of the tendon itself, as ideal motors behind topics report it."""
 
 
 class JointMap(Protocol):
@@ -68,6 +74,13 @@ class JointMap(Protocol):
         """
 
 
-def closed_form_map(description: HandDescription) -> JointMap:
-    """The map that follows from the numbers in the file of the hand."""
-    return TendonMap(description) if description.transmission == TENDON else DirectMap(description)
+def closed_form_map(description: HandDescription, measured: str = SPOOL) -> JointMap:
+    """The map that follows from the numbers in the file of the hand.
+
+    Args:
+        description: The hand.
+        measured: What a measured motor position is, one of `MEASURED`.
+    """
+    if description.transmission == TENDON:
+        return TendonMap(description, spool_measured=measured == SPOOL)
+    return DirectMap(description)

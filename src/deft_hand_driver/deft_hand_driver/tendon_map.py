@@ -40,11 +40,13 @@ class TendonMap:
         upper: Motor commands at the highest joint positions. Shape (12,). [rad].
     """
 
-    def __init__(self, description: HandDescription) -> None:
+    def __init__(self, description: HandDescription, *, spool_measured: bool = False) -> None:
         """Precompute the linear maps of the hand.
 
         Args:
             description: A tendon hand.
+            spool_measured: Whether a measured position is that of the spool, behind which the
+                tendon gives way as it does for a command; else it is the tendon length.
 
         Raises:
             ConfigurationError: The hand has no tendons.
@@ -53,6 +55,7 @@ class TendonMap:
         if tendons is None:
             raise ConfigurationError(f'Hand {description.name} has no tendons to map.')
         self.description = description
+        self._spool_measured = spool_measured
         self._joint_lower, self._joint_upper = description.joint_limits()
         self._spool_radius = tendons.spool_radius
         moment_arms = description.moment_arms()
@@ -106,8 +109,8 @@ class TendonMap:
     def joints_from_motors(self, motor_positions: npt.ArrayLike) -> FloatArray:
         """Joint positions of the free hand at measured motor positions.
 
-        A measured position is the tendon length itself: what the position loop gives way is
-        already missing in it.
+        A measured tendon length is taken as it is: what the position loop gives way is already
+        missing in it. A measured spool is taken like a command.
 
         Args:
             motor_positions: Measured, in `MOTOR_NAMES` order. Shape (12,). [rad].
@@ -119,7 +122,8 @@ class TendonMap:
             InvalidInputError: Not twelve finite numbers.
         """
         checked = finite_array('motor positions', motor_positions, (_MOTOR_COUNT,))
-        return self._joints(checked * self._spool_radius)
+        give = self._give if self._spool_measured else 0.0
+        return self._joints(checked * self._spool_radius / (1.0 + give))
 
     def _command(self, joints: FloatArray) -> FloatArray:
         excursion = self._arms @ joints
