@@ -12,6 +12,7 @@ from deft_core.errors import DeviceError, InvalidInputError, SafetyError
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
 from deft_description.models import FLANGE_SITE, MOTOR_NAMES
+from deft_hand_driver.simulated_bus.mounting import HandMounting
 from deft_perception.charuco_board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
@@ -45,6 +46,7 @@ class SimulatedCell:
         motors: Who turns the spools of the hand; motors that `command_motors` drives when None.
         board: Calibration board on the flange, if there is one.
         arm: Control box that moves the arm; joint trajectories of `follow_arm` do when None.
+        mounting: How the hand differs from its file; not at all when None.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
@@ -58,10 +60,11 @@ class SimulatedCell:
         motors: HandMotors | None = None,
         board: BoardConfiguration | None = None,
         arm: SimulatedXArm | None = None,
+        mounting: HandMounting | None = None,
     ) -> None:
         """Build the world; the renderer follows with the first picture."""
-        self._settings = settings
-        self._board = board
+        self._settings, self._board, self._mounting = settings, board, mounting
+        self._spool_zeros = np.zeros(len(MOTOR_NAMES)) if mounting is None else mounting.zeros
         self._arm = arm
         self._worlds: dict[str, World] = {}
         self._renderer: OffscreenRenderer | None = None
@@ -297,7 +300,8 @@ class SimulatedCell:
         if scene_seed < 0:
             raise InvalidInputError(f'The scene seed must not be negative, got {scene_seed}.')
         if object_name not in self._worlds:
-            self._worlds[object_name] = World(self._settings, object_name, self._board)
+            parts = (self._settings, object_name, self._board, self._mounting)
+            self._worlds[object_name] = World(*parts)
         world = self._worlds[object_name]
         seeds = np.random.SeedSequence(scene_seed).spawn(3)
         layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds)
@@ -349,6 +353,7 @@ class SimulatedCell:
             data.ten_velocity.copy(),
             data.actuator_force[MOTORS].copy(),
             self._excursion_per_angle,
+            self._spool_zeros,
         )
 
     def _update_setpoints(self) -> None:
@@ -369,7 +374,7 @@ class SimulatedCell:
         control = (self._data if data is None else data).ctrl
         # Velocity feed-forward: without it the damping of the servos makes them lag.
         control[ARM] = self._arm_setpoint + self._servo_damping_time * self._arm_velocity
-        control[MOTORS] = self._motors.positions * self._excursion_per_angle
+        control[MOTORS] = (self._motors.positions - self._spool_zeros) * self._excursion_per_angle
 
     def _watch(self) -> None:
         """Look at contacts after a setpoint period: score, collision, numerical health."""

@@ -12,6 +12,7 @@ from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import load_yaml
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
+from deft_hand_driver.simulated_bus.mounting import MountingErrors
 from deft_perception.calibration import CameraCalibration, load_calibration
 
 ARM = 'xarm6'
@@ -197,6 +198,7 @@ class CellConfiguration:
     variation: VariationConfiguration
     camera: CameraConfiguration
     board_mount: BoardMount
+    hand_mounting: MountingErrors = field(default_factory=MountingErrors)
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ class TendonSample:
         velocities: [m/s].
         tensions: Pull against the spool; negative where a tendon runs both ways. [N].
         excursion_per_angle: Of each spool. [m/rad].
+        zeros: Spool angles at which the tendons are just taut. [rad].
     """
 
     lengths: FloatArray
     velocities: FloatArray
     tensions: FloatArray
     excursion_per_angle: FloatArray
+    zeros: FloatArray
 
 
 class HandMotors(Protocol):
@@ -105,7 +107,7 @@ class CommandedMotors:
         """See `HandMotors`."""
         settings = self._settings
         return JointSample(
-            tendons.lengths / tendons.excursion_per_angle,
+            tendons.lengths / tendons.excursion_per_angle + tendons.zeros,
             tendons.velocities / tendons.excursion_per_angle,
             tendons.tensions * settings.spool_radius / settings.torque_constant,
         )

@@ -12,9 +12,11 @@ import numpy.typing as npt
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+from deft_hand_driver.simulated_bus.mounting import HandMounting
 from deft_perception.charuco_board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings, VariationConfiguration
 from deft_sim.cups import OBJECT_BODY
+from deft_sim.hand_mounting import mount_hand
 from deft_sim.scene import TABLE, build_world
 
 ARM = slice(0, len(ARM_JOINT_NAMES))
@@ -48,6 +50,7 @@ class World:
         settings: What the world is built from.
         object_name: A name of the catalogue.
         board: Calibration board on the flange, if there is one.
+        mounting: How the hand differs from its file; not at all when None.
 
     Raises:
         InvalidInputError: The catalogue has no such object.
@@ -58,10 +61,13 @@ class World:
         settings: SimulationSettings,
         object_name: str,
         board: BoardConfiguration | None = None,
+        mounting: HandMounting | None = None,
     ) -> None:
         """Compile the world and look up its parts."""
         self.object_name = object_name
         self.model: mujoco.MjModel = build_world(settings, object_name, board).compile()
+        if mounting is not None:
+            mount_hand(self.model, mounting)
         self._object_body = self.model.body(OBJECT_BODY).id
         self._nominal_friction = self.model.geom_friction.copy()
         self._nominal_mass = self.model.body_mass.copy()
