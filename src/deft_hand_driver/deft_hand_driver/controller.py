@@ -39,9 +39,10 @@ class _Ramp:
 
     def at(self, now: float) -> FloatArray:
         """Intended motor commands at a time [s]. Shape (n,). [rad]."""
-        if self.duration <= 0.0:
+        # Computed, the end would miss the target by the last bit, and nothing would ever settle.
+        if now - self.begin >= self.duration:
             return self.target
-        share = min(1.0, max(0.0, (now - self.begin) / self.duration))
+        share = max(0.0, (now - self.begin) / self.duration)
         return np.asarray(self.start + share * (self.target - self.start), dtype=np.float64)
 
 

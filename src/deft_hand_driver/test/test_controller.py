@@ -60,6 +60,17 @@ def test_reaches_the_target_in_the_commanded_time(controller, tendon_map):
     assert controller.sequence == 7
 
 
+@given(st.floats(-0.3, 2.0), arrays(np.float64, 16, elements=st.floats(0.0, 1.0)))
+def test_every_target_is_reached_to_the_last_bit(tendon_map, start, shares):
+    controller = HandController(tendon_map)
+    controller.observe(np.full(12, start))
+    controller.enable()
+    lower, upper = tendon_map.description.joint_limits()
+    controller.command(lower + shares * (upper - lower), 0.1, 1, 0.0)
+    run(controller, 0.0, 1.0)
+    assert controller.settled
+
+
 def test_is_not_settled_halfway(controller):
     controller.enable()
     controller.command(CLOSED, 1.0, 1, 0.0)

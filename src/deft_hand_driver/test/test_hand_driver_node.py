@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('deft_msgs')
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
@@ -20,8 +22,13 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
 from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
 from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa: E402
+from deft_hand_driver.calibration.families import AffineFinger  # noqa: E402
+from deft_hand_driver.calibration.finger_layout import finger_layouts  # noqa: E402
+from deft_hand_driver.calibration.learned_map import ForwardModel, LearnedMap  # noqa: E402
+from deft_hand_driver.calibration.map_file import MapRecord, load_map, save_map  # noqa: E402
 from deft_hand_driver.controller import HandController  # noqa: E402
-from deft_hand_driver.description import MOTOR_NAMES  # noqa: E402
+from deft_hand_driver.description import MOTOR_NAMES, load_hand_description  # noqa: E402
+from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
 
@@ -246,3 +253,61 @@ def test_closing_the_node_holds_the_measured_pose(graph, enabled):
 def test_wrong_parameters_are_refused(graph, parameters, message):
     with pytest.raises(ConfigurationError, match=message):
         graph.start(**parameters)
+
+
+def save_learned_map(path, zero=0.0):
+    description = load_hand_description('dash', CONFIGURATION)
+    motors = dict(description.motors)
+    motors['index_curl'] = replace(motors['index_curl'], zero=zero)
+    changed = replace(description, motors=motors)
+    lower, upper = closed_form_map(changed).lower, closed_form_map(changed).upper
+    fingers = tuple(
+        AffineFinger(
+            layout,
+            np.array([0.5, 0.7, 0.55, 0.5]),
+            np.full(4, 0.05),
+            changed.joint_limits()[1][layout.joints],
+        )
+        for layout in finger_layouts(changed)
+    )
+    model = ForwardModel(np.array(lower), np.array(upper), fingers)
+    learned = LearnedMap(changed, model, model)
+    record = MapRecord(
+        learned, TENDON_LENGTH, '2026-11-21', 'test', 100, 0.01, np.full(16, 0.01), 0.01, 0.03
+    )
+    save_map(record, path)
+    return learned
+
+
+def test_a_learned_map_is_used_and_named(graph, tmp_path):
+    learned = save_learned_map(tmp_path / 'map.json')
+    peer = graph.start(joint_map=str(tmp_path / 'map.json'))
+    diagnostics = []
+    peer.create_subscription(DiagnosticArray, '/diagnostics', diagnostics.append, STATE)
+    assert graph.call(peer.enable, SetBool.Request(data=True)).success
+    peer.send(CLOSED, sequence=5)
+    graph.until(lambda: last(peer).settled and last(peer).sequence == 5)
+    np.testing.assert_allclose(peer.commands[-1], learned.motors_from_joints(CLOSED), atol=1e-9)
+    graph.until(lambda: np.array_equal(last(peer).motor_positions, peer.commands[-1]))
+    np.testing.assert_allclose(
+        last(peer).joint_positions, learned.joints_from_motors(peer.commands[-1]), atol=1e-9
+    )
+    graph.until(lambda: diagnostics)
+    values = {value.key: value.value for value in diagnostics[-1].status[0].values}
+    assert values['joint map'] == 'learned, affine, 0.0100 rad on held-out pairs, 2026-11-21'
+
+
+def test_a_map_of_a_changed_hand_ends_the_node_with_the_sentence(graph, tmp_path):
+    save_learned_map(tmp_path / 'map.json', zero=0.3)
+    with pytest.raises(
+        ConfigurationError, match=r'index_curl.zero is 0.3 there and 0.0 here.*calibrate again'
+    ):
+        graph.start(joint_map=str(tmp_path / 'map.json'))
+
+
+def test_a_map_of_spools_is_refused_behind_topics(graph, tmp_path):
+    learned = save_learned_map(tmp_path / 'map.json')
+    record = load_map(tmp_path / 'map.json', learned.description, TENDON_LENGTH)
+    save_map(replace(record, measured=SPOOL), tmp_path / 'map.json')
+    with pytest.raises(ConfigurationError, match='measured the spool'):
+        graph.start(joint_map=str(tmp_path / 'map.json'))

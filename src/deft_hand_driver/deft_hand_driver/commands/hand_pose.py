@@ -13,10 +13,11 @@ from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.bus.port import PATIENT_MARGIN
 from deft_hand_driver.bus.session import BusSession
 from deft_hand_driver.bus.state import LIMP, BusReport, BusSettings, BusState
+from deft_hand_driver.calibration.map_file import choose_map
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.controller import HandController
 from deft_hand_driver.description import HandDescription, load_hand_description
-from deft_hand_driver.joint_map import closed_form_map
+from deft_hand_driver.joint_map import SPOOL
 
 _RATE = 50.0  # [Hz]
 _CONNECTION_TIME = 10.0  # [s]
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--duration', type=float, default=2.0, metavar='S', help='of the motion (%(default)s s)'
     )
     parser.add_argument(
+        '--map', default='', metavar='FILE', help='learned map (default: the closed form)'
+    )
+    parser.add_argument(
         '--hold', type=float, metavar='S', help='let go after that time (default: on Ctrl-C)'
     )
 
@@ -42,6 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run `deft hand pose`."""
     description = load_hand_description(arguments.hand)
     joints = description.pose(arguments.name)
+    joint_map, _ = choose_map(arguments.map, description, SPOOL)
     path = choose_port(arguments.port)
     session = BusSession(
         description,
@@ -52,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         _connect(session)
         session.enable()
-        controller = HandController(closed_form_map(description))
+        controller = HandController(joint_map)
         _observe(controller, session.report())
         controller.enable()
         start = time.monotonic()

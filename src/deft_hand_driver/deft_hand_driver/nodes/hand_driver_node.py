@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -20,7 +19,6 @@ from std_srvs.srv import SetBool, Trigger
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import DeftError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
-from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import (
     COMMAND,
@@ -30,9 +28,10 @@ from deft_core.nodes.qos import (
     STATE_PUBLISHER,
 )
 from deft_core.nodes.runner import run_node
+from deft_hand_driver.calibration.map_file import choose_map
 from deft_hand_driver.controller import HandController, HandMode
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import closed_form_map
+from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH
 from deft_hand_driver.motor_reading import MotorReading
 from deft_hand_driver.nodes.backend import Finished, MotorBackend
 from deft_hand_driver.nodes.bus_backend import BusBackend
@@ -44,6 +43,7 @@ from deft_hand_driver.nodes.hand_driver_parameters import (
     HandDriverParameters,
 )
 from deft_hand_driver.nodes.peer_watch import PeerWatch
+from deft_hand_driver.nodes.state_message import state_messages
 from deft_hand_driver.nodes.topics_backend import TopicsBackend
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState
 
@@ -55,11 +55,6 @@ _NO_STOP_BUTTON: Final = (
     'The sender of /emergency_stop is gone, which counts as pressed; start it again, then call '
     '/hand/clear_fault and /hand/enable.'
 )
-_STATES: Final = {
-    HandMode.DISABLED: HandState.DISABLED,
-    HandMode.ENABLED: HandState.ENABLED,
-    HandMode.FAULT: HandState.FAULT,
-}
 
 
 class HandDriverNode(Node):
@@ -76,12 +71,15 @@ class HandDriverNode(Node):
             options: Passed to `rclpy.node.Node`, such as a context.
 
         Raises:
-            ConfigurationError: A parameter or the file of the hand is wrong.
+            ConfigurationError: A parameter, the file of the hand or its learned map is wrong.
         """
         super().__init__('hand_driver', **options)
         self._settings = declare_parameters(self, HandDriverParameters)
         self._description = load_hand_description(self._settings.hand)
-        self._map = closed_form_map(self._description)
+        on_bus = self._settings.transport == BUS
+        self._map, self._map_summary = choose_map(
+            self._settings.joint_map, self._description, SPOOL if on_bus else TENDON_LENGTH
+        )
         self._controller = HandController(self._map)
         self._stopped = False
         self._failed = False
@@ -114,7 +112,6 @@ class HandDriverNode(Node):
         self._serve(Trigger, '/hand/clear_fault', self._on_clear_fault)
         # The ROS clock stops together with a simulation; watchdogs and a bus must not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        on_bus = self._settings.transport == BUS
         self._backend = self._make_backend()
         self._timer(1.0 / self._settings.rate, self._cycle, steady if on_bus else None)
         if not on_bus:
@@ -330,40 +327,9 @@ class HandDriverNode(Node):
         reading = self._backend.reading()
         if reading is None:
             return
-        controller = self._controller
-        # A servo measures its spool, behind which the tendon gives way, as it does for a command;
-        # ideal motors behind topics report the length of the tendon.
-        on_bus = self._settings.transport == BUS
-        observe = self._map.joints_from_commands if on_bus else self._map.joints_from_motors
-        joints = array.array('d', observe(reading.positions))
-        targets = (
-            []
-            if controller.sent is None
-            else array.array('d', self._map.joints_from_commands(controller.sent))
-        )
-        state = HandState(
-            header=header(reading.stamp, ''),
-            state=_STATES[controller.mode],
-            fault=controller.fault_reason,
-            sequence=controller.sequence,
-            settled=controller.settled,
-            joint_names=list(HAND_JOINT_NAMES),
-            joint_positions=joints,
-            joint_targets=targets,
-            motor_names=list(self._description.motor_names),
-            motor_positions=array.array('d', reading.positions),
-            motor_velocities=array.array('d', reading.velocities),
-            motor_currents=array.array('d', reading.currents),
-            motor_temperatures=array.array('d', reading.temperatures),
-            motor_voltages=array.array('d', reading.voltages),
-            motor_errors=array.array('B', reading.errors),
-            dropped_packets=reading.dropped_packets,
-            cycle_time=reading.cycle_time,
-        )
+        state, joints = state_messages(self._controller, self._map, reading)
         self._state_publisher.publish(state)
-        self._joint_publisher.publish(
-            JointState(header=state.header, name=list(HAND_JOINT_NAMES), position=joints)
-        )
+        self._joint_publisher.publish(joints)
 
     def _publish_diagnostics(self) -> None:
         controller, settings = self._controller, self._settings
@@ -375,6 +341,7 @@ class HandDriverNode(Node):
             warnings.append('the sender of /emergency_stop is gone')
         details = {
             'transport': settings.transport,
+            'joint map': self._map_summary,
             'commands rejected': str(self._rejected),
             'commands cut to the travel': str(controller.clipped),
             'last rejection': self._last_rejection or 'none',

@@ -35,6 +35,10 @@ class HandDriverParameters:
     """Parameters of the node `hand_driver`."""
 
     hand: str = field(default='dash', metadata={'doc': 'name of a file in config/hands'})
+    joint_map: str = field(
+        default='',
+        metadata={'doc': 'file that `deft hand calibrate map` wrote; empty: the closed form'},
+    )
     transport: str = field(
         default=TOPICS,
         metadata={'doc': 'bus: motors on the port; topics: motors behind /hand/motor_command'},
