@@ -200,9 +200,10 @@ def _ask(asker: Asker, executor: SingleThreadedExecutor, index: int) -> tuple[fl
     _spin_until(executor, future.done)
     end = time.perf_counter()
     answer = future.result()
-    if answer.error_code == SegmentObject.Request.NO_TRANSFORM and index < WARM_UP:
+    code = SegmentObject.Request
+    if answer.error_code in (code.NO_TRANSFORM, code.NO_IMAGE) and index < WARM_UP:
         return None, 0
-    if answer.error_code != SegmentObject.Request.NONE:
+    if answer.error_code != code.NONE:
         raise DeviceError(f'The segmentation refused a picture: {answer.error_message}')
     assert len(observation_from_msg(answer.observation).points) > 0
     used = answer.observation.header.stamp
