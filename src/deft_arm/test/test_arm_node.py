@@ -107,7 +107,7 @@ class Graph:
         self.configuration, self.cup = configuration, cup
 
     def start(self, **parameters):
-        values = {'use_sim_time': True, **parameters}
+        values = {'use_sim_time': True, 'arm_interface': 'ros2_control', **parameters}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.arm = ArmNode(context=self.context, parameter_overrides=overrides)
         self.cell = Cell(self.context, self.configuration.home)

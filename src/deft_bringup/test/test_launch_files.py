@@ -31,13 +31,18 @@ from deft_core.configuration import build
 REPOSITORY = Path(__file__).parents[3]
 LAUNCH_FILES = sorted((REPOSITORY / 'launch').glob('*.launch.xml'))
 # Programs of packages that are not ours; the parameters of these are not checked.
-FOREIGN = {'realsense2_camera': ['realsense2_camera_node']}
+FOREIGN = {
+    'realsense2_camera': ['realsense2_camera_node'],
+    'xarm_api': ['xarm_driver_node'],
+}
 ALWAYS_DECLARED = {'use_sim_time'}
 COMBINATIONS: list[dict[str, str]] = [
     {},
     {'operator': 'person', 'prior': 'heuristic'},
     {'robot': 'hardware'},
     {'robot': 'hardware', 'operator': 'person'},
+    {'robot': 'hardware', 'arm_interface': 'ros2_control'},
+    {'arm_interface': 'ros2_control'},
     {'reward': 'visual'},
     {'reward': 'visual', 'operator': 'person', 'reward_encoder': 'resnet18'},
 ]
@@ -83,6 +88,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         for name in names:
             (folder / name).touch(mode=0o755)
+    # As in the package itself: what a driver offers beside what our file switches on.
+    (root / 'share' / 'xarm_api' / 'config').mkdir()
+    services = {'services': {'set_state': True, 'set_tcp_offset': False}}
+    (root / 'share' / 'xarm_api' / 'config' / 'xarm_params.yaml').write_text(
+        yaml.safe_dump({'ufactory_driver': {'ros__parameters': services}})
+    )
     for name in ('launch', 'config'):
         (root / 'share' / 'deft_bringup' / name).symlink_to(REPOSITORY / name)
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(root))
@@ -270,6 +281,36 @@ def test_a_session_on_the_robot_refuses_old_and_foreign_calibrations(
     assert values['calibration_publisher']['calibration'] == 'mine'
     publisher = values['calibration_publisher']
     assert (publisher['maximum_age_days'], publisher['camera_serial']) == (0, 'simulated')
+
+
+def test_the_driver_of_the_arm_is_started_where_its_address_is_known(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('DEFT_HAND_PORT', '/dev/ttyUSB0')
+
+    def driver(**given: str) -> dict[str, Any]:
+        plans = plans_of(tmp_path, 'fine_tune.launch.xml', {'robot': 'hardware', **given})
+        named = {remapped(plan, '__node'): plan for plan in plans}
+        assert parameters(named['arm'])['arm_interface'] == given.get('arm_interface', 'xarm_api')
+        return parameters(named['ufactory_driver']) if 'ufactory_driver' in named else {}
+
+    assert driver() == {}
+    assert driver(robot_ip='192.168.1.203', arm_interface='ros2_control') == {}
+    values = driver(robot_ip='192.168.1.203')
+    assert values['robot_ip'] == '192.168.1.203'
+    # Errors and states as early as this driver can tell them, under the names that are expected.
+    assert (values['report_type'], values['dof'], values['hw_ns']) == ('dev', 6, 'xarm')
+    # What is off in the driver's own list is on.
+    assert values['services']['set_tcp_offset'] is True
+
+
+def test_a_calibration_drives_the_arm_by_joint_trajectories(
+    installed: Path, tmp_path: Path
+) -> None:
+    plans = plans_of(tmp_path, 'calibrate.launch.xml', {'output': 'mine'})
+    values = {remapped(plan, '__node'): parameters(plan) for plan in plans}
+    for name in ('arm', 'simulation'):
+        assert values[name]['arm_interface'] == 'ros2_control'
 
 
 def test_offline_training_plays_a_bag_only_when_one_is_named(

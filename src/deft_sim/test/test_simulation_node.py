@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -20,6 +21,7 @@ from deft_msgs.srv import EvaluateScene, ResetScene
 from deft_sim.nodes.simulation_node import SimulationNode
 
 CAMERA = '/camera/camera'
+INTERFACE = Parameter('arm_interface', value='ros2_control')
 STREAMS = {
     '/clock': Clock,
     '/joint_states': JointState,
@@ -50,7 +52,7 @@ class World:
         self.motors = self.peer.create_publisher(JointState, '/hand/motor_command', COMMAND)
         self.reset_scene = self.peer.create_client(ResetScene, '/simulation/reset_scene')
         self.evaluate = self.peer.create_client(EvaluateScene, '/simulation/evaluate_scene')
-        self.node = SimulationNode(context=self.graph.context)
+        self.node = SimulationNode(context=self.graph.context, parameter_overrides=[INTERFACE])
         self.graph.add(self.node)
 
     def fresh(self, topic):
@@ -151,7 +153,7 @@ def test_an_unknown_object_is_refused_by_name(world):
 
 def test_a_second_simulation_in_the_domain_leaves(world, make_graph):
     second = make_graph()
-    second.add(SimulationNode(context=second.context))
+    second.add(SimulationNode(context=second.context, parameter_overrides=[INTERFACE]))
     try:
         with pytest.raises(ConfigurationError, match='another simulation'):
             second.until(lambda: False, timeout=30.0)

@@ -21,8 +21,8 @@ class ArmParameters(ExecutionSettings, XArmParameters):
 
     arm: str = field(default='xarm6', metadata={'doc': 'name of a file in config/arms'})
     arm_interface: str = field(
-        default=ROS2_CONTROL,
-        metadata={'doc': f'{ROS2_CONTROL}: joint trajectories; {XARM_API}: driver of xarm_ros2'},
+        default=XARM_API,
+        metadata={'doc': f'{XARM_API}: driver of xarm_ros2; {ROS2_CONTROL}: joint trajectories'},
     )
     require_station: bool = field(
         default=False, metadata={'doc': 'whether nothing moves until a stop station is there'}

@@ -7,6 +7,7 @@ others. Topics are published from elsewhere (there, by threads of the SDK) and g
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -20,7 +21,6 @@ from sensor_msgs.msg import JointState
 
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
-from deft_core.rotations import euler_from_matrix
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES
 from deft_sim.joint_sample import JointSample
@@ -42,6 +42,7 @@ class SimulatedXArmDriver:
         context: Of rclpy.
         switches: Services that are on or off beside the defaults, as in xarm_user_params.yaml.
         report_type: normal, rich or dev.
+        most_reports: Rate that reports never exceed. [Hz].
         namespace: Of topics and services.
     """
 
@@ -51,6 +52,7 @@ class SimulatedXArmDriver:
         context: Context,
         switches: Mapping[str, bool],
         report_type: str,
+        most_reports: float = REPORT_RATES['dev'],
         namespace: str = 'xarm',
     ) -> None:
         """Create the node and start its thread.
@@ -59,7 +61,7 @@ class SimulatedXArmDriver:
             ConfigurationError: A switch names a service that is not simulated.
         """
         self._box = box
-        self._period = 1.0 / REPORT_RATES[report_type]
+        self._period = 1.0 / min(REPORT_RATES[report_type], most_reports)
         self._next_report, self._next_rich = 0.0, 0.0
         self._ending = threading.Event()
         self._services = XArmServices(box, self._ending)
@@ -152,6 +154,12 @@ def _check(switches: Mapping[str, bool], simulated: Collection[str]) -> None:
             )
 
 
-def _pose(rotation: FloatArray, position: FloatArray) -> FloatArray:
-    """As reported. Shape (6,). [mm, rad]."""
-    return np.concatenate([_MM * position, euler_from_matrix(rotation)]).astype(np.float32)
+def _pose(rotation: FloatArray, position: FloatArray) -> list[float]:
+    """As reported, roll, pitch and yaw without the checks that a report need not pay for.
+
+    Returns:
+        Length 6. [mm, rad].
+    """
+    (r00, _, _), (r10, _, _), (r20, r21, r22) = rotation.tolist()
+    angles = (math.atan2(r21, r22), math.atan2(-r20, math.hypot(r21, r22)), math.atan2(r10, r00))
+    return [*(_MM * position).tolist(), *angles]

@@ -61,9 +61,13 @@ class XArmWorld:
         node: The simulation node.
         box: The control box that the physics obey.
         report_type: Of the driver.
+        real_time_factor: Simulated seconds in one second. Reports stay as many in a real second
+            as those of a real arm; more would only take the processor from the simulation.
     """
 
-    def __init__(self, node: Node, box: SimulatedXArm, report_type: str) -> None:
+    def __init__(
+        self, node: Node, box: SimulatedXArm, report_type: str, real_time_factor: float
+    ) -> None:
         """Start the driver and offer the services.
 
         Raises:
@@ -74,6 +78,7 @@ class XArmWorld:
                 f'xarm_report_type is {report_type!r}; known: {", ".join(REPORT_RATES)}.'
             )
         self._node, self._box, self._report_type = node, box, report_type
+        self._most_reports = REPORT_RATES['dev'] / max(1.0, real_time_factor)
         self._switches = driver_services()
         self._now, self._starts = 0.0, 0.0
         self._driver: SimulatedXArmDriver | None = self._start()
@@ -100,7 +105,11 @@ class XArmWorld:
 
     def _start(self) -> SimulatedXArmDriver:
         return SimulatedXArmDriver(
-            self._box, self._node.context, self._switches, self._report_type
+            self._box,
+            self._node.context,
+            self._switches,
+            self._report_type,
+            self._most_reports,
         )
 
     def _restart(self) -> None:
