@@ -20,6 +20,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from deft_core.clock import Deadline
@@ -36,6 +37,8 @@ from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
 from deft_hand_driver.description import load_hand_description
+from deft_hand_driver.simulated_bus.console import obey
+from deft_hand_driver.simulated_bus.mounting import HandMounting
 from deft_hand_driver.simulated_bus.server import BusServer
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
@@ -84,7 +87,14 @@ class SimulationParameters:
             'behind /hand/motor_command instead'
         },
     )
-
+    hand_seed: int = field(
+        default=-1,
+        metadata={
+            'minimum': -1,
+            'maximum': 2**31,
+            'doc': 'of the errors of an assembled hand; -1: a hand exactly as in its file',
+        },
+    )
     arm_interface: str = field(
         default=XARM_API,
         metadata={
@@ -121,7 +131,12 @@ class SimulationNode(Node):
         super().__init__('simulation', **options)
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
-        motors = BusMotors(load_hand_description(HAND)) if parameters.hand_port else None
+        description = load_hand_description(HAND)
+        motors = BusMotors(description) if parameters.hand_port else None
+        mounting = None
+        if parameters.hand_seed >= 0:
+            rng = np.random.default_rng(parameters.hand_seed)
+            mounting = HandMounting.draw(description, settings.cell.hand_mounting, rng)
         box = make_box() if parameters.arm_interface == XARM_API else None
         try:
             self._cell = SimulatedCell(
@@ -131,6 +146,7 @@ class SimulationNode(Node):
                 motors=motors,
                 board=_board(parameters.calibration_board),
                 arm=box,
+                mounting=mounting,
             )
         except InvalidInputError as error:
             raise ConfigurationError(f'parameters of node simulation: {error}') from error
@@ -144,6 +160,7 @@ class SimulationNode(Node):
             # Packets are answered while physics or the renderer has this thread.
             sys.setswitchinterval(_SWITCH_INTERVAL)
             self._hand_server = motors.serve(Path(parameters.hand_port))
+            self.create_subscription(String, '/simulation/hand_bus', self._on_hand_bus, COMMAND)
         self._create_publishers()
         self._xarm: XArmWorld | None = None
         if box is not None:
@@ -294,6 +311,12 @@ class SimulationNode(Node):
             self._cell.command_motors(order_joints(message.name, message.position, MOTOR_NAMES))
         except InvalidInputError as error:
             self.get_logger().error(f'Refused a motor command: {error}')
+
+    def _on_hand_bus(self, message: String) -> None:
+        """A fault of the servos, in the words of their console."""
+        assert self._hand_server is not None
+        reply = obey(self._hand_server, message.data)
+        self.get_logger().info(f'hand bus, {message.data!r}: {reply}')
 
     def _on_stop(self, message: EmergencyStop) -> None:
         self._cell.set_emergency_stop(message.pressed)
