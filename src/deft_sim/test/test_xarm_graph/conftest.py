@@ -77,6 +77,7 @@ class Robot:
         self.box = make_box()
         self.now = 10.0
         self.steps = STEPS
+        self.hand_state = HandState.ENABLED
         self.driver = self.new_driver()
         self.blocked = False  # whether the arm is held fast, without the box noticing
         self.measured = self.box.setpoint()
@@ -117,7 +118,7 @@ class Robot:
             self.path.append(self.measured.copy())
         self.clock.publish(Clock(clock=time_to_msg(self.now)))
         self.driver.publish(self.now, still(self.measured))
-        self.hand.publish(HandState(state=HandState.ENABLED))
+        self.hand.publish(HandState(state=self.hand_state))
 
     def press(self, pressed):
         self.stop.publish(EmergencyStop(pressed=pressed, source='panel', reason='drill'))
