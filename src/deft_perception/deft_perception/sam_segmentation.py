@@ -72,17 +72,9 @@ class SamSegmentation:
     ) -> ObjectObservation:
         """Find the object; see `Segmenter.segment`.
 
-        Args:
-            frame: Colour and aligned depth.
-            T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
-            rng: Draws the hypotheses of the fits.
-            click: Pixel (column, row) on the wanted object.
-            instruction: Task sentence; read where a text model is there.
-            calibration_id: Recorded in the observation.
-
         Raises:
             DepthMissingError: No pixel has depth.
-            NoObjectError: No table or no object is seen, or none under the click.
+            NoObjectError: No table or no object is seen, none under the click, or no usable mask.
             InvalidInputError: The transform is not a finite (4, 4), or the click lies outside.
         """
         check_click(click, frame.intrinsics)
