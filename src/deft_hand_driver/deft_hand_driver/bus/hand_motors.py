@@ -208,6 +208,26 @@ class HandMotors:
         """
         self._write_all('torque_enable', bytes((int(on),)) * len(self._motors))
 
+    def switch_on(self, place: int) -> None:
+        """Switch one motor on and wait for its answer.
+
+        Args:
+            place: Of the motor in `names`.
+
+        Raises:
+            BusError: It does not answer, or refuses.
+            PortError: The port has gone.
+        """
+        self.client.write(self.identifiers[place], self._tables[place], 'torque_enable', 1)
+
+    def set_speed(self, speed: float) -> None:
+        """Set the speed with which all motors go to their goals. [rad/s].
+
+        Raises:
+            PortError: The port has gone.
+        """
+        self._write_all('profile_velocity', self._scale.speed_counts(speed).tobytes())
+
     def set_watchdog(self, duration: float) -> None:
         """Clear the bus watchdogs, and arm them where a duration is given.
 

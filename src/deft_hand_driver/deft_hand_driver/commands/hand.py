@@ -14,6 +14,7 @@ _ACTIONS: Final = {
     'scan': 'who is on the bus',
     'status': 'what every motor measures and how it is set',
     'pose': 'move the hand to a named pose',
+    'calibrate': 'find taut tendons and limits, or learn the map to the joints',
     'set-id': 'give a motor its id and the baud rate of the hand',
     'reboot': 'restart motors, which clears hardware errors',
 }

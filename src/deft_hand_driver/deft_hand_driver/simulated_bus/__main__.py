@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
+
 from deft_core.errors import DeftError, InvalidInputError
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.protocol.models import BAUD_RATES, MODELS, motor_model
@@ -21,8 +23,10 @@ from deft_hand_driver.protocol.packet import MAX_ID
 from deft_hand_driver.simulated_bus.bus import SimulatedBus
 from deft_hand_driver.simulated_bus.console import obey
 from deft_hand_driver.simulated_bus.hand import build_hand_bus
+from deft_hand_driver.simulated_bus.mounting import HandMounting, MountingErrors
 from deft_hand_driver.simulated_bus.server import BusServer
 from deft_hand_driver.simulated_bus.servo import DEFAULT_FIRMWARE, SimulatedServo
+from deft_hand_driver.simulated_bus.tendons import attach_tendons
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +76,12 @@ def _say(text: str) -> None:
 
 def _bus(options: argparse.Namespace) -> SimulatedBus:
     if options.hand is not None:
-        return build_hand_bus(load_hand_description(options.hand), options.firmware)
+        description = load_hand_description(options.hand)
+        bus = build_hand_bus(description, options.firmware)
+        if options.tendons is not None:
+            rng = np.random.default_rng(options.tendons)
+            attach_tendons(bus, description, HandMounting.draw(description, MountingErrors(), rng))
+        return bus
     model = motor_model(options.model)
     rates = BAUD_RATES[: 1 + (model.control_table(options.firmware)['baud_rate'].maximum or 0)]
     if options.baud_rate not in rates:
@@ -96,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument('--hand', help='the servos of a hand in config/hands')
     kind.add_argument('--model', help=f'servos of one model: {", ".join(MODELS)}')
+    parser.add_argument(
+        '--tendons',
+        type=int,
+        metavar='SEED',
+        help='hang tendons on the servos whose zeros and moment arms differ from the file by this '
+        'seed; with --hand',
+    )
     parser.add_argument(
         '--ids', type=_ids, default=[1], help='such as 1-12 or 1,5,7; with --model'
     )

@@ -53,3 +53,38 @@ class ElasticTendon:
         beyond = self.winds * (position - self.stop_at)
         torque = self.stiffness * max(0.0, stretch) + self.stop_stiffness * max(0.0, beyond)
         return -self.winds * torque
+
+
+@dataclass(frozen=True)
+class TwoWayTendon:
+    """A tendon that runs around its spool and pulls both ways, between two stops.
+
+    Attributes:
+        zero: Position of the horn where it pulls nowhere. [rad].
+        stiffness: Torque per angle of the flexures. [N m/rad].
+        lower_stop: Lowest position of the horn before the lower stop. [rad].
+        upper_stop: Highest position of the horn before the upper stop. [rad].
+        stop_stiffness: Torque per angle against a stop, in addition. [N m/rad].
+    """
+
+    zero: float
+    stiffness: float
+    lower_stop: float
+    upper_stop: float
+    stop_stiffness: float
+
+    def __post_init__(self) -> None:
+        """Refuse stops on one side and negative stiffness."""
+        if not self.lower_stop < self.zero < self.upper_stop:
+            raise InvalidInputError(
+                f'The zero of a tendon must lie between its stops, got {self.zero} and '
+                f'{self.lower_stop} to {self.upper_stop} rad.'
+            )
+        if min(self.stiffness, self.stop_stiffness) < 0.0:
+            raise InvalidInputError('The stiffness of a tendon must not be negative.')
+
+    def __call__(self, position: float, velocity: float) -> float:
+        """Torque on the horn, towards its zero. [N m]."""
+        del velocity
+        beyond = max(0.0, position - self.upper_stop) - max(0.0, self.lower_stop - position)
+        return -self.stiffness * (position - self.zero) - self.stop_stiffness * beyond

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`deft hand calibrate tension`: where the tendons are taut and how far they go, by current."""
+
+from __future__ import annotations
+
+import argparse
+
+from deft_core.configuration import config_directory, nearest
+from deft_core.errors import InvalidInputError
+from deft_hand_driver.bus.client import BusClient
+from deft_hand_driver.bus.discovery import choose_port
+from deft_hand_driver.bus.hand_motors import HandMotors
+from deft_hand_driver.bus.port import PATIENT_MARGIN
+from deft_hand_driver.calibration.hand_file import MotorLimits, measured_limits, write_limits
+from deft_hand_driver.calibration.tension import TensionFit
+from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
+from deft_hand_driver.commands.table import print_rows
+from deft_hand_driver.description import HandDescription, load_hand_description
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure the chosen motors one after the other."""
+    description = load_hand_description(arguments.hand)
+    names = _chosen(arguments.motors, description)
+    settings = TensionSettings(
+        speed=arguments.speed, current=arguments.current, loosen=arguments.loosen
+    )
+    path = choose_port(arguments.port)
+    fits: dict[str, TensionFit] = {}
+    with BusClient.open(path, description.bus.baud_rate, PATIENT_MARGIN) as client:
+        motors = HandMotors(client, description)
+        motors.identify()
+        motors.configure()
+        routine = TensionRoutine(motors, description, settings)
+        print(
+            f'{len(names)} motors one after the other, each gently to its end and back. Keep your '
+            'fingers out; Ctrl-C lets go.',
+            flush=True,
+        )
+        with routine.running():
+            for number, name in enumerate(names, start=1):
+                print(f'{number} of {len(names)}: {name}', flush=True)
+                fits[name] = routine.measure(name)
+    limits = {name: measured_limits(description.motors[name], fit) for name, fit in fits.items()}
+    _print_table(description, fits, limits)
+    if arguments.write:
+        file = config_directory() / 'hands' / f'{description.name}.yaml'
+        kept = write_limits(file, description, limits)
+        print(f'Wrote {file}; the old file is {kept.name} beside it.')
+        print('A learned map from before must be made again: `deft hand calibrate map`.')
+    else:
+        print(f'config/hands/{description.name}.yaml is as it was; --write puts these in.')
+    return 0
+
+
+def _chosen(given: list[str], description: HandDescription) -> list[str]:
+    for name in given:
+        if name not in description.motor_names:
+            raise InvalidInputError(
+                f'Hand {description.name} has no motor {name!r}; '
+                f'{nearest(name, description.motor_names)}'
+            )
+    return given or list(description.motor_names)
+
+
+def _print_table(
+    description: HandDescription, fits: dict[str, TensionFit], limits: dict[str, MotorLimits]
+) -> None:
+    rows = []
+    for name, fit in fits.items():
+        entries, now = limits[name], description.motors[name]
+        remarks = []
+        if fit.upper_end is None:
+            remarks.append('upper stop not met')
+        if fit.lower_end is None and now.lower < -0.2:
+            remarks.append('lower stop not met')
+        rows.append(
+            (
+                name, f'{now.zero:.3f}', f'{entries.zero:.3f}', f'{entries.lower:.3f}',
+                f'{entries.upper:.3f}', f'{fit.friction:.3f}', f'{fit.stiffness:.3f}',
+                ', '.join(remarks) or '-',
+            )
+        )  # fmt: skip
+    print_rows(
+        (
+            'motor', 'zero was', 'zero rad', 'lower rad', 'upper rad', 'friction A', 'A/rad',
+            'remark',
+        ),
+        rows,
+    )  # fmt: skip

@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slack, stops and limits found by current, at simulated servos with tendons."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
+from deft_hand_driver.bus.client import BusClient
+from deft_hand_driver.bus.errors import BusError
+from deft_hand_driver.bus.hand_motors import HandMotors
+from deft_hand_driver.calibration import tension_routine
+from deft_hand_driver.calibration.hand_file import MotorLimits, measured_limits, write_limits
+from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension
+from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
+from deft_hand_driver.commands import calibrate_tension, hand
+from deft_hand_driver.description import load_hand_description
+from deft_hand_driver.protocol.models import XC330_T288
+from deft_hand_driver.simulated_bus.faults import Fault
+from deft_hand_driver.simulated_bus.hand import build_hand_bus
+from deft_hand_driver.simulated_bus.loads import TwoWayTendon
+from deft_hand_driver.simulated_bus.mounting import HandMounting, MountingErrors
+from deft_hand_driver.simulated_bus.server import BusServer
+from deft_hand_driver.simulated_bus.tendons import attach_tendons
+
+CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
+FRICTION = 0.03  # [A]
+CURL, FORWARD, SIDE = 'index_curl', 'index_forward', 'index_side'
+
+
+def tracks(pull, positions, rng):
+    """What a motor with friction measures against a pull, both ways."""
+    noise = 0.002 * rng.standard_normal((2, len(positions)))
+    up = Track(positions, pull + FRICTION + noise[0])
+    down = Track(positions[::-1], (pull - FRICTION + noise[1])[::-1])
+    return up, down
+
+
+@settings(max_examples=8)
+@given(st.floats(-1.0, 1.0), st.floats(0.03, 0.12), st.floats(1.0, 2.5), st.integers(0, 999))
+def test_a_tendon_that_pulls_shows_where_it_is_taut_and_where_it_ends(taut, slope, travel, seed):
+    end = taut + travel
+    positions = np.linspace(taut - 0.5, end + 0.1, 300)
+    pull = slope * np.maximum(0.0, positions - taut) + 0.7 * np.maximum(0.0, positions - end)
+    found = fit_tension(
+        CURL, *tracks(pull, positions, np.random.default_rng(seed)), both_ways=False
+    )
+    assert found.taut == pytest.approx(taut, abs=0.06)
+    assert found.upper_end == pytest.approx(end, abs=0.04)
+    assert found.lower_end is None
+    assert found.friction == pytest.approx(FRICTION, abs=0.003)
+
+
+@settings(max_examples=8)
+@given(st.floats(-1.0, 1.0), st.floats(0.04, 0.12), st.floats(0.4, 2.0), st.integers(0, 999))
+def test_a_tendon_both_ways_shows_its_zero_and_both_ends(zero, slope, travel, seed):
+    low, high = zero - 0.4, zero + travel
+    positions = np.linspace(low - 0.1, high + 0.1, 300)
+    pull = slope * (positions - zero)
+    pull += 0.7 * (np.maximum(0.0, positions - high) - np.maximum(0.0, low - positions))
+    found = fit_tension(
+        SIDE, *tracks(pull, positions, np.random.default_rng(seed)), both_ways=True
+    )
+    assert found.taut == pytest.approx(zero, abs=0.04)
+    assert found.lower_end == pytest.approx(low, abs=0.04)
+    assert found.upper_end == pytest.approx(high, abs=0.04)
+
+
+def test_an_end_that_was_not_met_is_not_made_up():
+    positions = np.linspace(-0.5, 1.0, 200)
+    pull = 0.08 * np.maximum(0.0, positions)
+    found = fit_tension(CURL, *tracks(pull, positions, np.random.default_rng(0)), both_ways=False)
+    assert found.upper_end is None
+    assert found.highest == 1.0
+
+
+@pytest.mark.parametrize(
+    ('pull', 'both_ways', 'message'),
+    [
+        (lambda x: 0.0 * x, False, 'does not rise while the tendon is wound up'),
+        (lambda x: -0.1 * x, False, 'sign of the motor right'),
+        (lambda x: 0.1 * (x + 1.0), False, 'was not slack at'),
+        (lambda x: 0.1 * (x + 1.5), True, 'does not change its direction'),
+    ],
+)
+def test_tracks_without_an_answer_are_refused(pull, both_ways, message):
+    positions = np.linspace(-0.5, 1.0, 200)
+    measured = tracks(pull(positions), positions, np.random.default_rng(0))
+    with pytest.raises(DeviceError, match=message):
+        fit_tension(CURL, *measured, both_ways=both_ways)
+
+
+def test_a_motor_that_cannot_turn_is_told():
+    short = Track(np.array([0.0, 0.01]), np.array([0.1, 0.1]))
+    with pytest.raises(DeviceError, match='something that blocks it'):
+        fit_tension(CURL, short, short, both_ways=False)
+
+
+class Bench:
+    """A hand with tendons on a bus whose time passes while the routine sleeps."""
+
+    def __init__(self, description, seed=5):
+        self.description = description
+        self.bus = build_hand_bus(description)
+        self.mounting = HandMounting.draw(
+            description, MountingErrors(zero=0.2), np.random.default_rng(seed)
+        )
+        attach_tendons(self.bus, description, self.mounting)
+        self.server = BusServer(self.bus, real_time=False).start()
+        self.now = 0.0
+        self.events = {}
+        self.client = None
+
+    def sleep(self, duration):
+        with self.bus.lock:
+            self.bus.advance(duration)
+        self.now += duration
+        for at in sorted(self.events):
+            if self.now >= at:
+                self.events.pop(at)()
+
+    def routine(self, description=None, **changes):
+        description = description or self.description
+        self.client = BusClient.open(self.server.path, description.bus.baud_rate, 0.25)
+        motors = HandMotors(self.client, description)
+        motors.identify()
+        motors.configure()
+        return TensionRoutine(
+            motors, description, TensionSettings(speed=0.6, **changes),
+            clock=lambda: self.now, sleep=self.sleep,
+        )  # fmt: skip
+
+    @property
+    def torque(self):
+        return [servo.torque_enabled for servo in self.bus.servos]
+
+    def close(self):
+        if self.client is not None:
+            self.client.close()
+        self.server.stop()
+
+
+@pytest.fixture
+def bench(description):
+    bench = Bench(description)
+    yield bench
+    bench.close()
+
+
+@pytest.mark.parametrize('name', [SIDE, FORWARD, CURL])
+def test_the_routine_finds_what_the_hand_drew(bench, description, name):
+    routine = bench.routine()
+    place = description.motor_names.index(name)
+    with routine.running():
+        found = routine.measure(name)
+        assert bench.torque == [False] * 12
+    assert found.taut == pytest.approx(bench.mounting.zeros[place], abs=0.05)
+    limits = measured_limits(description.motors[name], found)
+    assert limits.zero == pytest.approx(found.taut, abs=1e-3)
+    # The finger was bent to its stop, whatever its moment arms are.
+    arms = description.moment_arms() * bench.mounting.arm_factors
+    upper = description.joint_limits()[1]
+    joints = {SIDE: [0], FORWARD: [1], CURL: [2, 3]}[name]
+    end = float(arms[joints] @ upper[joints]) / description.tendons.spool_radius
+    assert limits.upper == pytest.approx(end + 0.1, abs=0.1)
+
+
+def test_signs_and_gears_are_respected(bench, description):
+    motors = dict(description.motors)
+    motors[CURL] = replace(motors[CURL], sign=-1, zero=0.3)
+    turned = replace(description, motors=motors)
+    other = Bench(turned)
+    try:
+        routine = other.routine(turned)
+        with routine.running():
+            found = routine.measure(CURL)
+        limits = measured_limits(motors[CURL], found)
+        place = description.motor_names.index(CURL)
+        assert limits.zero == pytest.approx(0.3 - other.mounting.zeros[place], abs=0.05)
+    finally:
+        other.close()
+
+
+def test_a_wrong_sign_is_told(bench, description):
+    motors = dict(description.motors)
+    motors[CURL] = replace(motors[CURL], sign=-1)
+    routine = bench.routine(replace(description, motors=motors))
+    with (
+        pytest.raises(DeviceError, match=r'sign of the motor right|was not slack'),
+        routine.running(),
+    ):
+        routine.measure(CURL)
+    assert bench.torque == [False] * 12
+
+
+def test_a_blocked_motor_is_told(bench):
+    bench.bus.inject(Fault.STUCK, 3)
+    routine = bench.routine()
+    with pytest.raises(DeviceError, match='blocks it'), routine.running():
+        routine.measure(CURL)
+    assert bench.torque == [False] * 12
+
+
+FAULTS = {
+    'overload': (lambda b: b.bus.inject(Fault.OVERLOAD, 3), SafetyError, 'overload'),
+    'another motor overheats': (
+        lambda b: b.bus.inject(Fault.OVER_TEMPERATURE, 5), SafetyError, 'middle_forward.*overheat'
+    ),
+    'silence': (lambda b: b.bus.inject(Fault.UNPLUGGED, 3), DeviceError, 'index_curl'),
+    'brown-out': (lambda b: b.bus.inject(Fault.BROWN_OUT, None), DeviceError, None),
+    'torque lost': (
+        lambda b: b.bus.servo(3).write_field('torque_enable', 0), SafetyError, 'lost torque'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('fault', 'error', 'message'), FAULTS.values(), ids=FAULTS)
+def test_a_fault_on_the_way_ends_with_torque_off(bench, fault, error, message):
+    routine = bench.routine()
+    bench.events[1.0] = lambda: fault(bench)
+    if error is DeviceError:
+        error = (SafetyError, DeviceError)
+    with pytest.raises(error, match=message), routine.running():
+        routine.measure(CURL)
+    assert bench.now >= 1.0
+    assert bench.torque == [False] * 12
+
+
+def test_control_c_on_the_way_ends_with_torque_off(bench):
+    def interrupt():
+        assert any(bench.torque)
+        raise KeyboardInterrupt
+
+    routine = bench.routine()
+    bench.events[1.0] = interrupt
+    with pytest.raises(KeyboardInterrupt), routine.running():
+        routine.measure(CURL)
+    assert bench.torque == [False] * 12
+    assert bench.bus.servo(3).read_field('bus_watchdog') == 0
+
+
+def test_a_second_control_c_waits_for_torque_off(bench, monkeypatch):
+    routine = bench.routine()
+    switch_off = HandMotors.set_torque
+
+    def impatient(self, *, on):
+        os.kill(os.getpid(), signal.SIGINT)
+        switch_off(self, on=on)
+
+    bench.events[1.0] = lambda: monkeypatch.setattr(HandMotors, 'set_torque', impatient)
+    bench.events[1.1] = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt), routine.running():
+        routine.measure(CURL)
+    assert bench.torque == [False] * 12
+
+
+def test_a_lost_port_says_what_is_left_to_do(bench):
+    routine = bench.routine()
+    bench.events[1.0] = bench.server.unplug_port
+    with pytest.raises(BusError, match='Switch the motor supply off'), routine.running():
+        routine.measure(CURL)
+
+
+def test_silent_motors_are_not_taken_for_switched_off(bench, monkeypatch):
+    monkeypatch.setattr(tension_routine, '_SILENCE_LIMIT', 0.02)
+    routine = bench.routine()
+    bench.events[1.0] = lambda: bench.bus.inject(Fault.SILENCE, None)
+    with pytest.raises(BusError, match='Torque could not be seen to be off'), routine.running():
+        routine.measure(CURL)
+    assert bench.torque == [False] * 12  # they obeyed; only their answers were lost
+
+
+def test_the_motors_stop_by_themselves_where_nobody_feeds_the_watchdog(bench):
+    routine = bench.routine()
+    with routine.running():
+        routine._look()
+        assert bench.bus.servo(3).read_field('bus_watchdog') == 100
+        with bench.bus.lock:
+            bench.bus.servo(3).write_field('torque_enable', 1)
+            bench.bus.advance(2.5)
+        assert bench.bus.servo(3).read_field('bus_watchdog') == 255
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [({'speed': 5.0}, 'speed'), ({'loosen': 20.0}, 'loosen'), ({'speed': float('nan')}, 'speed')],
+)
+def test_settings_that_are_not_gentle_are_refused(changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        TensionSettings(**changes)
+
+
+def test_too_much_current_is_refused(bench):
+    with pytest.raises(InvalidInputError, match=r'at most 0.28 A'):
+        bench.routine(current=0.5)
+
+
+def test_a_direct_hand_has_no_tension(bench):
+    leap = load_hand_description('leap', CONFIGURATION)
+    with pytest.raises(ConfigurationError, match='no tendons'):
+        TensionRoutine(None, leap, TensionSettings())
+    with pytest.raises(ConfigurationError, match='no tendons'):
+        attach_tendons(build_hand_bus(leap), leap, HandMounting.nominal(leap))
+    with pytest.raises(InvalidInputError, match='between its stops'):
+        TwoWayTendon(1.0, 0.1, -0.5, 0.5, 1.0)
+
+
+FIT = TensionFit(0.2, None, 2.5, -0.4, 2.6, 0.03, 0.05)
+
+
+@pytest.fixture
+def hand_file(tmp_path):
+    (tmp_path / 'hands').mkdir()
+    return Path(shutil.copy(CONFIGURATION / 'hands' / 'dash.yaml', tmp_path / 'hands'))
+
+
+def test_limits_follow_from_what_was_measured(description):
+    motor = replace(description.motors[CURL], zero=0.1, sign=-1)
+    assert measured_limits(motor, FIT) == MotorLimits(-0.1, -0.1, 2.4)
+    both = replace(FIT, lower_end=-0.3, upper_end=None)
+    assert measured_limits(motor, both) == MotorLimits(-0.1, -0.6, 2.4)
+
+
+def test_the_file_of_the_hand_changes_in_three_numbers(hand_file, description, tmp_path):
+    before = hand_file.read_text()
+    kept = write_limits(hand_file, description, {CURL: MotorLimits(0.21, -0.1, 2.4)})
+    assert kept.read_text() == before
+    assert kept.suffix != '.yaml'
+    changed = hand_file.read_text()
+    lines = list(zip(before.splitlines(), changed.splitlines(), strict=True))
+    assert [old.split(':')[0].strip() for old, new in lines if old != new] == [CURL]
+    motor = load_hand_description('dash', tmp_path).motors[CURL]
+    assert (motor.zero, motor.lower, motor.upper) == (0.21, -0.1, 2.4)
+    again = write_limits(
+        hand_file, load_hand_description('dash', tmp_path), {CURL: MotorLimits(0.2, -0.1, 2.4)}
+    )
+    assert again != kept
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda text: text.replace('  index_curl: {', '  index_curl:\n   {'), 'no line'),
+        (lambda text: text.replace('{id: 3, ', '{id: 3, zero: 0.0, '), '2 entries zero'),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_changed_line_by_line_is_left_alone(
+    hand_file, description, edit, message
+):
+    hand_file.write_text(edit(hand_file.read_text()))
+    before = hand_file.read_text()
+    with pytest.raises(ConfigurationError, match=message):
+        write_limits(hand_file, description, {CURL: MotorLimits(0.2, -0.1, 2.4)})
+    assert hand_file.read_text() == before
+    assert [path.name for path in hand_file.parent.iterdir()] == ['dash.yaml']
+
+
+def run(*words, port):
+    parser = argparse.ArgumentParser()
+    hand.add_arguments(parser)
+    return hand.main(parser.parse_args(['calibrate', 'tension', '--port', port, *words]))
+
+
+def test_the_command_shows_and_writes(bench, hand_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('DEFT_CONFIG', str(tmp_path))
+    monkeypatch.setattr(
+        calibrate_tension,
+        'TensionRoutine',
+        partial(TensionRoutine, clock=lambda: bench.now, sleep=bench.sleep),
+    )
+    words = ['--motors', CURL, '--speed', '0.6']
+    before = hand_file.read_text()
+    assert run(*words, port=bench.server.path) == 0
+    shown = capsys.readouterr().out
+    assert '1 of 1: index_curl' in shown
+    assert '--write puts these in' in shown
+    assert hand_file.read_text() == before
+    assert run(*words, '--write', port=bench.server.path) == 0
+    shown = capsys.readouterr().out
+    assert 'the old file is dash.yaml.' in shown
+    motor = load_hand_description('dash', tmp_path).motors[CURL]
+    assert motor.zero == pytest.approx(bench.mounting.zeros[2], abs=0.05)
+    with pytest.raises(InvalidInputError, match="did you mean 'index_curl'"):
+        run('--motors', 'index_curls', port=bench.server.path)
+
+
+def test_the_command_names_missing_motors(bench, monkeypatch):
+    monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
+    bench.bus.inject(Fault.UNPLUGGED, 7)
+    with pytest.raises(BusError, match='ring_side'):
+        run(port=bench.server.path)
+
+
+@pytest.fixture
+def servos(tmp_path):
+    """Servos with tendons in a process of their own."""
+    link = tmp_path / 'hand'
+    process = subprocess.Popen(
+        [
+            sys.executable, '-m', 'deft_hand_driver.simulated_bus', '--hand', 'dash', '--link',
+            str(link), '--tendons', '3',
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout.readline().startswith('port')
+    yield str(link)
+    process.kill()
+    process.communicate()
+
+
+def environment():
+    paths = [path for path in sys.path if path] + [os.environ.get('PYTHONPATH', '')]
+    return {
+        **os.environ,
+        'DEFT_CONFIG': str(CONFIGURATION),
+        'PYTHONPATH': os.pathsep.join(paths),
+        'PYTHONUNBUFFERED': '1',
+    }
+
+
+COMMAND = (
+    'import sys; from deft_bringup.command_line import main; '
+    "sys.exit(main(['hand', 'calibrate', 'tension', '--port', sys.argv[1]]))"
+)
+
+
+def test_control_c_at_the_terminal_leaves_no_motor_pulling(servos):
+    command = subprocess.Popen(
+        [sys.executable, '-c', COMMAND, servos], env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = ''
+        while '1 of 12' not in line:
+            ready, _, _ = select.select([command.stdout], [], [], 60.0)
+            assert ready
+            line = command.stdout.readline()
+            assert line, command.stderr.read()
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=60.0)
+    finally:
+        if command.poll() is None:
+            command.kill()
+            command.communicate()
+    assert command.returncode == 130
+    assert 'Ctrl-C' in errors
+    table = XC330_T288.control_table(50)
+    with BusClient.open(servos, 1_000_000, 0.5) as client:
+        for motor in range(1, 13):
+            assert client.read(motor, table, 'torque_enable') == 0
+            assert client.read(motor, table, 'bus_watchdog') == 0
