@@ -37,7 +37,11 @@ def test_the_simulated_arm_is_driven_and_a_real_one_is_moved_by_a_person() -> No
     real = given('camera', '--robot', 'hardware', '--camera-serial', '819312')
     assert (real['motion'], real['camera_serial']) == ('operator', '_819312')
     assert real['output'].startswith('camera_819312_')
-    assert 'speed' not in real
+    assert not {'speed', 'robot_ip'} & set(real)
+    asked = given(
+        'camera', '--robot', 'hardware', '--camera-serial', '1', '--robot-ip', '10.0.0.2'
+    )
+    assert asked['robot_ip'] == '10.0.0.2'
     driven = given('camera', '--robot', 'hardware', '--camera-serial', '_1', '--motion', 'drive')
     assert (driven['motion'], driven['camera_serial']) == ('drive', '_1')
 

@@ -313,6 +313,26 @@ def test_a_calibration_drives_the_arm_by_joint_trajectories(
         assert values[name]['arm_interface'] == 'ros2_control'
 
 
+def test_a_calibration_by_hand_only_looks_where_the_arm_is(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('DEFT_HAND_PORT', '/dev/ttyUSB0')
+    given = {'robot': 'hardware', 'output': 'mine', 'robot_ip': '192.168.1.203'}
+
+    def started(motion: str) -> tuple[set[str], str]:
+        plans = plans_of(tmp_path, 'calibrate.launch.xml', {**given, 'motion': motion})
+        named = {remapped(plan, '__node'): plan for plan in plans}
+        assert parameters(named['arm'])['arm_interface'] == 'ros2_control'
+        return set(named), remapped(named['arm'], '/joint_states')
+
+    names, topic = started('operator')
+    assert 'ufactory_driver' in names
+    assert topic == '/xarm/joint_states'
+    names, topic = started('drive')
+    assert 'ufactory_driver' not in names
+    assert topic == '/joint_states'
+
+
 def test_offline_training_plays_a_bag_only_when_one_is_named(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -344,10 +364,9 @@ def test_remapped_topics_are_known(file: Path) -> None:
     sources = ' '.join(path.read_text() for path in (REPOSITORY / 'src').glob('*/*/nodes/*.py'))
     for action in all_actions(parse_file(file)):
         if isinstance(action, Node):
-            for _, target in action.remappings:
-                (text,) = target
-                assert isinstance(text, Text)
-                assert f"'{text.value}'" in sources, f'{file.name}: no node knows {text.value}'
+            for template in (template for pair in action.remappings for template in pair):
+                for text in (part for part in template if isinstance(part, Text)):
+                    assert f"'{text.value}'" in sources, f'{file.name}: no node knows {text.value}'
 
 
 @pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)

@@ -67,6 +67,12 @@ def _add_robot(parser: argparse.ArgumentParser) -> None:
         '(drive in simulation, operator on a robot)',
     )
     parser.add_argument(
+        '--robot-ip',
+        default='',
+        metavar='ADDRESS',
+        help="of the arm's controller, where you move it; without, its driver runs already",
+    )
+    parser.add_argument(
         '--postures', default='simulated_cell', help='file in config/postures (%(default)s)'
     )
     parser.add_argument(
@@ -103,6 +109,8 @@ def assignments(arguments: argparse.Namespace) -> list[str]:
         'motion': arguments.motion or ('drive' if simulated else 'operator'),
         'postures': arguments.postures,
     }
+    if arguments.robot_ip:
+        given['robot_ip'] = arguments.robot_ip
     if arguments.action == 'check':
         load_named_calibration(arguments.calibration, config_directory())
         name = f'check_{arguments.calibration}'
