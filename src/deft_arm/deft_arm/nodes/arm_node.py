@@ -41,6 +41,7 @@ from deft_msgs.msg import ArmState, HandCommand, HandState
 CLEAR_SERVICE: Final = '/arm/clear_fault'
 _CYCLE: Final = 0.02  # [s] of real time
 _STATE_PERIOD: Final = 0.1  # [s] of real time
+_REMINDER_PERIOD: Final = 2.0  # [s] of real time between two lines about what is missing
 # Nothing moves after these until a person has cleared them.
 _LATCHED: Final = frozenset({'COLLISION', 'EMERGENCY_STOP', 'CONTROLLER_ERROR', 'STALE_STATE'})
 
@@ -92,6 +93,7 @@ class ArmNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_CYCLE, self._cycle, clock=steady)
         self.create_timer(_STATE_PERIOD, self._publish_state, clock=steady)
+        self._reminder = self.create_timer(_REMINDER_PERIOD, self._remind, clock=steady)
 
     def close(self) -> None:
         """Bring a moving arm to rest."""
@@ -273,6 +275,17 @@ class ArmNode(Node):
             self._holding = job.grasps
             self._end(job, 'NONE', '')
 
+    def _remind(self) -> None:
+        """Tell what is missing until the arm is ready for the first time."""
+        if self._faults.fault is not None:
+            return  # it was told
+        _, missing = self._obstacle()
+        if not missing and not self._backend.ready:
+            missing = f'Waiting for {self._backend.waits_for}.'
+        self.get_logger().info(missing or 'The arm takes goals.')
+        if not missing:
+            self._reminder.cancel()
+
     def _starts_up(self) -> bool:
         """Whether arm or hand have not been ready yet since this node began."""
         return self._backend.measurement is None or not self._hand_was_enabled
@@ -281,9 +294,11 @@ class ArmNode(Node):
         """Error constant and message of what forbids motion now; empty where nothing does."""
         limit = self._settings.state_timeout
         if self._age() > limit:
+            heard = self._backend.measurement is not None
+            since = f'for {self._age():.1f} s, allowed are {limit} s' if heard else 'yet'
             return 'STALE_STATE', (
-                f'No joint states on {self._backend.source} for {self._age():.1f} s, allowed are '
-                f'{limit} s; is the driver of the arm running?'
+                f'No joint states on {self._backend.source} {since}; is the driver of the arm '
+                'running?'
             )
         if self._hand is None or self._since(self._hand_received) > limit:
             return 'HAND_FAULT', 'No state on /hand/state; is the hand driver running?'

@@ -31,12 +31,12 @@ class ArmParameters(ExecutionSettings, XArmParameters):
         default='hold', metadata={'doc': 'what the hand does after a collision: hold or open'}
     )
     ready_timeout: float = field(
-        default=15.0,
+        default=60.0,
         metadata={
             'minimum': 0.1,
             'maximum': 120.0,
             'unit': 's',
-            'doc': 'that a goal waits for a controller that is being made ready',
+            'doc': 'that a goal waits for a controller or a hand that is being made ready',
         },
     )
     clearance_wait: float = field(

@@ -122,15 +122,21 @@ def test_an_arm_with_other_kinematics_is_refused(robot):
     assert '30 mm from where our kinematics has it' in robot.states[-1].fault
 
 
-def test_a_hand_that_is_still_being_started_is_waited_for(robot):
+def test_a_hand_that_is_still_being_started_is_waited_for(robot, capfd):
     robot.hand_state = HandState.DISABLED
     robot.start()
     _, future = robot.send(robot.home, robot.home_goal())
-    begin = robot.now
-    robot.graph.until(lambda: robot.now > begin + 1.0)
+    said = []
+
+    def told(sentence):
+        said.append(capfd.readouterr().err)
+        return sentence in ''.join(said)
+
+    robot.graph.until(lambda: told('The hand is not enabled'))
     assert not future.done()
     robot.hand_state = HandState.ENABLED
     assert robot.result(future).error_code == HOME.NONE
+    robot.graph.until(lambda: told('The arm takes goals.'))
     # Later it is no longer a matter of starting.
     robot.hand_state = HandState.DISABLED
     robot.graph.until(lambda: robot.arm._hand.state == HandState.DISABLED)
