@@ -10,7 +10,11 @@ from hypothesis.extra.numpy import arrays
 from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE
 from deft_core.errors import UnreachableError
-from deft_core.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from deft_core.rotations import (
+    matrix_from_euler,
+    matrix_from_rotation_vector,
+    rotation_vector_from_matrix,
+)
 from deft_description.models import FLANGE_AT_ZERO
 
 SHARES = arrays(np.float64, 6, elements=st.floats(0.05, 0.95))
@@ -32,6 +36,19 @@ def angle(first, second):
 
 def test_flange_at_zero_is_the_published_one(kinematics):
     np.testing.assert_allclose(kinematics.flange_position(np.zeros(6)), FLANGE_AT_ZERO, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('fifth', 'position', 'roll_pitch_yaw'),
+    [(0.0, [0.207, 0.0, 0.112], [np.pi, 0.0, 0.0]), (-np.pi / 2, [0.228, 0.0, 0.285], None)],
+)
+def test_flange_is_where_the_vendor_has_it(kinematics, fifth, position, roll_pitch_yaw):
+    """The zero pose, and `hold-up` of the vendor's MoveIt configuration."""
+    joints = np.array([0.0, 0.0, 0.0, 0.0, fifth, 0.0])
+    np.testing.assert_allclose(kinematics.flange_position(joints), position, atol=1e-5)
+    if roll_pitch_yaw is not None:
+        rotation, _ = kinematics.forward(joints)
+        np.testing.assert_allclose(rotation, matrix_from_euler(roll_pitch_yaw), atol=1e-6)
 
 
 def test_grasp_centre_moves_with_the_flange(kinematics, configuration):

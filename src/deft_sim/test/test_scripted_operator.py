@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from std_srvs.srv import Trigger
 
 from deft_core.nodes.qos import LATCHED, STATE_PUBLISHER
 from deft_msgs.msg import ArmState, SessionStatus
@@ -24,7 +27,10 @@ class Cell:
         self.status = self.node.create_publisher(SessionStatus, '/session/status', LATCHED)
         self.arm = self.node.create_publisher(ArmState, '/arm/state', STATE_PUBLISHER)
         self.arm_state = ArmState.IDLE
-        self.node.create_timer(0.05, lambda: self.arm.publish(ArmState(state=self.arm_state)))
+        self.pressed = False  # whether an emergency stop is
+        self.cleared = 0
+        self.node.create_timer(0.05, self.say_arm)
+        self.node.create_service(Trigger, '/arm/clear_fault', self.clear)
         self.node.create_service(ResetScene, '/simulation/reset_scene', self.reset)
         self.node.create_service(EvaluateScene, '/simulation/evaluate_scene', self.evaluate)
         self.node.create_service(ConfirmReset, '/session/confirm_reset', self.confirm)
@@ -41,6 +47,15 @@ class Cell:
                 scene_seed=scene_seed,
             )
         )
+
+    def say_arm(self) -> None:
+        state = ArmState(state=self.arm_state, fault='C31', emergency_stop=self.pressed)
+        self.arm.publish(state)
+
+    def clear(self, _, response):
+        self.cleared += 1
+        response.message = 'as the test wants it'
+        return response
 
     def reset(self, request, response):
         self.layouts.append((request.object_name, request.scene_seed))
@@ -108,3 +123,27 @@ def test_a_score_that_an_earlier_process_gave_is_not_given_for_ever(cell) -> Non
     cell.say(SessionStatus.AWAIT_REWARD, episode_id='e1')
     cell.graph.until(lambda: 'e1' in cell.scores)
     assert cell.scores == ['e0', 'e1']
+
+
+def test_a_fault_of_the_arm_is_cleared_with_patience_until_it_is_gone(cell, capfd) -> None:
+    cell.arm_state = ArmState.FAULT
+    begin = time.monotonic()
+    cell.graph.until(lambda: cell.cleared == 3)
+    assert time.monotonic() - begin > 0.9
+    cell.arm_state = ArmState.IDLE
+    cell.say(SessionStatus.RESET)
+    cell.graph.until(lambda: cell.confirmed)
+    count = cell.cleared
+    cell.say(SessionStatus.AWAIT_REWARD)
+    cell.graph.until(lambda: cell.scores)
+    assert cell.cleared == count
+    assert capfd.readouterr().err.count('Cleared the fault of the arm') == 1
+
+
+def test_a_fault_is_left_alone_while_an_emergency_stop_is_pressed(cell) -> None:
+    cell.arm_state, cell.pressed = ArmState.FAULT, True
+    cell.say(SessionStatus.AWAIT_REWARD)
+    cell.graph.until(lambda: cell.scores)
+    assert cell.cleared == 0
+    cell.pressed = False
+    cell.graph.until(lambda: cell.cleared)

@@ -26,6 +26,7 @@ from deft_msgs.msg import ArmState, Reward, SessionStatus
 from deft_msgs.srv import ConfirmReset, EvaluateScene, ResetScene, SubmitReward
 
 _PERIOD: Final = 0.05  # [s] of real time between two looks at what there is to do
+_PATIENCE: Final = 0.5  # [s] of real time that a cleared arm has to become ready
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class ScriptedOperator(Node):
         self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None
         self._arm_state = ArmState.DISCONNECTED
-        self._may_clear = False
+        self._fault: str | None = None  # of the arm, where it can be cleared now
+        self._seen_to: str | None = None  # fault that was cleared last
+        self._clear_again: Deadline | None = None
         self._scene: tuple[str, int, str] | None = None  # episode id, seed, object laid out
         self._scored: set[str] = set()  # ids of the episodes of which the score was taken
         self._waiting: Deadline | None = None
@@ -82,10 +85,18 @@ class ScriptedOperator(Node):
 
     def _on_arm(self, message: ArmState) -> None:
         self._arm_state = message.state
-        self._may_clear = message.state == ArmState.FAULT and not message.emergency_stop
+        clearable = message.state == ArmState.FAULT and not message.emergency_stop
+        self._fault = message.fault if clearable else None
+        if message.state != ArmState.FAULT:
+            self._seen_to, self._clear_again = None, None
 
     def _work(self) -> None:
-        if self._may_clear and (self._waiting is None or self._waiting.passed):
+        patient = self._clear_again is not None and not self._clear_again.passed
+        if (
+            self._fault is not None
+            and not patient
+            and (self._waiting is None or self._waiting.passed)
+        ):
             self._clear_fault()
             return
         status = self._status
@@ -103,11 +114,14 @@ class ScriptedOperator(Node):
 
     def _clear_fault(self) -> None:
         """Say that the arm was looked at; nothing else moves it after a collision."""
+        fault = self._fault
 
         def cleared(response: Trigger.Response) -> None:
-            self.get_logger().info(f'Cleared the fault of the arm: {response.message}')
+            if fault != self._seen_to:  # once, although its cause may last
+                self._seen_to = fault
+                self.get_logger().info(f'Cleared the fault of the arm: {response.message}')
 
-        self._may_clear = False
+        self._clear_again = Deadline(_PATIENCE)
         self._call(self._clear, Trigger.Request(), cleared)
 
     def _lay_out(self, status: SessionStatus) -> None:
