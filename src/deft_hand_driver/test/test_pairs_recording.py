@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recording of pairs: at rest or not at all, nothing lost, and every silence told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('deft_msgs')
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
+
+from deft_core.errors import (  # noqa: E402
+    ConfigurationError,
+    DeviceError,
+    SafetyError,
+    StaleDataError,
+)
+from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
+from deft_core.nodes.qos import COMMAND, STATE_PUBLISHER  # noqa: E402
+from deft_core.nodes.runner import NodeFinished  # noqa: E402
+from deft_hand_driver.calibration import recording as recording_module  # noqa: E402
+from deft_hand_driver.calibration.map_file import load_map  # noqa: E402
+from deft_hand_driver.calibration.pairs import PairsFile, load_pairs  # noqa: E402
+from deft_hand_driver.calibration.poses import calibration_poses  # noqa: E402
+from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording  # noqa: E402
+from deft_hand_driver.commands import calibrate_map, hand  # noqa: E402
+from deft_hand_driver.description import MOTOR_NAMES  # noqa: E402
+from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map  # noqa: E402
+from deft_hand_driver.nodes import map_calibration_node  # noqa: E402
+from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
+from deft_hand_driver.nodes.map_calibration_node import MapCalibrationNode  # noqa: E402
+
+DOMAIN = 1 + os.getpid() % 100
+CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
+SHIFT = 0.1  # [rad] by which the observed joints differ from what the closed form says
+
+
+class Hand:
+    """A driver and an observer as the recording sees them; its clock is that of the test."""
+
+    def __init__(self, description, path, poses=3):
+        self.closed = closed_form_map(description)
+        self.poses = calibration_poses(description, np.random.default_rng(0), 2, 0)[:poses]
+        self.file = PairsFile.create(path, description, SPOOL, 'test')
+        self.recording = PairsRecording(description, self.poses, self.file, 7, 0.0)
+        self.now = 0.0
+        self.sequence = 6
+        self.target = np.zeros(16)
+        self.say()
+
+    def say(self, **changes):
+        values = {
+            'stamp': self.now,
+            'enabled': True,
+            'fault': '',
+            'sequence': self.sequence,
+            'settled': True,
+            'joint_targets': self.closed.joints_from_commands(
+                self.closed.motors_from_joints(self.target)
+            ),
+            'motors': self.closed.motors_from_joints(self.target),
+            **changes,
+        }
+        self.recording.hear(HandSnapshot(**values), self.now)
+
+    def tick(self, **changes):
+        """A tenth of a second in which driver and observer speak."""
+        self.now += 0.1
+        wanted = self.recording.step(self.now)
+        if wanted is not None:
+            self.sequence, self.target = wanted.sequence, wanted.joints
+        self.say(**changes)
+        self.recording.observe(self.target + SHIFT, self.now)
+        return wanted
+
+
+@pytest.fixture
+def free(description, tmp_path):
+    hand = Hand(description, tmp_path / 'pairs.jsonl')
+    yield hand
+    hand.file.close()
+
+
+def test_every_posture_gives_a_pair(free, description):
+    wanted = []
+    while not free.recording.done:
+        wanted.append(free.tick())
+        assert free.now < 60.0
+    assert [w.sequence for w in wanted if w is not None] == [7, 8, 9]
+    pairs = load_pairs(free.file.path, description)
+    np.testing.assert_allclose(pairs.joints, [pose.joints + SHIFT for pose in free.poses])
+    commands = [free.closed.motors_from_joints(pose.joints) for pose in free.poses]
+    np.testing.assert_allclose(pairs.commands, commands, atol=1e-9)
+    np.testing.assert_allclose(pairs.motors, commands, atol=1e-9)
+    assert free.recording.step(free.now) is None
+
+
+def test_nobody_looks_at_a_hand_that_moves(free):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        free.tick(motors=rng.uniform(0.0, 1.0, 12))
+    assert free.recording.taken == 0
+    for _ in range(30):
+        free.tick(settled=False)
+    assert free.recording.taken == 0
+    for _ in range(30):
+        free.tick(sequence=99)
+    assert free.recording.taken == 0
+
+
+def wait_in_vain(hand):
+    while True:
+        hand.tick(settled=False)
+
+
+def test_a_posture_without_rest_is_skipped_and_many_end_it(description, tmp_path):
+    hand = Hand(description, tmp_path / 'pairs.jsonl', poses=8)
+    with pytest.raises(DeviceError, match='in none of 5 postures'):
+        wait_in_vain(hand)
+    assert hand.recording.skipped == 5
+    hand.file.close()
+
+
+def test_faults_and_silence_end_it_with_their_reason(free):
+    free.tick()
+    with pytest.raises(SafetyError, match='stuck tendon'):
+        free.say(fault='stuck tendon')
+    with pytest.raises(SafetyError, match='/hand/enable'):
+        free.say(enabled=False)
+    free.now += 6.0
+    free.recording.observe(np.zeros(16), free.now)
+    with pytest.raises(StaleDataError, match='No /hand/state'):
+        free.recording.step(free.now)
+    free.say()
+    free.now += 3.0
+    free.say()
+    free.now += 3.0
+    free.say()
+    with pytest.raises(StaleDataError, match='--observed'):
+        free.recording.step(free.now)
+
+
+class Cell(Node):
+    """Motors that follow at once, and an observer of joints."""
+
+    def __init__(self, context, description):
+        super().__init__('cell', context=context)
+        self.closed = closed_form_map(description, TENDON_LENGTH)
+        self.motors = np.zeros(12)
+        self.states = self.create_publisher(JointState, '/hand/motor_state', STATE_PUBLISHER)
+        self.seen = self.create_publisher(JointState, '/tracker', STATE_PUBLISHER)
+        self.create_subscription(JointState, '/hand/motor_command', self.follow, COMMAND)
+        self.enable = self.create_client(SetBool, '/hand/enable')
+        self.create_timer(0.01, self.publish)
+
+    def follow(self, message):
+        self.motors = np.array(message.position)
+
+    def publish(self):
+        zeros = [0.0] * 12
+        message = JointState(
+            name=list(MOTOR_NAMES), position=self.motors.tolist(), velocity=zeros, effort=zeros
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.states.publish(message)
+        joints = self.closed.joints_from_commands(self.motors) + SHIFT
+        names = list(reversed(HAND_JOINT_NAMES))
+        self.seen.publish(JointState(name=names, position=joints[::-1].tolist()))
+
+
+class Graph:
+    """Nodes on an executor of their own."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes = []
+
+    def add(self, node):
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def calibration(self, **parameters):
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        return self.add(MapCalibrationNode(context=self.context, parameter_overrides=overrides))
+
+    def enabled(self, cell):
+        future = cell.enable.call_async(SetBool.Request(data=True))
+        self.until(future.done)
+        return future.result().success
+
+    def until(self, condition, timeout=60.0):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, 'the condition was not met in time'
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def close(self):
+        for node in self.nodes:
+            if hasattr(node, 'close'):
+                node.close()
+            node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture
+def graph(monkeypatch):
+    monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
+    for name, value in (('QUIET_TIME', 0.05), ('_SPEED', 10.0), ('_SHORTEST', 0.05)):
+        monkeypatch.setattr(recording_module, name, value)
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+def test_the_node_sweeps_through_the_driver_and_records(graph, description, tmp_path, capsys):
+    cell = graph.add(Cell(graph.context, description))
+    # On a busy machine even the sender of this process may be taken for gone.
+    grace = Parameter('commander_grace', value=50.0)
+    graph.add(HandDriverNode(context=graph.context, parameter_overrides=[grace]))
+    graph.until(cell.enable.service_is_ready)
+    graph.until(lambda: graph.enabled(cell))
+    path = tmp_path / 'run' / 'pairs.jsonl'
+    node = graph.calibration(pairs=str(path), observed='/tracker', levels=2, postures=3, seed=1)
+    with pytest.raises(NodeFinished) as finished:
+        graph.until(lambda: False)
+    assert finished.value.exit_code == 0
+    node.close()
+    pairs = load_pairs(path, description)
+    poses = calibration_poses(description, np.random.default_rng(1), 2, 3)
+    assert len(pairs) == len(poses)
+    assert pairs.measured == TENDON_LENGTH
+    assert pairs.source == '/tracker'
+    seen = np.array([cell.closed.joints_from_commands(row) for row in pairs.commands]) + SHIFT
+    np.testing.assert_allclose(pairs.joints, seen, atol=1e-6)
+    assert f'{len(poses)} pairs are in' in capsys.readouterr().out
+
+
+def test_without_a_driver_the_node_says_how_to_start_one(graph, tmp_path, monkeypatch):
+    monkeypatch.setattr(map_calibration_node, '_DISCOVERY', 0.1)
+    graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
+    with pytest.raises(StaleDataError, match='There is no hand driver'):
+        graph.until(lambda: False)
+    assert not (tmp_path / 'pairs.jsonl').exists()
+
+
+def test_a_driver_with_a_map_is_refused(graph, tmp_path):
+    node = graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
+    node._snapshot = object()
+    node._commands.get_subscription_count = lambda: 1
+    node._driver = {'hand': 'dash', 'joint map': 'learned, affine', 'transport': 'bus'}
+    with pytest.raises(ConfigurationError, match='hand_map empty'):
+        node._begin()
+    node._driver = {'hand': 'leap', 'joint map': 'closed form', 'transport': 'bus'}
+    with pytest.raises(ConfigurationError, match="moves hand 'leap'"):
+        node._begin()
+
+
+def test_pairs_need_a_file(graph):
+    with pytest.raises(ConfigurationError, match='pairs must name a file'):
+        graph.calibration()
+
+
+def run(*words):
+    parser = argparse.ArgumentParser()
+    hand.add_arguments(parser)
+    return hand.main(parser.parse_args(['calibrate', 'map', *words]))
+
+
+def write_pairs(path, description, count=60):
+    """Pairs of a hand whose joints are not quite where its file says."""
+    closed = closed_form_map(description)
+    poses = calibration_poses(description, np.random.default_rng(0), 3, count)
+    lower, upper = description.joint_limits()
+    with PairsFile.create(path, description, SPOOL, '/tracker') as file:
+        for pose in poses:
+            commands = closed.motors_from_joints(pose.joints)
+            joints = np.clip(0.9 * closed.joints_from_commands(commands) + 0.05, lower, upper)
+            file.append(pose.sweep, commands, commands, joints)
+
+
+def test_the_command_fits_pairs_again_and_writes_the_map(
+    description, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
+    write_pairs(tmp_path / 'pairs.jsonl', description)
+    assert run('--pairs', str(tmp_path / 'pairs.jsonl')) == 0
+    shown = capsys.readouterr().out
+    assert 'observed by /tracker' in shown
+    assert 'closed form' in shown
+    assert 'hand_map:=' in shown
+    record = load_map(tmp_path / 'map.json', description, SPOOL)
+    assert record.source == '/tracker'
+    assert record.joint_rmse < 0.5 * record.closed_form_joint_rmse
+
+
+def test_a_recording_that_fails_is_told(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
+    monkeypatch.setattr(calibrate_map, '_NODE', 'deft_hand_driver.nodes.nothing')
+    with pytest.raises(DeviceError, match='The recording failed'):
+        run('--run', str(tmp_path / 'run'))
+    assert 'No module named' in capfd.readouterr().err
+
+
+WAITING_NODE = """
+import signal, sys, time
+path = sys.argv[sys.argv.index('-p') + 1].partition(':=')[2]
+stop = []
+signal.signal(signal.SIGINT, lambda *_: stop.append(1))
+open(path, 'w').write('pairs')
+print('recording', flush=True)
+while not stop:
+    time.sleep(0.01)
+print('closed', flush=True)
+"""
+PROGRAM = """
+import sys
+from deft_bringup.command_line import main
+from deft_hand_driver.commands import calibrate_map
+calibrate_map._NODE = 'waiting_node'
+sys.exit(main(['hand', 'calibrate', 'map', '--run', sys.argv[1]]))
+"""
+
+
+def test_control_c_lets_the_recorder_close_its_file(tmp_path):
+    (tmp_path / 'waiting_node.py').write_text(WAITING_NODE)
+    paths = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
+    (tmp_path / 'run').mkdir()
+    with subprocess.Popen(
+        [sys.executable, '-c', PROGRAM, str(tmp_path / 'run')], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, 'PYTHONPATH': paths, 'DEFT_CONFIG': str(CONFIGURATION)},
+    ) as command:  # fmt: skip
+        line = ''
+        while 'recording' not in line:
+            line = command.stdout.readline()
+            assert line, command.stderr.read()
+        os.killpg(command.pid, signal.SIGINT)
+        output, errors = command.communicate(timeout=60.0)
+    assert command.returncode == 130
+    assert 'closed' in output
+    assert '--pairs' in output
+    assert 'Ctrl-C' in errors
