@@ -47,8 +47,7 @@ from xarm_msgs import srv
 
 TICK = 0.005  # [s] of real time
 PERIOD = 0.01  # [s] of simulated time per step of the box
-STEPS = 4  # of the box in a tick: eight times real time
-SESSION_STEPS = 8
+STEPS = 8  # of the box in a tick: sixteen times real time
 OPEN = [0.0] * 16
 CLOSED = [0.0, 0.3, 0.8, 0.75] * 3 + [0.0, 1.0, 0.9, 0.81]
 COLOR = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -68,6 +67,7 @@ class Robot:
     """Box, driver, hand, clock, clients; the arm node beside them."""
 
     closed = CLOSED
+    steps = STEPS
     period = PERIOD
 
     def __init__(self, graph, switches=None, report_type='dev'):
@@ -76,7 +76,6 @@ class Robot:
         self.report_type = report_type
         self.box = make_box()
         self.now = 10.0
-        self.steps = STEPS
         self.hand_state = HandState.ENABLED
         self.driver = self.new_driver()
         self.blocked = False  # whether the arm is held fast, without the box noticing
@@ -365,7 +364,6 @@ def make_session(make_robot, tmp_path):
         # As the simulation has it: a goal waits for the operator, who clears faults.
         values = {'clearance_wait': 60.0, **parameters}
         robot = make_robot()
-        robot.steps = SESSION_STEPS
         session = Session(robot, tmp_path / 'run')
         robot.start(**values)
         robot.until_state(ArmState.IDLE)
