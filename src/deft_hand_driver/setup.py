@@ -19,6 +19,9 @@ setup(
     description='Driver of tendon and direct hands on a Dynamixel bus, with simulated servos.',
     license='Apache-2.0',
     entry_points={
-        'console_scripts': [f'hand_driver_node = {PACKAGE}.nodes.hand_driver_node:main'],
+        'console_scripts': [
+            f'hand_driver_node = {PACKAGE}.nodes.hand_driver_node:main',
+            f'map_calibration_node = {PACKAGE}.nodes.map_calibration_node:main',
+        ],
     },
 )

@@ -88,6 +88,28 @@ def test_an_end_that_was_not_met_is_not_made_up():
     assert found.highest == 1.0
 
 
+def test_a_push_that_ends_is_not_taken_for_the_pull():
+    positions = np.linspace(-1.5, 2.2, 400)
+    pull = np.maximum(-0.034, 0.08 * (positions - 0.1))
+    pull += 0.7 * np.maximum(0.0, positions - 2.1)
+    found = fit_tension(
+        FORWARD, *tracks(pull, positions, np.random.default_rng(0)), both_ways=True
+    )
+    assert found.taut == pytest.approx(0.1, abs=0.03)
+    assert found.lowest == pytest.approx(0.1 - 0.034 / 0.08, abs=0.12)
+    assert found.both_ways
+
+
+def test_a_tendon_that_is_slack_below_its_zero_pulls_one_way():
+    positions = np.linspace(-1.0, 2.0, 400)
+    pull = 0.08 * np.maximum(0.0, positions - 0.1)
+    found = fit_tension(
+        FORWARD, *tracks(pull, positions, np.random.default_rng(0)), both_ways=True
+    )
+    assert found.taut == pytest.approx(0.1, abs=0.05)
+    assert not found.both_ways
+
+
 @pytest.mark.parametrize(
     ('pull', 'both_ways', 'message'),
     [
@@ -222,6 +244,7 @@ FAULTS = {
     ),
     'silence': (lambda b: b.bus.inject(Fault.UNPLUGGED, 3), DeviceError, 'index_curl'),
     'brown-out': (lambda b: b.bus.inject(Fault.BROWN_OUT, None), DeviceError, None),
+    'held up': (lambda b: b.bus.advance(3.0), SafetyError, 'held up for 2.5 s'),
     'torque lost': (
         lambda b: b.bus.servo(3).write_field('torque_enable', 0), SafetyError, 'lost torque'
     ),
@@ -288,10 +311,10 @@ def test_the_motors_stop_by_themselves_where_nobody_feeds_the_watchdog(bench):
     routine = bench.routine()
     with routine.running():
         routine._look()
-        assert bench.bus.servo(3).read_field('bus_watchdog') == 100
+        assert bench.bus.servo(3).read_field('bus_watchdog') == 125
         with bench.bus.lock:
             bench.bus.servo(3).write_field('torque_enable', 1)
-            bench.bus.advance(2.5)
+            bench.bus.advance(3.0)
         assert bench.bus.servo(3).read_field('bus_watchdog') == 255
 
 
@@ -319,7 +342,7 @@ def test_a_direct_hand_has_no_tension(bench):
         TwoWayTendon(1.0, 0.1, -0.5, 0.5, 1.0)
 
 
-FIT = TensionFit(0.2, None, 2.5, -0.4, 2.6, 0.03, 0.05)
+FIT = TensionFit(0.2, None, 2.5, -0.4, 2.6, 0.03, 0.05, False)
 
 
 @pytest.fixture
@@ -333,6 +356,8 @@ def test_limits_follow_from_what_was_measured(description):
     assert measured_limits(motor, FIT) == MotorLimits(-0.1, -0.1, 2.4)
     both = replace(FIT, lower_end=-0.3, upper_end=None)
     assert measured_limits(motor, both) == MotorLimits(-0.1, -0.6, 2.4)
+    not_met = replace(FIT, both_ways=True)
+    assert measured_limits(motor, not_met) == MotorLimits(-0.1, -0.6, 2.4)
 
 
 def test_the_file_of_the_hand_changes_in_three_numbers(hand_file, description, tmp_path):

@@ -48,6 +48,8 @@ def measured_limits(motor: MotorDescription, fit: TensionFit) -> MotorLimits:
     upper = fit.highest if fit.upper_end is None else fit.upper_end + LIMIT_MARGIN
     if fit.lower_end is not None:
         lower = fit.lower_end - LIMIT_MARGIN
+    elif fit.both_ways:
+        lower = fit.lowest
     else:
         # A tendon that only pulls has no business far below where it is taut.
         lower = max(fit.lowest, fit.taut - LIMIT_MARGIN)

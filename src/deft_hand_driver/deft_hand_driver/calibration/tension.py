@@ -27,6 +27,10 @@ _LEAST_OVERLAP: Final = 0.1  # [rad]
 _STOP_STEEPNESS: Final = 3.0  # times the flexures
 _STOP_RISE: Final = 0.02  # [A] beyond the flexures, or the stop was not met
 _LEAST_SLACK: Final = 0.1  # [rad] that must be seen before the tendon is taut
+_FIRST: Final = 5  # points that tell the level at the low end
+_LEVEL: Final = 0.006  # [A]
+_LEAST_LEVEL: Final = 0.15  # [rad]
+_LEAST_TRAVEL: Final = 0.4  # of the way of the motor, between two stops
 _LEAST_ELASTIC: Final = 0.006  # [A] that the flexures take between the two bends
 _LEAST_RISE: Final = 0.008  # [A] from slack to the end, or there is no tendon
 
@@ -52,10 +56,11 @@ class TensionFit:
         taut: Where the tendon is just taut, or a tendon that runs both ways pulls nowhere. [rad].
         lower_end: Where the lower stop is met; None where there is none or it was not met. [rad].
         upper_end: Likewise above. [rad].
-        lowest: Lowest position that was reached. [rad].
+        lowest: Lowest position that was reached, or below which a pull both ways stays. [rad].
         highest: Highest position that was reached. [rad].
         friction: Current that friction took. [A].
         stiffness: Current per motor angle that the flexures took. [A/rad].
+        both_ways: Whether it was seen to pull below its zero.
     """
 
     taut: float
@@ -65,6 +70,7 @@ class TensionFit:
     highest: float
     friction: float
     stiffness: float
+    both_ways: bool
 
 
 def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> TensionFit:
@@ -74,7 +80,7 @@ def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> Tensio
         name: Of the motor, for messages.
         up: While it wound up.
         down: While it unwound.
-        both_ways: Whether the tendon also pulls below its zero.
+        both_ways: Whether the tendon may also pull below its zero.
 
     Raises:
         DeviceError: The tracks show no tendon, or it was never slack.
@@ -89,9 +95,16 @@ def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> Tensio
     grid = np.linspace(lowest, highest, _POINTS)
     wound, unwound = _on_grid(up, grid), _on_grid(down, grid)
     pull, friction = 0.5 * (wound + unwound), float(np.median(0.5 * (wound - unwound)))
+    rise = float(pull[-1] - pull[0])
+    if both_ways:
+        begin = _end_of_level(grid, pull)
+        # What does not change below there is slack, or a push that has come to its end.
+        both_ways = begin == 0 or abs(float(pull[0])) > _LEVEL
+        if both_ways:
+            grid, pull = grid[begin:], pull[begin:]
+            lowest = float(grid[0])
     numbers = _both_ways(grid, pull) if both_ways else _one_way(grid, pull)
     taut, stiffness, (lower_end, lower_steepness), (upper_end, upper_steepness) = numbers
-    rise = float(pull[-1] - pull[0])
     if stiffness <= 0.0 or rise < _LEAST_RISE:
         raise DeviceError(
             f'{name}: the current does not rise while the tendon is wound up. Is the tendon '
@@ -111,11 +124,20 @@ def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> Tensio
         taut=taut,
         lower_end=_met(lower_end, lower_steepness, lower_end - lowest, stiffness),
         upper_end=_met(upper_end, upper_steepness, highest - upper_end, stiffness),
-        lowest=float(up.positions.min()),
+        lowest=lowest if both_ways else float(up.positions.min()),
         highest=float(up.positions.max()),
         friction=friction,
         stiffness=stiffness,
+        both_ways=both_ways,
     )
+
+
+def _end_of_level(grid: FloatArray, pull: FloatArray) -> int:
+    """Where the pull begins to rise; 0 where it does so from the start."""
+    risen = np.flatnonzero(pull - float(np.median(pull[:_FIRST])) > _LEVEL)
+    if len(risen) == 0 or grid[risen[0]] - grid[0] < _LEAST_LEVEL:
+        return 0
+    return int(risen[0])
 
 
 def _on_grid(track: Track, grid: FloatArray) -> FloatArray:
@@ -155,7 +177,8 @@ def _both_ways(grid: FloatArray, pull: FloatArray) -> _Ends:
             np.maximum(0.0, grid - high),
         ]
 
-    (low, high), (offset, stiffness, below, above) = _search(grid, pull, columns)
+    (low, high), numbers = _search(grid, pull, columns, _LEAST_TRAVEL)
+    offset, stiffness, below, above = numbers
     taut = -offset / stiffness if stiffness > 0.0 else float('nan')
     return taut, stiffness, (low, below), (high, above)
 
@@ -164,15 +187,23 @@ def _search(
     grid: FloatArray,
     pull: FloatArray,
     columns: Callable[[tuple[float, float]], list[FloatArray]],
+    least_gap: float = 0.0,
 ) -> tuple[tuple[float, float], tuple[float, ...]]:
-    """Places of two bends with the least error, on grids that become finer."""
+    """Places of two bends with the least error, on grids that become finer.
+
+    Args:
+        grid: Positions, rising. Shape (n,). [rad].
+        pull: There. Shape (n,). [A].
+        columns: Level, slope and what each bend adds, for two bends.
+        least_gap: Between the bends, as a share of the grid.
+    """
     low, high = float(grid[0]), float(grid[-1])
     ranges = [(low, high), (low, high)]
     best: tuple[float, tuple[float, float], FloatArray] | None = None
     for _ in range(_ROUNDS):
         firsts, seconds = (np.linspace(*ends, _PLACES).tolist() for ends in ranges)
         for first, second in product(firsts, seconds):
-            if first >= second:
+            if second - first <= least_gap * (high - low):
                 continue
             bends = columns((first, second))
             # The level may have either sign; nothing gets softer further on.

@@ -25,8 +25,9 @@ from deft_hand_driver.bus.health import MotorHealth
 from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import closed_form_map
+from deft_hand_driver.protocol.models import WATCHDOG_EXPIRED
 
-WATCHDOG: Final = 2.0  # [s]
+WATCHDOG: Final = 2.5  # [s] the longest that servos know is 2.54 s
 _PERIOD: Final = 0.02  # [s]
 _SILENCE_LIMIT: Final = 0.5  # [s]
 _BEYOND: Final = 1.0  # [rad] that a tendon may take more than its file says
@@ -154,7 +155,7 @@ class TensionRoutine:
         travel = float(self._upper[place] - self._lower[place])
         loosen = settings.loosen
         if self.both_ways(place):
-            loosen = max(loosen, travel + _BEYOND)
+            loosen += abs(float(self._lower[place]))
         # A goal written while torque is off is where the motor stays when it comes on.
         self._aim(place, start)
         motors.switch_on(place)
@@ -242,8 +243,13 @@ class TensionRoutine:
             raise SafetyError(f'The calibration stopped: {fault}')
         if driven is not None and sample.fresh[driven] and not sample.torque[driven]:
             raise SafetyError(
-                f'The calibration stopped: {self._motors.names[driven]} lost torque; its supply '
-                'or bus watchdog switched it off.'
+                f'The calibration stopped: {self._motors.names[driven]} lost torque; does another '
+                'program talk to the hand?'
+            )
+        if driven is not None and sample.watchdogs[driven] == WATCHDOG_EXPIRED:
+            raise SafetyError(
+                f'The bus watchdog of {self._motors.names[driven]} stopped it: this program was '
+                f'held up for {WATCHDOG} s. Give it more processor time and start again.'
             )
         return sample
 

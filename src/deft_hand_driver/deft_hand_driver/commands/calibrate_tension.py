@@ -72,7 +72,7 @@ def _print_table(
         remarks = []
         if fit.upper_end is None:
             remarks.append('upper stop not met')
-        if fit.lower_end is None and now.lower < -0.2:
+        if fit.lower_end is None and fit.both_ways:
             remarks.append('lower stop not met')
         rows.append(
             (
