@@ -44,7 +44,7 @@ class EmergencyStopLatch:
         self._expected = self._alive
 
     def problem(self) -> str:
-        """Why nothing may move, for a person; empty where nothing is pressed or missing."""
+        """Why nothing may move, for a person; empty where nothing is pressed or lost."""
         if self._pressed:
             pressed = ', '.join(f'{who} ({why})' for who, why in sorted(self._pressed.items()))
             return f'Emergency stop by {pressed}.'
@@ -53,6 +53,10 @@ class EmergencyStopLatch:
                 f'{self.lost} of {self._expected} emergency stop stations are gone, which counts '
                 'as a press; start them again.'
             )
+        return ''
+
+    def missing(self) -> str:
+        """Why nothing may move yet; empty unless a required station is not there."""
         if self._require_station and not self._alive:
             return 'No emergency stop station is there; start one or set require_station: false.'
         return ''

@@ -22,7 +22,8 @@ def latch():
 def test_nothing_is_pressed_at_the_start(latch):
     assert latch.problem() == ''
     required = EmergencyStopLatch(require_station=True)
-    assert 'No emergency stop station' in required.problem()
+    assert not required.problem()  # nothing to clear: it has not come yet
+    assert 'No emergency stop station' in required.missing()
     required.stations(1)
     assert required.problem() == ''
 

@@ -28,11 +28,7 @@ from deft_arm.planning import EpisodePlanner
 from deft_core.decode import grasp_from_msg, trajectory_from_msg
 from deft_core.errors import DeftError
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import (
-    LEASED_COMMAND,
-    STATE,
-    STATE_PUBLISHER,
-)
+from deft_core.nodes.qos import LEASED_COMMAND, STATE, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
@@ -142,7 +138,7 @@ class ArmNode(Node):
         """A person has looked at the arm."""
         problem = self._stops.accept()
         if problem:
-            response.message = f'{problem} Release it first.'
+            response.message = f'Not cleared. {problem}'
             return response
         response.success = True
         if self._faults.fault is None:
@@ -229,7 +225,7 @@ class ArmNode(Node):
             message = f'The arm still waits for {self._backend.waits_for}.'
         if name:
             # Drivers that are being started or made ready deserve patience, lost ones do not.
-            awaited = name == 'CONTROLLER_ERROR' or self._starts_up()
+            awaited = name in ('CONTROLLER_ERROR', 'EMERGENCY_STOP') or self._starts_up()
             if not awaited or time.monotonic() - job.arrived >= self._settings.ready_timeout:
                 self._end(job, name, message)
             return
@@ -292,6 +288,9 @@ class ArmNode(Node):
 
     def _obstacle(self) -> tuple[str, str]:
         """Error constant and message of what forbids motion now; empty where nothing does."""
+        missing = self._stops.missing()
+        if missing:
+            return 'EMERGENCY_STOP', missing
         limit = self._settings.state_timeout
         if self._age() > limit:
             heard = self._backend.measurement is not None
@@ -363,7 +362,7 @@ class ArmNode(Node):
             state = ArmState.HOLDING
         message = state_to_msg(state, self._faults.fault, measured, self._planner)
         message.controller_error = self._backend.error_code
-        message.emergency_stop = bool(self._stops.problem())
+        message.emergency_stop = bool(self._stops.problem() or self._stops.missing())
         self._state_publisher.publish(message)
 
     def _observed(self) -> Observed:

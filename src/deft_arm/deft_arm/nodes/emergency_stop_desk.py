@@ -60,8 +60,12 @@ class EmergencyStopDesk:
         )
 
     def problem(self) -> str:
-        """Why nothing may move, for a person; empty where nothing is pressed or missing."""
+        """Why nothing may move, for a person; empty where nothing is pressed or lost."""
         return self._latch.problem()
+
+    def missing(self) -> str:
+        """Why nothing may move yet; a station that has not come is no press to be cleared."""
+        return self._latch.missing()
 
     def tell_of_loss(self) -> None:
         """Press for the other nodes where a station is lost."""
@@ -71,7 +75,7 @@ class EmergencyStopDesk:
     def accept(self) -> str:
         """A person gives up lost stations; what still forbids motion, empty where nothing does."""
         self._latch.accept_loss()
-        problem = self._latch.problem()
+        problem = self._latch.problem() or self._latch.missing()
         if not problem and self._pressed_by_us:
             self._press(False, 'cleared by a person')
         return problem
