@@ -29,7 +29,7 @@ from deft_hand_driver.protocol.models import WATCHDOG_EXPIRED
 
 WATCHDOG: Final = 2.5  # [s] the longest that servos know is 2.54 s
 _PERIOD: Final = 0.02  # [s]
-_SILENCE_LIMIT: Final = 0.5  # [s]
+_SILENCE_LIMIT: Final = 1.0  # [s] less than the watchdog
 _BEYOND: Final = 1.0  # [rad] that a tendon may take more than its file says
 _STALL_SPEED: Final = 0.25  # of the speed of the search
 _STALL_CURRENT: Final = 0.9  # of its current
