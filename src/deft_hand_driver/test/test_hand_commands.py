@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,26 @@ def test_status_at_the_wrong_rate_points_to_scan(serve, capsys):
     assert '`deft hand scan` looks at the other baud rates' in capsys.readouterr().out
 
 
+def test_a_port_that_may_not_be_opened_is_told_by_every_command(bus, serve, monkeypatch):
+    path = serve(bus)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr('deft_hand_driver.bus.port.serial.Serial', refuse)
+    for words in (['scan'], ['status'], ['reboot'], ['pose', 'open'], ['calibrate', 'tension']):
+        with pytest.raises(BusError, match=r'Permission denied.*usermod -aG dialout'):
+            run(*words, port=path)
+
+
+def test_calibrate_names_motors_that_are_missing_or_share_an_id(bus, serve):
+    path = serve(bus)
+    with bus.lock:
+        bus.servo(5).memory['id'] = 4
+    with pytest.raises(BusError, match=r'middle_forward \(id 5\).*`deft hand scan`'):
+        run('calibrate', 'tension', port=path)
+
+
 @pytest.mark.parametrize('new', ['7', 'ring_side'])
 def test_set_id_prepares_a_motor_from_the_box(serve, capsys, new):
     servo = SimulatedServo(XC330_T288, 1)
@@ -226,6 +247,7 @@ def test_a_port_in_use_is_told_by_every_command(bus, serve):
             ['set-id', '1', '2'],
             ['reboot', '1'],
             ['pose', 'open'],
+            ['calibrate', 'tension'],
         ):
             with pytest.raises(DeftError, match='in use by another program'):
                 run(*words, port=path)
