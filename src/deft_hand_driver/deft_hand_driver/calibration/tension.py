@@ -27,9 +27,9 @@ _LEAST_OVERLAP: Final = 0.1  # [rad]
 _STOP_STEEPNESS: Final = 3.0  # times the flexures
 _STOP_RISE: Final = 0.02  # [A] beyond the flexures, or the stop was not met
 _LEAST_SLACK: Final = 0.1  # [rad] that must be seen before the tendon is taut
-_FIRST: Final = 5  # points that tell the level at the low end
 _LEVEL: Final = 0.006  # [A]
-_LEAST_LEVEL: Final = 0.15  # [rad]
+_LEAST_LEVEL: Final = 0.3  # [rad] in which a level must not change by more than twice that
+_NEARBY: Final = 0.12  # [rad] from where the pull changes its direction
 _LEAST_TRAVEL: Final = 0.4  # of the way of the motor, between two stops
 _LEAST_ELASTIC: Final = 0.006  # [A] that the flexures take between the two bends
 _LEAST_RISE: Final = 0.008  # [A] from slack to the end, or there is no tendon
@@ -42,10 +42,12 @@ class Track:
     Attributes:
         positions: Shape (n,). [rad].
         currents: Positive pulls. Shape (n,). [A].
+        strained: Whether it ended because the current was spent, not at its goal.
     """
 
     positions: FloatArray
     currents: FloatArray
+    strained: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,11 @@ def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> Tensio
 
 def _end_of_level(grid: FloatArray, pull: FloatArray) -> int:
     """Where the pull begins to rise; 0 where it does so from the start."""
-    risen = np.flatnonzero(pull - float(np.median(pull[:_FIRST])) > _LEVEL)
-    if len(risen) == 0 or grid[risen[0]] - grid[0] < _LEAST_LEVEL:
+    first = pull[grid <= grid[0] + _LEAST_LEVEL]
+    low, level, high = np.quantile(first, (0.1, 0.5, 0.9))
+    if high - low > 2.0 * _LEVEL:
         return 0
-    return int(risen[0])
+    return int(np.flatnonzero(pull <= level + _LEVEL)[-1])
 
 
 def _on_grid(track: Track, grid: FloatArray) -> FloatArray:
@@ -180,6 +183,14 @@ def _both_ways(grid: FloatArray, pull: FloatArray) -> _Ends:
     (low, high), numbers = _search(grid, pull, columns, _LEAST_TRAVEL)
     offset, stiffness, below, above = numbers
     taut = -offset / stiffness if stiffness > 0.0 else float('nan')
+    changes = np.flatnonzero((pull[:-1] <= 0.0) & (pull[1:] > 0.0))
+    if len(changes) > 0:
+        # Nearby alone: further on a finger may push its neighbour.
+        taut = float(np.median(grid[changes]))
+        near = np.abs(grid - taut) < _NEARBY
+        slope, level = np.polyfit(grid[near], pull[near], 1)
+        if slope > 0.0:
+            taut += float(np.clip(-level / slope - taut, -_NEARBY, _NEARBY))
     return taut, stiffness, (low, below), (high, above)
 
 

@@ -36,6 +36,7 @@ _STALL_CURRENT: Final = 0.9  # of its current
 _CURRENT_SHARE: Final = 0.85  # of the limit of each motor
 _STALL_TIME: Final = 0.25  # [s]
 _MOVING: Final = 0.5  # of the speed: slower samples show the motor starting or stopping
+_END_WAY: Final = 0.1  # [rad] in which a motor slows down before its goal
 _START_TIME: Final = 0.3  # [s] in which a slack motor speeds up
 _PATIENCE: Final = 3.0  # times the time that a way takes
 _RELEASE_ATTEMPTS: Final = 5
@@ -159,10 +160,10 @@ class TensionRoutine:
         # A goal written while torque is off is where the motor stays when it comes on.
         self._aim(place, start)
         motors.switch_on(place)
-        self._go(place, start - loosen)
+        unwound = self._go(place, start - loosen)
         end = float(self._look().positions[place]) + loosen + travel + _BEYOND
         # From a stop there is nothing to leave out: the pull changes more than the start does.
-        up = self._go(place, end, 0.0 if self.both_ways(place) else _START_TIME)
+        up = self._go(place, end, 0.0 if unwound.strained else _START_TIME)
         down = self._go(place, float(up.positions.min()) if len(up.positions) else start)
         self._require_tracks(name, up, down)
         fit = fit_tension(name, up, down, both_ways=self.both_ways(place))
@@ -198,7 +199,7 @@ class TensionRoutine:
             strained = current * np.sign(distance) > _STALL_CURRENT * self._currents[place]
             if velocity <= _MOVING * settings.speed:
                 moving_since = now
-            elif now - moving_since > start_time:
+            elif now - moving_since > start_time and abs(goal - position) > _END_WAY:
                 positions.append(position)
                 currents.append(current)
             still = velocity < _STALL_SPEED * settings.speed
@@ -210,7 +211,7 @@ class TensionRoutine:
             elif now - stalled_since >= _STALL_TIME:
                 # Nothing pulls on: from here the next way begins.
                 self._aim(place, position)
-                return Track(np.array(positions), np.array(currents))
+                return Track(np.array(positions), np.array(currents), bool(strained))
             if now > end:
                 raise DeviceError(
                     f'{self._motors.names[place]} neither came to {goal:.2f} rad nor met '
