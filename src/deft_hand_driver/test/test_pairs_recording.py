@@ -329,8 +329,10 @@ while not stop:
     time.sleep(0.01)
 print('closed', flush=True)
 """
+# A shell that starts the tests in the background ignores Ctrl-C, and they would inherit that.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from deft_bringup.command_line import main
 from deft_hand_driver.commands import calibrate_map
 calibrate_map._NODE = 'waiting_node'

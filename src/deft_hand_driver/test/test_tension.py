@@ -457,8 +457,10 @@ def environment():
     }
 
 
+# A shell that starts the tests in the background ignores Ctrl-C, and they would inherit that.
 COMMAND = (
-    'import sys; from deft_bringup.command_line import main; '
+    'import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
+    'from deft_bringup.command_line import main; '
     "sys.exit(main(['hand', 'calibrate', 'tension', '--port', sys.argv[1]]))"
 )
 
