@@ -53,8 +53,16 @@ class _Lasting:
         """Motors for which the condition has held for longer than a duration [s]."""
         if len(self.since) != len(condition):
             self.since = np.full(len(condition), np.inf)
+        if not condition.any():
+            self.since.fill(np.inf)
+            return []
         self.since = np.where(condition, np.minimum(self.since, now), np.inf)
-        return np.flatnonzero(now - self.since > duration).tolist()
+        return _places(now - self.since > duration)
+
+
+def _places(condition: np.ndarray) -> list[int]:
+    """Where a condition holds; nearly always nowhere, which is told fastest."""
+    return np.flatnonzero(condition).tolist() if condition.any() else []
 
 
 class MotorHealth:
@@ -97,7 +105,7 @@ class MotorHealth:
             or (self._lost_torque(sample) if driving else '')
             or self._environment(sample)
         )
-        silent = np.flatnonzero(~sample.fresh).tolist()
+        silent = _places(~sample.fresh)
         if silent:
             warnings.append(f'no answer in this cycle from {self._list(silent)}')
         return HealthReport(fault, tuple(warnings), share)
@@ -106,7 +114,7 @@ class MotorHealth:
         seen = np.maximum(sample.seen, self._start if self._start is not None else sample.stamp)
         self._misses = np.where(sample.fresh, 0, self._misses + 1)
         late = (sample.stamp - seen > self._silence_limit) & (self._misses >= _MISSES)
-        silent = np.flatnonzero(late).tolist()
+        silent = _places(late)
         if not silent:
             return ''
         return (
@@ -115,7 +123,7 @@ class MotorHealth:
         )
 
     def _hardware_errors(self, sample: MotorSample) -> str:
-        broken = np.flatnonzero(sample.errors).tolist()
+        broken = _places(sample.errors != 0)
         if not broken:
             return ''
         each = '; '.join(
@@ -139,7 +147,7 @@ class MotorHealth:
 
     def _lost_torque(self, sample: MotorSample) -> str:
         """Torque that went away by itself."""
-        expired = np.flatnonzero(sample.fresh & (sample.watchdogs == WATCHDOG_EXPIRED)).tolist()
+        expired = _places(sample.fresh & (sample.watchdogs == WATCHDOG_EXPIRED))
         if expired:
             return (
                 f'The bus watchdog of {self._list(expired)} stopped the hand: the driver was held '
@@ -159,7 +167,7 @@ class MotorHealth:
         heat = np.clip((sample.temperatures - low) / (high - low), 0.0, 1.0)
         share = 1.0 - (1.0 - _LOWEST_SHARE) * heat
         warnings = []
-        warm = np.flatnonzero(heat > 0.0).tolist()
+        warm = _places(heat > 0.0)
         if warm:
             warnings.append(
                 f'{self._list(warm)} above {low:g} degC, up to '
@@ -173,7 +181,7 @@ class MotorHealth:
         return np.asarray(share), warnings
 
     def _environment(self, sample: MotorSample) -> str:
-        hot = np.flatnonzero(sample.temperatures >= self._bus.temperature_limit).tolist()
+        hot = _places(sample.temperatures >= self._bus.temperature_limit)
         if hot:
             return (
                 f'{self._list(hot)} reached {sample.temperatures.max():g} degC, allowed are '

@@ -3,26 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
-_POLYNOMIAL: Final = 0x8005
+from fastcrc import crc16 as variants
 
 
-def _table() -> tuple[int, ...]:
-    entries = []
-    for byte in range(256):
-        remainder = byte << 8
-        for _ in range(8):
-            remainder = (remainder << 1) ^ (_POLYNOMIAL if remainder & 0x8000 else 0)
-        entries.append(remainder & 0xFFFF)
-    return tuple(entries)
-
-
-_TABLE: Final = _table()
-
-
-def crc16(data: Iterable[int], start: int = 0) -> int:
+def crc16(data: bytes | bytearray, start: int = 0) -> int:
     """Checksum of a packet from its header to its last parameter.
 
     Args:
@@ -32,8 +16,4 @@ def crc16(data: Iterable[int], start: int = 0) -> int:
     Returns:
         0 to 65535; it travels low byte first.
     """
-    table = _TABLE
-    crc = start
-    for byte in data:
-        crc = ((crc << 8) & 0xFF00) ^ table[(crc >> 8) ^ byte]
-    return crc
+    return variants.umts(bytes(data), start)
