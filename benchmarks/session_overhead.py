@@ -5,7 +5,8 @@ At every moment of an episode the session waits for exactly one thing: the robot
 picture of the camera (or state of the robot), the operator, or software (planning, segmentation,
 prediction, commits to the disk, messages between the nodes). Only the last is the overhead; the
 other three are listed beside it. The session is a short one of the simulated cell in real time,
-its nodes and the simulator on the same machine; the segmentation is the geometric one.
+with the geometric segmentation. The simulator runs on the same machine but stands for the robot:
+it gets the processor time that the nodes leave over.
 
     python benchmarks/session_overhead.py              # run a session and measure
     python benchmarks/session_overhead.py --run DIR    # measure a session that was run before
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +39,7 @@ COMMAND: Final = 'python benchmarks/session_overhead.py'
 REAL_TIME_FACTOR: Final = 1.0
 ARGUMENTS: Final = ('episodes:=12', 'warm_up:=6', 'evaluation_trials:=4')
 TIMEOUT_S: Final = 1800.0
+SIMULATOR: Final = re.compile(r'\[launch\] simulation_node-\d+: process started with pid (\d+)')
 
 
 def run_session(folder: Path) -> None:
@@ -50,17 +54,25 @@ def run_session(folder: Path) -> None:
     command = [sys.executable, '-m', 'deft_bringup', 'launch', 'fine_tune.launch.xml']
     # A domain of its own: another graph on this machine must neither hear nor slow this one.
     environment = {**os.environ, 'DEFT_LAUNCH': 'own', 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)}
-    try:
-        done = subprocess.run(
-            [*command, f'run:={folder}', f'real_time_factor:={REAL_TIME_FACTOR}', *ARGUMENTS],
-            env=environment,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RecordingError(f'the session took over {TIMEOUT_S:.0f} s') from error
-    if done.returncode != 0:
-        raise RecordingError(f'the session ended with exit code {done.returncode}')
+    end = time.monotonic() + TIMEOUT_S
+    with subprocess.Popen(
+        [*command, f'run:={folder}', f'real_time_factor:={REAL_TIME_FACTOR}', *ARGUMENTS],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as session:
+        assert session.stdout is not None
+        for line in session.stdout:
+            print(line, end='', flush=True)
+            if (started := SIMULATOR.match(line)) is not None:
+                # Gets what the nodes leave over.
+                os.sched_setscheduler(int(started[1]), os.SCHED_IDLE, os.sched_param(0))
+            if time.monotonic() > end:
+                session.terminate()
+                raise RecordingError(f'the session took over {TIMEOUT_S:.0f} s')
+    if session.returncode != 0:
+        raise RecordingError(f'the session ended with exit code {session.returncode}')
 
 
 def episodes_of(run: Path) -> list[list[Stretch]]:
@@ -126,7 +138,6 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--run', type=Path, help='folder of a session; without, one is run')
-    parser.add_argument('--note', default='', help='how the machine was used meanwhile')
     options = parser.parse_args()
     try:
         if options.run is not None:
@@ -137,8 +148,6 @@ def main() -> int:
                 run_session(run)
                 episodes = episodes_of(run)
         measurements = measure(episodes)
-        if options.note:
-            measurements['note'] = options.note
         print_table([{key: measurements[key] for key in ('p95_s', 'median_s', 'episodes')}])
         for table in ('software_by_part', 'waits_outside_the_software'):
             print()

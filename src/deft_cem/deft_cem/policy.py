@@ -206,7 +206,7 @@ def load_policy(directory: Path) -> ResidualPolicy:
             f'(SHA-256 {config["encoder_weights_sha256"]}, here {encoder.weights_sha256})'
         )
     _check_tensors(tensors, _expected_shapes(config, method, encoder), path)
-    return ResidualPolicy(
+    policy = ResidualPolicy(
         encoder=encoder,
         projection=ConditionProjection(
             BlockProjection(tensors['image.mean'], tensors['image.components']),
@@ -222,6 +222,11 @@ def load_policy(directory: Path) -> ResidualPolicy:
             }
         ),
     )
+    # The first prediction of a process sets libraries up for 0.2 s: not while a robot waits.
+    black = np.zeros((480, 640, 3), dtype=np.uint8)
+    nowhere = GraspParameters.from_vector(np.zeros(GRASP_DIMENSION))
+    policy.predict(black, nowhere, np.random.default_rng(0))
+    return policy
 
 
 def _expected_shapes(
