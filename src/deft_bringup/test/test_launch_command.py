@@ -14,6 +14,7 @@ import pytest
 
 from deft_bringup import __version__
 from deft_bringup.command_line import build_parser
+from deft_bringup.commands import demo
 from deft_bringup.commands.demo import fresh_run_folder, summary_lines
 from deft_bringup.commands.launch import find_launch_file, node_environment
 from deft_core.errors import ConfigurationError, RecordingError
@@ -239,6 +240,25 @@ def test_numbers_of_the_demo(tmp_path: Path) -> None:
     assert values['success of the policy'] == '0.70'
     assert values['success of the prior alone'] == '-'
     assert values['mean reward, last ten'] == '0.50'
+
+
+@pytest.mark.parametrize(('complete', 'code'), [(True, 0), (False, 137)])
+def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool, code: int
+) -> None:
+    def launch(_: Path, arguments: list[str]) -> int:
+        folder = Path(next(a for a in arguments if a.startswith('run:=')).removeprefix('run:='))
+        folder.mkdir(exist_ok=True)
+        if complete:
+            (folder / 'summary.json').write_text('{}')
+        return 137
+
+    reported: list[Path] = []
+    monkeypatch.setattr('deft_bringup.commands.demo.launch', launch)
+    monkeypatch.setattr('deft_cem.report.build.build_report', reported.append)
+    arguments = build_parser().parse_args(['demo', '--run', str(tmp_path / 'run')])
+    assert demo.main(arguments) == code
+    assert reported == ([tmp_path / 'run'] if complete else [])
 
 
 def test_run_without_summary(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def main(arguments: argparse.Namespace) -> int:
     # Not handed over to ros2 launch, which hides the exit code of the nodes.
     code = launch(find_launch_file('fine_tune.launch.xml'), assignments)
     if code != 0:
-        return code
+        if not (folder / 'summary.json').is_file():
+            return code
+        print('The session is complete all the same; this is its report.')
     # Imported here because it loads what draws the pictures.
     from deft_cem.report.build import build_report  # noqa: PLC0415
 

@@ -73,6 +73,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         print(f'error: {error}', file=sys.stderr)
         return EXIT_FAILURE
     finally:
+        gc.unfreeze()  # what the interpreter does not find at its end, it does not tear down
         if node is not None:
             close = getattr(node, 'close', None)
             if close is not None:
