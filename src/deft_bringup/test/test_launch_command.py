@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -256,8 +257,9 @@ def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
     reported: list[Path] = []
     monkeypatch.setattr('deft_bringup.commands.demo.launch', launch)
     monkeypatch.setattr('deft_cem.report.build.build_report', reported.append)
-    arguments = build_parser().parse_args(['demo', '--run', str(tmp_path / 'run')])
-    assert demo.main(arguments) == code
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    assert demo.main(parser.parse_args(['--run', str(tmp_path / 'run')])) == code
     assert reported == ([tmp_path / 'run'] if complete else [])
 
 
