@@ -47,7 +47,7 @@ def test_a_result_does_not_tell_whose_machine_it_was(tmp_path):
     [
         ({'bag': '/home/someone/runs/x'}, 'python x.py'),
         ({'rows': [{'file': 'of=/data/x'}]}, 'python x.py'),
-        ({'value': 1}, '/work/here/.venv/bin/python x.py'),
+        ({'value': 1}, '/opt/here/.venv/bin/python x.py'),
     ],
 )
 def test_paths_are_refused(tmp_path, measurements, command):

@@ -12,19 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deft_bringup.commands.demo import add_arguments
-from deft_bringup.launch_xml.actions import (
-    Action,
-    Argument,
-    Executable,
-    Group,
-    Include,
-    Node,
-    parse_file,
-)
 from deft_bringup.launch_xml.arguments import declarations
 from deft_bringup.launch_xml.interpreter import Interpreter
-from deft_bringup.launch_xml.substitutions import Text
 from deft_bringup.process import ProcessPlan
 from deft_core.configuration import build
 
@@ -350,54 +339,11 @@ def test_offline_training_plays_a_bag_only_when_one_is_named(
         )
 
 
-def all_actions(actions: tuple[Action, ...]) -> list[Action]:
-    found: list[Action] = []
-    for action in actions:
-        found.append(action)
-        if isinstance(action, Group):
-            found += all_actions(action.actions)
-    return found
-
-
-@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
-def test_remapped_topics_are_known(file: Path) -> None:
-    sources = ' '.join(path.read_text() for path in (REPOSITORY / 'src').glob('*/*/nodes/*.py'))
-    for action in all_actions(parse_file(file)):
-        if isinstance(action, Node):
-            for template in (template for pair in action.remappings for template in pair):
-                for text in (part for part in template if isinstance(part, Text)):
-                    assert f"'{text.value}'" in sources, f'{file.name}: no node knows {text.value}'
-
-
-@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
-def test_files_keep_to_what_upstream_has_too(file: Path) -> None:
-    """Upstream lists the arguments of includes only where their path needs no arguments."""
-    for action in all_actions(parse_file(file)):
-        assert not isinstance(action, Executable), 'nodes only: an executable has no parameters'
-        if isinstance(action, Include):
-            names = {part.name for part in action.file if not isinstance(part, Text)}
-            assert names == {'find-pkg-share'}
-
-
 @pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
 def test_every_argument_is_described(installed: Path, file: Path) -> None:
     for declaration in declarations(file, os.environ):
         assert 'no description' not in declaration.argument.description
         assert not declaration.argument.description.startswith('One of')
-
-
-def argument(name: str) -> Argument:
-    (found,) = [
-        action
-        for action in parse_file(REPOSITORY / 'launch' / 'fine_tune.launch.xml')
-        if isinstance(action, Argument) and action.name == name
-    ]
-    return found
-
-
-def test_tasks_of_the_launch_file_are_those_of_the_configuration() -> None:
-    tasks = sorted(path.stem for path in (REPOSITORY / 'config' / 'tasks').glob('*.yaml'))
-    assert sorted(argument('task').choices) == tasks
 
 
 def test_defaults_are_those_of_the_parameter_files(installed: Path, tmp_path: Path) -> None:
@@ -413,20 +359,6 @@ def test_defaults_are_those_of_the_parameter_files(installed: Path, tmp_path: Pa
             assert values[name] == value, f'{configured.name}: {name}'
             compared += 1
     assert compared > 20
-
-
-def test_demo_knows_arguments_of_the_launch_file() -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    options = set(vars(parser.parse_args([])))
-    declared = {
-        action.name
-        for action in parse_file(REPOSITORY / 'launch' / 'fine_tune.launch.xml')
-        if isinstance(action, Argument)
-    }
-    assert options <= declared
 
 
 def test_parameter_files_are_all_used(installed: Path, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from deft_bringup.launch_xml.substitutions import Scope, describe, evaluate, par
 from deft_core.errors import ConfigurationError
 
 PLACE = Element('node', {}, (), Path('some.launch.xml'), 7)
-SCOPE = Scope({'task': 'pick_cup', 'empty': '', 'key': 'task'}, {'HOME': '/root'}, Path('/launch'))
+SCOPE = Scope(
+    {'task': 'pick_cup', 'empty': '', 'key': 'task'}, {'HOME': '/home/someone'}, Path('/launch')
+)
 
 
 def value_of(text: str) -> str:
@@ -32,11 +34,11 @@ def value_of(text: str) -> str:
         ("$(var nothing '')", ''),
         ('$(var nothing "two words")', 'two words'),
         ("$(var nothing 'in $(var task) out')", 'in pick_cup out'),
-        ('$(var nothing $(env HOME)/x)', '/root/x'),
+        ('$(var nothing $(env HOME)/x)', '/home/someone/x'),
         ('$(var $(var key))', 'pick_cup'),
-        ('$(env HOME)', '/root'),
+        ('$(env HOME)', '/home/someone'),
         ('$(env NOTHING else)', 'else'),
-        ('$(env HOME else)', '/root'),
+        ('$(env HOME else)', '/home/someone'),
         ('$(dirname)/b.xml', '/launch/b.xml'),
         ('costs 5$ each', 'costs 5$ each'),
         ('(brackets) stay', '(brackets) stay'),

@@ -36,8 +36,7 @@ def finite_array(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Flo
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong) > 0:
         first = tuple(int(i) for i in wrong[0])
-        raise InvalidInputError(
-            f'{name} must be finite, got {array[first]} at {first} and {len(wrong) - 1} more.'
-        )
+        more = f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''
+        raise InvalidInputError(f'{name} must be finite, got {array[first]} at {first}{more}.')
     array.setflags(write=False)
     return array

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,10 @@ def description() -> HandDescription:
 @pytest.fixture(scope='session')
 def tendon_map(description: HandDescription) -> TendonMap:
     return TendonMap(description)
+
+
+@pytest.fixture
+def hand_file(tmp_path: Path) -> Path:
+    """A copy of the hand's file, in a configuration folder of its own."""
+    (tmp_path / 'hands').mkdir()
+    return Path(shutil.copy(CONFIGURATION / 'hands' / 'dash.yaml', tmp_path / 'hands'))
