@@ -20,8 +20,9 @@ from deft_cem.rewards.agreement import agreement
 from deft_cem.rewards.encoders import OPEN_CLIP, SOURCES, make_reward_encoder, reward_encoder_names
 from deft_cem.rewards.goal_images import default_paths, load_image
 from deft_cem.rewards.interface import RewardSource, Score
-from deft_cem.rewards.open_clip_encoder import VIT_B_32, ClipArchitecture, OpenClipEncoder
+from deft_cem.rewards.open_clip_encoder import OpenClipEncoder
 from deft_cem.rewards.visual import GoalDistance, VisualReward
+from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.configuration import config_directory
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
@@ -114,6 +115,7 @@ def test_the_simulated_task_has_its_anchors() -> None:
 TINY = ClipArchitecture(
     embed_dim=16,
     vision={'image_size': 32, 'layers': 2, 'width': 32, 'head_width': 16, 'patch_size': 16},
+    text={'context_length': 5, 'vocab_size': 11, 'width': 8, 'heads': 1, 'layers': 1},
     files=(WeightsFile('tiny.pt', 'this test', 123), WeightsFile('tiny.safetensors', 'this test')),
 )
 
@@ -129,7 +131,7 @@ def clip() -> torch.nn.Module:
         return open_clip.CLIP(
             TINY.embed_dim,
             dict(TINY.vision),
-            {'context_length': 5, 'vocab_size': 11, 'width': 8, 'heads': 1, 'layers': 1},
+            dict(TINY.text),
         ).eval()
 
 

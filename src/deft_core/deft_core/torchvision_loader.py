@@ -6,7 +6,8 @@ not load, and the import fails because it describes two operators that nobody de
 takes from it (architectures, image transforms) needs no compiled operator, so the two are defined
 here in plain torch. Where the library does load, nothing is touched.
 
-The only place that imports torchvision; what uses open_clip calls `load_torchvision` first.
+The only place that imports torchvision; libraries that need it are imported by
+`import_vision_library`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,24 @@ def load_torchvision() -> ModuleType:
     except (ImportError, OSError, RuntimeError) as error:
         raise ConfigurationError(
             f'torchvision does not fit torch {torch.__version__} ({error}); run `make setup`.'
+        ) from error
+
+
+def import_vision_library(name: str) -> Any:
+    """A library that imports torchvision itself, such as open_clip.
+
+    Args:
+        name: Of the module.
+
+    Raises:
+        ConfigurationError: It or torchvision is not installed.
+    """
+    load_torchvision()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f'{name} is not installed ({error}); run `make setup`.'
         ) from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,6 +92,11 @@ class WeightsFile:
         size = 'size not known' if self.size is None else f'{self.size / 1e6:.1f} MB'
         checksum = 'not known, to be noted in SHA256SUMS' if self.sha256 is None else self.sha256
         return f'{size}, SHA-256 {checksum}'
+
+
+def first_present(files: Sequence[WeightsFile], directory: Path) -> WeightsFile:
+    """The first of several acceptable files that is in a folder, else the first of all."""
+    return next((file for file in files if (directory / file.name).is_file()), files[0])
 
 
 def _checksums(directory: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ local file with a checked SHA-256; nothing is downloaded.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ import torch
 from deft_core.camera import ColorImage
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.torchvision_loader import load_torchvision
+from deft_core.tensor_file import load_strictly, read_tensors, state_of
+from deft_core.torchvision_loader import import_vision_library
 from deft_core.weights import WeightsFile
 from deft_perception.mask_model import MaskProposal, picture_checksum
-from deft_perception.weights_tensors import fill, read_tensors
 
 _STRIDES: Final = (4, 8, 16)  # of the feature maps that the decoder takes
 
@@ -197,18 +196,12 @@ def load_sam2_file(
     unused = [re.compile(pattern) for pattern in network._keys_to_ignore_on_load_unexpected]
     tensors = {
         key: tensor
-        for key, tensor in read_tensors(data, file.name).items()
+        for key, tensor in state_of(read_tensors(data, file.name)).items()
         if not any(pattern.search(key) for pattern in unused)
     }
-    fill(network, tensors, file.name)
+    load_strictly(network, tensors, file.name, 'this model')
     return Sam2Masks(network, architecture.image_size)
 
 
 def _library() -> Any:
-    load_torchvision()
-    try:
-        return importlib.import_module('transformers')
-    except ImportError as error:
-        raise ConfigurationError(
-            f'transformers is not installed ({error}); run `make setup`.'
-        ) from error
+    return import_vision_library('transformers')

@@ -6,7 +6,6 @@ Weights come from a local file with a checked SHA-256; nothing is downloaded.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +19,10 @@ import torch
 from deft_core.camera import ColorImage
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.torchvision_loader import load_torchvision
+from deft_core.tensor_file import load_strictly, read_tensors, state_of
+from deft_core.torchvision_loader import import_vision_library
 from deft_core.weights import WeightsFile
 from deft_perception.mask_model import MaskProposal, picture_checksum
-from deft_perception.weights_tensors import fill, read_tensors
 
 _SOURCE: Final = 'https://dl.fbaipublicfiles.com/segment_anything/'
 
@@ -226,15 +225,9 @@ def load_sam_file(
     """A model of any size with the weights of a local file; see `load_sam`."""
     data, _ = file.read(directory)
     network = architecture.build()
-    fill(network, read_tensors(data, file.name), file.name)
+    load_strictly(network, state_of(read_tensors(data, file.name)), file.name, 'this model')
     return SamMasks(network)
 
 
 def _library() -> Any:
-    load_torchvision()
-    try:
-        return importlib.import_module('segment_anything')
-    except ImportError as error:
-        raise ConfigurationError(
-            f'segment_anything is not installed ({error}); run `make setup`.'
-        ) from error
+    return import_vision_library('segment_anything')

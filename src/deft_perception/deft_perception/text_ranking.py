@@ -6,9 +6,7 @@ Each mask is cut out on a grey ground, embedded, and compared with the embedding
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,61 +15,16 @@ import torch
 from PIL import Image
 
 from deft_core.camera import ColorImage
-from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.torchvision_loader import load_torchvision
+from deft_core.clip_model import VIT_B_32, ClipArchitecture, open_clip
+from deft_core.errors import InvalidInputError
+from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.validation import FloatArray
-from deft_core.weights import WeightsFile, weights_directory
+from deft_core.weights import first_present, weights_directory
 from deft_perception.depth_view import Mask
 from deft_perception.table_scene import square_crop
-from deft_perception.weights_tensors import fill, read_tensors
 
 _GREY: Final = 128
 _MARGIN: Final = 0.15  # of the longer side, around a mask
-
-
-@dataclass(frozen=True)
-class ClipArchitecture:
-    """Sizes of a model as open_clip takes them.
-
-    Attributes:
-        embed_dim: Length of the embeddings.
-        vision: `vision_cfg`.
-        text: `text_cfg`.
-    """
-
-    embed_dim: int
-    vision: Mapping[str, Any]
-    text: Mapping[str, Any]
-
-    def build(self) -> torch.nn.Module:
-        """The network with random weights.
-
-        Raises:
-            ConfigurationError: open_clip is not installed.
-        """
-        network: torch.nn.Module = _library().CLIP(
-            embed_dim=self.embed_dim, vision_cfg=dict(self.vision), text_cfg=dict(self.text)
-        )
-        return network.eval().requires_grad_(False)
-
-
-VIT_B_32: Final = ClipArchitecture(
-    embed_dim=512,
-    vision={'image_size': 224, 'layers': 12, 'width': 768, 'patch_size': 32},
-    text={'context_length': 77, 'vocab_size': 49408, 'width': 512, 'heads': 8, 'layers': 12},
-)
-VIT_B_32_FILES: Final = (
-    WeightsFile(
-        'open_clip_vit_b_32.safetensors',
-        'open_clip_model.safetensors of huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K '
-        '(about 605 MB, 151 million numbers; its page shows the SHA-256)',
-    ),
-    WeightsFile(
-        'vit_b_32-laion2b_e16-af8dbd0c.pth',
-        'github.com/mlfoundations/open_clip/releases/tag/v0.2-weights (its SHA-256 begins with '
-        'af8dbd0c)',
-    ),
-)
 
 
 class TextRanker:
@@ -83,7 +36,7 @@ class TextRanker:
         Raises:
             ConfigurationError: open_clip is not installed.
         """
-        library = _library()
+        library = open_clip()
         self._network: Any = network
         self._preset = library.image_transform(architecture.vision['image_size'], is_train=False)
         self._tokens = library.SimpleTokenizer(context_length=architecture.text['context_length'])
@@ -140,30 +93,20 @@ def load_text_ranker(directory: Path | None = None) -> TextRanker:
     Raises:
         ConfigurationError: open_clip or the file is missing, or it is another file.
     """
-    folder = weights_directory() if directory is None else directory
-    file = next((f for f in VIT_B_32_FILES if (folder / f.name).is_file()), VIT_B_32_FILES[0])
-    return load_ranker_file(VIT_B_32, file, folder)
+    return load_ranker_file(VIT_B_32, directory)
 
 
-def load_ranker_file(
-    architecture: ClipArchitecture, file: WeightsFile, directory: Path | None = None
-) -> TextRanker:
+def load_ranker_file(architecture: ClipArchitecture, directory: Path | None = None) -> TextRanker:
     """A model of any size with the weights of a local file; see `load_text_ranker`."""
-    data, _ = file.read(directory)
+    folder = weights_directory() if directory is None else directory
+    file = first_present(architecture.files, folder)
+    data, _ = file.read(folder)
     network = architecture.build()
-    tensors = read_tensors(data, file.name)
+    state = state_of(read_tensors(data, file.name))
     # Older files lack buffers that the network makes itself, such as the attention mask.
-    made = {key: value for key, value in network.state_dict().items() if key not in tensors}
     parameters = dict(network.named_parameters())
-    fill(network, tensors | {k: v for k, v in made.items() if k not in parameters}, file.name)
+    for name, tensor in network.state_dict().items():
+        if name not in parameters:
+            state.setdefault(name, tensor)
+    load_strictly(network, state, file.name, 'this CLIP model')
     return TextRanker(architecture, network)
-
-
-def _library() -> Any:
-    load_torchvision()
-    try:
-        return importlib.import_module('open_clip')
-    except ImportError as error:
-        raise ConfigurationError(
-            f'open_clip is not installed ({error}); run `make setup`.'
-        ) from error

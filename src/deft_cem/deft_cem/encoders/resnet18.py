@@ -15,9 +15,9 @@ from typing import Any, Final
 import torch
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
-from deft_cem.encoders.tensor_file import load_strictly, read_tensors
+from deft_core.tensor_file import load_strictly, read_tensors
 from deft_core.torchvision_loader import load_torchvision
-from deft_core.weights import WeightsFile, weights_directory
+from deft_core.weights import WeightsFile, first_present, weights_directory
 
 FEATURES: Final = 512
 # The first that exists is taken.
@@ -60,7 +60,7 @@ class ResNet18Encoder:
             ConfigurationError: No file, another checksum, or weights of another network.
         """
         directory = weights_directory() if directory is None else directory
-        file = next((f for f in files if (directory / f.name).is_file()), files[0])
+        file = first_present(files, directory)
         data, checksum = file.read(directory)
         torchvision = load_torchvision()
         self.name = name

@@ -38,6 +38,18 @@ def read_tensors(data: bytes, name: str) -> dict[str, Any]:
     return loaded
 
 
+def state_of(loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors by their names in the network, also those of a training checkpoint.
+
+    Args:
+        loaded: As `read_tensors` gives it: a state dictionary, or one that holds it as
+            'state_dict'; the prefix of a network trained on several devices is taken off.
+    """
+    inner = loaded.get('state_dict')
+    state = inner if isinstance(inner, Mapping) else loaded
+    return {str(key).removeprefix('module.'): tensor for key, tensor in state.items()}
+
+
 def load_strictly(
     network: torch.nn.Module, state: Mapping[str, Any], name: str, kind: str
 ) -> None:
