@@ -11,14 +11,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import yaml
+from typing import Any, TypeVar
 
 from deft_core.errors import ConfigurationError
+from deft_core.files import read_yaml
 
 T = TypeVar('T')
-_MAXIMUM_FILE_BYTES: Final = 1_000_000
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -54,23 +52,6 @@ def config_directory() -> Path:
     raise ConfigurationError(
         'No configuration folder found: build the workspace or set DEFT_CONFIG.'
     )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping at the top of a YAML file; tags that would build objects are refused.
-
-    Raises:
-        ConfigurationError: The file is missing, too large, not YAML or not a mapping.
-    """
-    try:
-        if path.stat().st_size > _MAXIMUM_FILE_BYTES:
-            raise ConfigurationError(f'{path} is too large for a configuration file (1 MB).')
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f'Cannot read {path}: {error}') from error
-    if not isinstance(document, dict):
-        raise ConfigurationError(f'{path} must hold a mapping, got {type(document).__name__}.')
-    return document
 
 
 def load_yaml(path: Path, kind: type[T]) -> T:
