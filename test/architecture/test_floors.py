@@ -19,9 +19,10 @@ FLOORS = {
     'deft_arm': 2,
     'deft_hand_driver': 2,
     'deft_cem': 3,
-    'deft_sim': 4,
-    'rqt_deft': 4,
-    'deft_bringup': 5,
+    'deft_report': 4,
+    'deft_sim': 5,
+    'rqt_deft': 5,
+    'deft_bringup': 6,
 }
 ROS_PREFIXES = ('rclpy', 'rcl_interfaces', 'builtin_interfaces', 'rosidl', 'ament_index')
 QT_PREFIXES = ('PyQt', 'PySide', 'python_qt_binding')
