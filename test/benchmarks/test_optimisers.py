@@ -11,7 +11,7 @@ import pytest
 from optimisation import peers, study
 from optimisation.landscapes import DIMENSION, FAMILIES, HELD_OUT, make_landscape
 
-from deft_cem.optimisers.catalogue import CATALOGUE, DEFAULT_METHOD, OptimiserSettings
+from deft_cem.optimisers.registry import CATALOGUE, DEFAULT_METHOD, OptimiserSettings
 
 NAMES = list(FAMILIES)
 

@@ -11,11 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from deft_cem.image_encoder import make_encoder
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.policy import load_policy
 from deft_cem.policies.settings import PolicySettings
-from deft_cem.policy import load_policy
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import LearningSettings
-from deft_cem.training import train_policy
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
 from deft_core.torchvision_loader import load_torchvision, suppress_overlaps
 

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_cem.report.charts import Palette, dress, new_figure
-from deft_cem.report.findings import Findings
-from deft_cem.report.record import RunRecord
-from deft_cem.report.statistics import Interval
 from deft_core.episode import Episode, Phase
 from deft_core.grasp import FINGERS, JOINTS, JOINTS_PER_FINGER, POSITION, WRIST
 from deft_core.validation import FloatArray
+from deft_report.charts import Palette, dress, new_figure
+from deft_report.findings import Findings
+from deft_report.record import RunRecord
+from deft_report.statistics import Interval
 
 RUNNING = 5
 WIDE = 10.2

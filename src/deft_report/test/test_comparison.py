@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deft_cem.commands import compare as command
-from deft_cem.report.comparison import compare, evaluation_results
-from deft_cem.report.comparison_page import sentences, table
-from deft_cem.report.record import RunRecord
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_report.commands import compare as command
+from deft_report.comparison import compare
+from deft_report.comparison_page import sentences, table
+from deft_report.record import RunRecord
 
 SETS = {'train': ('mug_red', 'mug_blue'), 'test': ('tumbler_green',)}
 
@@ -81,28 +81,6 @@ def test_the_table_has_one_line_for_each_thing_that_was_tried(deft, baseline, pa
     assert 'c has no evaluation trials.' in notes
     assert 'c did not come to its end' in notes
     assert 'Of 3 comparisons, one in twenty' in notes
-
-
-def test_results_of_one_run_carry_their_intervals(deft, partial) -> None:
-    policy, prior = evaluation_results(deft, object_sets)
-    assert (policy['tried'], policy['object_set'], policy['trials']) == ('policy', 'train', 10)
-    assert (policy['successes'], policy['judged'], policy['success']) == (9, 10, 0.9)
-    assert policy['success_wilson_95'] == pytest.approx([0.596, 0.982], abs=1e-3)
-    low, high = policy['mean_reward_95']
-    assert low < policy['mean_reward'] < high
-    assert prior['successes'] == 2
-    assert evaluation_results(partial, object_sets) == []
-    unjudged = replace(
-        deft, episodes=tuple(replace(e, success=None, reward=None) for e in deft.episodes)
-    )
-    first = evaluation_results(unjudged, object_sets)[0]
-    assert (first['trials'], first['judged']) == (10, 0)
-    assert first['success'] is first['success_wilson_95'] is first['mean_reward'] is None
-    single = replace(deft, episodes=deft.phase(Phase.EVALUATE_POLICY)[:1])
-    (only,) = evaluation_results(single, object_sets)
-    assert only['mean_reward'] is not None
-    assert only['mean_reward_95'] is None
-    json.dumps([policy, first], allow_nan=False)
 
 
 def test_object_sets_are_told_apart_by_the_objects(full) -> None:

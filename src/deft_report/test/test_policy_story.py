@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.report import build
-from deft_cem.report.policy_story import Candidate, tell
+from deft_report import build
+from deft_report.policy_story import Candidate, tell
 
 CHOSEN = {
     'kind': 'elite_mean',

@@ -16,12 +16,12 @@ from PIL import Image
 
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_cem.bag_writer import BagWriter
-from deft_cem.commands import report as command
-from deft_cem.report import build, charts, figures
-from deft_cem.report.contents import best_and_worst, rows, turning_points
-from deft_cem.report.findings import find
 from deft_core.episode import FilmFrame, Outcome, Phase
 from deft_core.errors import RecordingError
+from deft_report import build, charts, figures
+from deft_report.commands import report as command
+from deft_report.contents import best_and_worst, rows, turning_points
+from deft_report.findings import find
 
 VOID = {'meta', 'img', 'source', 'br', 'link', 'input'}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deft_cem.bag_reader import BagReader
-from deft_cem.report import charts, figures, film
-from deft_cem.report.contents import (
+from deft_core.errors import RecordingError
+from deft_report import charts, figures, film
+from deft_report.contents import (
     best_and_worst,
     blocks,
     cards,
@@ -23,10 +24,9 @@ from deft_cem.report.contents import (
     title,
     turning_points,
 )
-from deft_cem.report.findings import Findings, find
-from deft_cem.report.policy_story import tell
-from deft_cem.report.record import RunRecord, read_json
-from deft_core.errors import RecordingError
+from deft_report.findings import Findings, find
+from deft_report.policy_story import tell
+from deft_report.record import RunRecord, read_json
 
 REPORT = 'report.html'
 FIGURES = 'figures'
@@ -160,7 +160,7 @@ def render(record: RunRecord, command: str) -> str:
 def page_environment() -> Environment:
     """Templates of this package; what they insert is escaped, what they lack is an error."""
     return Environment(
-        loader=PackageLoader('deft_cem.report', '.'),
+        loader=PackageLoader('deft_report', 'templates'),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -21,10 +21,15 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from deft_cem.condition import PRIOR_FEATURES, BlockProjection, ConditionProjection, prior_features
-from deft_cem.image_encoder import ImageEncoder, make_encoder
-from deft_cem.policies.catalogue import KINDS
+from deft_cem.encoders.registry import ImageEncoder, make_encoder
+from deft_cem.policies.condition import (
+    PRIOR_FEATURES,
+    BlockProjection,
+    ConditionProjection,
+    prior_features,
+)
 from deft_cem.policies.interface import PolicyMethod, ResidualModel
+from deft_cem.policies.registry import KINDS
 from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from deft_cem.report import charts, comparison_figures
-from deft_cem.report.build import page_environment, write_file
-from deft_cem.report.comparison import Comparison, Row
 from deft_core.errors import ConfigurationError, RecordingError
+from deft_report import charts, comparison_figures
+from deft_report.build import page_environment, write_file
+from deft_report.comparison import Comparison, Row
 
 COLUMNS: Final = (
     'run', 'task', 'method', 'tried', 'objects', 'success', 'rate', '95% interval',

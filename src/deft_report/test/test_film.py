@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deft_cem.report import film
 from deft_core.episode import FilmFrame
+from deft_report import film
 
 
 def frame(stamp, grey, size=(96, 72), kind='JPEG'):

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.report.findings import find
-from deft_cem.report.record import RunRecord, read_json
 from deft_core.episode import Phase
 from deft_core.errors import RecordingError
+from deft_report.findings import find
+from deft_report.record import RunRecord, read_json
 
 
 def changed(record, change):

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from deft_cem.report.charts import Palette, dress, new_figure
-from deft_cem.report.comparison import Comparison, method_of
-from deft_cem.report.figures import REWARD_LIMITS, WIDE, episode_axis, running_mean
 from deft_core.validation import FloatArray
+from deft_report.charts import Palette, dress, new_figure
+from deft_report.comparison import Comparison, method_of
+from deft_report.figures import REWARD_LIMITS, WIDE, episode_axis, running_mean
 
 WINDOW: Final = 10  # episodes, as in the paper's ten trials
 _STYLES: Final = ('-', (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))

@@ -10,12 +10,12 @@ from typing import Any
 
 from PIL import Image
 
-from deft_cem.report.film import Film, decode, select
-from deft_cem.report.findings import Findings
-from deft_cem.report.record import RunRecord
-from deft_cem.report.statistics import Interval
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, Outcome, Phase
+from deft_report.film import Film, decode, select
+from deft_report.findings import Findings
+from deft_report.record import RunRecord
+from deft_report.statistics import Interval
 
 PHASE_NAMES = {
     Phase.WARM_UP: 'Warm-up',

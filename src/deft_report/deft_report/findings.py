@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
-from deft_cem.report.record import LAST, RunRecord
-from deft_cem.report.statistics import (
+from deft_core.episode import Episode, Phase
+from deft_report.record import LAST, RunRecord
+from deft_report.statistics import (
     SIGNIFICANCE,
     Interval,
     Rate,
@@ -21,7 +22,6 @@ from deft_cem.report.statistics import (
     paired_permutation_test,
     successes_needed,
 )
-from deft_core.episode import Episode, Phase
 
 # The report of one run must come out the same every time, so its resampling has a fixed seed.
 SEED = 0

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from deft_cem.bag_parts import BAG_FOLDER
-from deft_cem.condition import BlockProjection, ConditionProjection, prior_features
-from deft_cem.image_encoder import ImageEncoder, make_encoder
+from deft_cem.encoders.registry import ImageEncoder, make_encoder
+from deft_cem.policies.condition import BlockProjection, ConditionProjection, prior_features
 from deft_cem.policies.interface import MINIMUM_ELITES, FloatArray, PracticeData
+from deft_cem.policies.policy import ResidualPolicy
 from deft_cem.policies.selection import Choice, choose_policy
 from deft_cem.policies.settings import PolicySettings
-from deft_cem.policy import ResidualPolicy
 from deft_cem.practice_set import PRACTICE, PracticeSet
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Episode

@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_cem.report.build import load_run
-from deft_cem.report.comparison import compare
-from deft_cem.report.comparison_page import check_output, sentences, table, write
-from deft_cem.report.object_sets import known_object_sets
-from deft_cem.report.record import RunRecord
 from deft_core.errors import ConfigurationError
+from deft_report.build import load_run
+from deft_report.comparison import compare
+from deft_report.comparison_page import check_output, sentences, table, write
+from deft_report.object_sets import known_object_sets
+from deft_report.record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

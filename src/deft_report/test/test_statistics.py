@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deft_cem.report.statistics import (
+from deft_core.errors import InvalidInputError
+from deft_report.statistics import (
     Rate,
     bootstrap_mean,
     compare_paired_outcomes,
@@ -16,7 +17,6 @@ from deft_cem.report.statistics import (
     successes_needed,
     wilson_interval,
 )
-from deft_core.errors import InvalidInputError
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

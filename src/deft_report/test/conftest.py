@@ -8,15 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from episode_records import records  # noqa: F401
 from PIL import Image, ImageDraw
 
 from deft_cem.optimisers.cem import CrossEntropyMethod
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_cem.report.record import RunRecord
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
 from deft_core.prior import GraspPrior
+from deft_report.record import RunRecord
 
 OBJECTS = ('mug_red', 'mug_blue', 'tumbler_green')
 COLOURS = {'mug_red': '#b23a3a', 'mug_blue': '#3b62a8', 'tumbler_green': '#3f8f58'}

@@ -6,21 +6,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from deft_cem.report.findings import SEED, Verdict, rewards
-from deft_cem.report.record import RunRecord
-from deft_cem.report.statistics import (
+from deft_core.episode import Episode, Phase
+from deft_core.errors import InvalidInputError
+from deft_report.findings import SEED, Verdict, rewards
+from deft_report.record import RunRecord
+from deft_report.statistics import (
     Interval,
     Rate,
     bootstrap_mean,
     compare_paired_outcomes,
     compare_rates,
 )
-from deft_core.episode import Episode, Phase
-from deft_core.errors import InvalidInputError
 
 UNKNOWN: Final = 'not recorded'
 _FEW: Final = 2  # comparisons that need no warning about their number
@@ -113,38 +113,6 @@ def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Compar
             f'Of {len(verdicts)} comparisons, one in twenty would look separable by chance alone.'
         )
     return Comparison(records, (*rows, *pooled), verdicts, tuple(notes))
-
-
-def evaluation_results(record: RunRecord, object_sets: ObjectSets) -> list[dict[str, Any]]:
-    """Trials of one run by what was tried and on which objects, as JSON values.
-
-    Args:
-        record: The run.
-        object_sets: Objects by set of a task.
-
-    Returns:
-        One mapping for each thing that was tried: counts, rate with Wilson 95% interval, mean
-        reward with bootstrap 95% interval; None where nothing was judged or scored.
-    """
-    return [
-        {
-            'tried': row.key.tried,
-            'object_set': row.key.object_set,
-            'trials': len(row.trials),
-            'judged': 0 if row.rate is None else row.rate.trials,
-            'successes': None if row.rate is None else row.rate.successes,
-            'success': None if row.rate is None else row.rate.value,
-            'success_wilson_95': None
-            if row.rate is None
-            else [row.rate.interval.low, row.rate.interval.high],
-            'mean_reward': None if row.reward is None else row.reward.value,
-            'mean_reward_95': [row.reward.low, row.reward.high]
-            if row.reward is not None and len(rewards(row.trials)) > 1
-            else None,
-        }
-        for row in _rows(record.name, record, object_sets)
-        if row.trials
-    ]
 
 
 def method_of(record: RunRecord) -> str:
