@@ -28,9 +28,16 @@ from deft_core.errors import DeftError
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import transform_points
 from deft_core.validation import FloatArray
-from deft_perception.contact_point import ContactDepthError, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactDepthError,
+    ContactPointSettings,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 

@@ -33,7 +33,10 @@ from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_core.grasp import GRASP_DIMENSION, GraspResidual
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
 from deft_sim.environment import TableTopEnvironment
 
 TASK: Final = 'pick_cup'

@@ -37,7 +37,10 @@ from deft_core.errors import DeftError, DeviceError
 from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER
 from deft_msgs.srv import SegmentObject
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
 

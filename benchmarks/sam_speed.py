@@ -22,9 +22,9 @@ from common import print_table, time_calls, write_result
 from deft_core.camera import ColorImage
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
-from deft_perception.mask_model import MaskModel
-from deft_perception.sam2_model import HIERA_TINY, Sam2Masks
-from deft_perception.sam_model import VIT_B, SamMasks
+from deft_perception.segmentation.mask_model import MaskModel
+from deft_perception.segmentation.sam2 import HIERA_TINY, Sam2Masks
+from deft_perception.segmentation.sam_model import VIT_B, SamMasks
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 

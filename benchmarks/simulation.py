@@ -20,7 +20,10 @@ from common import Stopwatch, interval, print_table, write_result
 from deft_affordance.catalogue import make_predictor
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
 from deft_sim.environment import TableTopEnvironment
 
 TASK = 'pick_cup'

@@ -12,7 +12,7 @@ import yaml
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
 from deft_core.rotations import transform_points
-from deft_perception.calibration import (
+from deft_perception.calibration.calibration_file import (
     CameraCalibration,
     UnfitCalibrationError,
     check_fit,

@@ -36,9 +36,9 @@ from deft_core.rotations import (  # noqa: E402
 from deft_msgs.action import CalibrateCamera  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop  # noqa: E402
 from deft_msgs.srv import CheckCalibration  # noqa: E402
-from deft_perception.calibration import load_named_calibration, save_calibration  # noqa: E402
-from deft_perception.calibration_postures import save_postures  # noqa: E402
-from deft_perception.hand_eye_refinement import pose_difference  # noqa: E402
+from deft_perception.calibration.calibration_file import load_named_calibration, save_calibration  # noqa: E402
+from deft_perception.calibration.hand_eye_refinement import pose_difference  # noqa: E402
+from deft_perception.calibration.postures import save_postures  # noqa: E402
 from deft_perception.nodes.camera_calibration_node import CameraCalibrationNode  # noqa: E402
 
 TIMEOUT = 60.0  # [s]
@@ -271,7 +271,7 @@ def test_a_process_that_was_started_for_it_ends_with_a_code(cell, configuration)
 def test_wrong_words_and_a_check_without_a_mount_are_refused_at_the_start(cell, configuration):
     with pytest.raises(ConfigurationError, match="'drive', 'operator'"):
         cell(motion='push')
-    from deft_perception.calibration import CameraCalibration
+    from deft_perception.calibration.calibration_file import CameraCalibration
 
     placed = CameraCalibration(
         'placed', '2026-11-21', '42', 'link_base', OPTICAL, (0, 0, 1), (0, 0, 0, 1), 'a ruler'

@@ -13,10 +13,14 @@ from scipy.spatial.transform import Rotation
 from deft_core.camera import CameraIntrinsics
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.rotations import invert_transform, matrix_from_euler, transform, transform_points
-from deft_perception.calibration_figure import draw_calibration, draw_detection
-from deft_perception.calibration_record import calibration_of, disagreement
-from deft_perception.calibration_run import solve_stored, summary_lines
-from deft_perception.camera_calibration import (
+from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
+from deft_perception.calibration.calibration_figure import draw_calibration, draw_detection
+from deft_perception.calibration.calibration_record import calibration_of, disagreement
+from deft_perception.calibration.collection import ArmPose, Look
+from deft_perception.calibration.hand_eye import HandEyeSolution
+from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.report import solve_stored, summary_lines
+from deft_perception.calibration.solve import (
     CalibrationSettings,
     CalibrationView,
     LargeResidualError,
@@ -24,11 +28,7 @@ from deft_perception.camera_calibration import (
     calibrate,
     reason_to_reject,
 )
-from deft_perception.charuco_board import BoardConfiguration, BoardDetection, locate_board
-from deft_perception.hand_eye import HandEyeSolution
-from deft_perception.hand_eye_refinement import pose_difference
-from deft_perception.view_collection import ArmPose, Look
-from deft_perception.view_folder import load_views, save_views
+from deft_perception.calibration.views import load_views, save_views
 
 BOARD = BoardConfiguration('board', 7, 5, 0.025, 0.0185, 'DICT_4X4_50')
 CAMERA = CameraIntrinsics(640, 480, 615.0, 615.0, 322.0, 238.0)

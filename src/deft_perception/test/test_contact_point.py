@@ -10,7 +10,7 @@ import pytest
 
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import transform_points
-from deft_perception.contact_point import (
+from deft_perception.contact.contact_point import (
     ContactDepthError,
     ContactMethod,
     ContactPointSettings,

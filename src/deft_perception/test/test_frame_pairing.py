@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deft_core.errors import InvalidInputError, StaleDataError
-from deft_perception.frame_pairing import FramePairing
+from deft_perception.camera.frame_pairing import FramePairing
 
 
 class Clock:

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import invert_transform, transform
-from deft_perception.hand_eye import METHODS, HandEyeSolution, solve, turn_spread
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import METHODS, HandEyeSolution, solve, turn_spread
+from deft_perception.calibration.hand_eye_refinement import pose_difference
 
 
 def pose(rng, turn, shift=0.4):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deft_core.errors import InvalidInputError, NoObjectError
-from deft_perception.heat_map import contact_pixel, spatial_softmax
+from deft_perception.contact.heat_map import contact_pixel, spatial_softmax
 
 FULL = np.ones((240, 320), dtype=bool)
 

@@ -14,7 +14,7 @@ from deft_core.camera import RgbdFrame
 from deft_core.configuration import build, config_directory, read_yaml
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.rotations import matrix_from_rotation_vector, transform
-from deft_perception.plane_segmentation import (
+from deft_perception.segmentation.plane_segmentation import (
     DepthMissingError,
     PlaneSegmentation,
     PlaneSegmentationSettings,

@@ -10,9 +10,12 @@ import pytest
 
 from deft_core.camera import RgbdFrame
 from deft_core.errors import FrameError
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
-from deft_perception.quality import Flag, flags_of
-from deft_perception.surface_normals import surface_normals
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
+from deft_perception.segmentation.quality import Flag, flags_of
+from deft_perception.segmentation.surface_normals import surface_normals
 
 
 def segment(frame, pose, click=None):

@@ -16,26 +16,26 @@ from deft_core.camera import RgbdFrame
 from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
 from deft_core.weights import WeightsFile
-from deft_perception.mask_model import MaskProposal
-from deft_perception.plane_segmentation import PlaneSegmentation
-from deft_perception.quality import flags_of
-from deft_perception.sam2_model import (
+from deft_perception.segmentation.mask_model import MaskProposal
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.quality import flags_of
+from deft_perception.segmentation.sam2 import (
     HIERA_TINY,
     Sam2Architecture,
     Sam2Masks,
     load_sam2,
     load_sam2_file,
 )
-from deft_perception.sam_model import (
+from deft_perception.segmentation.sam_model import (
     MODELS,
     SamArchitecture,
     SamMasks,
     load_sam,
     load_sam_file,
 )
-from deft_perception.sam_segmentation import SamSegmentation
-from deft_perception.segmenter import SegmenterSettings, make_segmenter
-from deft_perception.text_ranking import (
+from deft_perception.segmentation.sam_segmentation import SamSegmentation
+from deft_perception.segmentation.segmenter import SegmenterSettings, make_segmenter
+from deft_perception.segmentation.text_ranking import (
     TextRanker,
     cut_out,
     load_ranker_file,

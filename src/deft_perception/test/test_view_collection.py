@@ -8,15 +8,15 @@ import pytest
 
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.rotations import matrix_from_euler, transform
-from deft_perception.calibration_postures import load_postures, save_postures
-from deft_perception.joint_move import straight_joint_move
-from deft_perception.view_collection import (
+from deft_perception.calibration.collection import (
     ArmPose,
     CollectionSettings,
     Look,
     RestWatch,
     ViewCollection,
 )
+from deft_perception.calibration.joint_move import straight_joint_move
+from deft_perception.calibration.postures import load_postures, save_postures
 
 SETTINGS = CollectionSettings(still_time=0.5)
 VIEW = object()  # the collection only counts views

@@ -13,7 +13,7 @@ from deft_core.configuration import load_yaml
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 from deft_hand_driver.simulated_bus.mounting import MountingErrors
-from deft_perception.calibration import CameraCalibration, load_calibration
+from deft_perception.calibration.calibration_file import CameraCalibration, load_calibration
 
 ARM = 'xarm6'
 HAND = 'dash'

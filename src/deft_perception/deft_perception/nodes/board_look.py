@@ -12,14 +12,14 @@ from deft_core.decode_images import color_from_msg, intrinsics_from_msg
 from deft_core.errors import StaleDataError
 from deft_core.nodes.encode_images import image_to_msg
 from deft_core.nodes.qos import IMAGE, LATCHED
-from deft_perception.calibration_figure import draw_detection
-from deft_perception.charuco_board import (
+from deft_perception.calibration.board import (
     BoardConfiguration,
     BoardDetection,
     BoardDetector,
     BoardPose,
     locate_board,
 )
+from deft_perception.calibration.calibration_figure import draw_detection
 
 _INFO = '/camera/camera/color/camera_info'
 

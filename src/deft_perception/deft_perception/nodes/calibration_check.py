@@ -13,12 +13,12 @@ from deft_core.decode import time_from_msg
 from deft_core.errors import DeftError, StaleDataError
 from deft_core.validation import FloatArray
 from deft_msgs.srv import CheckCalibration
-from deft_perception.calibration import load_named_calibration
-from deft_perception.calibration_record import disagreement
-from deft_perception.charuco_board import NoBoardError
+from deft_perception.calibration.board import NoBoardError
+from deft_perception.calibration.calibration_file import load_named_calibration
+from deft_perception.calibration.calibration_record import disagreement
+from deft_perception.calibration.collection import RestWatch
 from deft_perception.nodes.board_look import BoardLook
 from deft_perception.nodes.calibration_parameters import CalibrationParameters
-from deft_perception.view_collection import RestWatch
 
 
 @dataclass(frozen=True)

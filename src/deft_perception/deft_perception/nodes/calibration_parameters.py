@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deft_core.errors import ConfigurationError
-from deft_perception.camera_calibration import CalibrationSettings
-from deft_perception.view_collection import CollectionSettings, Motion
+from deft_perception.calibration.collection import CollectionSettings, Motion
+from deft_perception.calibration.solve import CalibrationSettings
 
 
 @dataclass(frozen=True)

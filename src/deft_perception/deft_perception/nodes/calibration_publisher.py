@@ -17,7 +17,7 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import run_node
 from deft_msgs.msg import CameraCalibration as CameraCalibrationMsg
-from deft_perception.calibration import (
+from deft_perception.calibration.calibration_file import (
     SIMULATED_SERIAL,
     CameraCalibration,
     UnfitCalibrationError,

@@ -34,24 +34,27 @@ from deft_core.validation import FloatArray
 from deft_msgs.action import CalibrateCamera
 from deft_msgs.msg import ArmState, CameraCalibration, EmergencyStop
 from deft_msgs.srv import CheckCalibration
-from deft_perception.calibration import load_named_calibration, new_calibration_file
-from deft_perception.calibration_postures import load_postures, save_postures
-from deft_perception.calibration_record import require_mount
-from deft_perception.calibration_run import solve_stored, summary_lines
-from deft_perception.camera_calibration import (
+from deft_perception.calibration.board import NoBoardError, load_board
+from deft_perception.calibration.calibration_file import (
+    load_named_calibration,
+    new_calibration_file,
+)
+from deft_perception.calibration.calibration_record import require_mount
+from deft_perception.calibration.collection import ArmPose, Look, Motion, RestWatch, ViewCollection
+from deft_perception.calibration.postures import load_postures, save_postures
+from deft_perception.calibration.report import solve_stored, summary_lines
+from deft_perception.calibration.solve import (
     CalibrationView,
     LargeResidualError,
     TooFewViewsError,
     reason_to_reject,
 )
-from deft_perception.charuco_board import NoBoardError, load_board
+from deft_perception.calibration.views import load_views, save_picture, save_views
 from deft_perception.nodes.board_look import BoardLook
 from deft_perception.nodes.calibration_check import check_calibration
 from deft_perception.nodes.calibration_parameters import CalibrationParameters
 from deft_perception.nodes.calibration_publisher import calibration_to_msg
 from deft_perception.nodes.posture_driver import PostureDriver
-from deft_perception.view_collection import ArmPose, Look, Motion, RestWatch, ViewCollection
-from deft_perception.view_folder import load_views, save_picture, save_views
 
 _PERIOD: Final = 0.05  # [s] of real time
 _COLOR: Final = '/camera/camera/color/image_raw'

@@ -12,8 +12,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from deft_core.nodes.qos import COMMAND
 from deft_core.validation import FloatArray
 from deft_msgs.msg import ArmState
-from deft_perception.calibration_postures import CalibrationPostures
-from deft_perception.joint_move import straight_joint_move
+from deft_perception.calibration.joint_move import straight_joint_move
+from deft_perception.calibration.postures import CalibrationPostures
 
 
 class PostureDriver:

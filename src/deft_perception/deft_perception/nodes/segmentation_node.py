@@ -37,12 +37,12 @@ from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
 from deft_msgs.msg import GraspPrior
 from deft_msgs.srv import SegmentObject
-from deft_perception.frame_pairing import FramePairing, ImagePair
+from deft_perception.camera.frame_pairing import FramePairing, ImagePair
 from deft_perception.nodes.transform_listener import TransformListener
-from deft_perception.overlay import draw_overlay
-from deft_perception.quality import flags_of
-from deft_perception.segmenter import SegmenterSettings, make_segmenter
-from deft_perception.table_scene import DepthMissingError
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.quality import flags_of
+from deft_perception.segmentation.segmenter import SegmenterSettings, make_segmenter
+from deft_perception.segmentation.table_scene import DepthMissingError
 
 _WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
 _COLOR = '/camera/camera/color/image_raw'

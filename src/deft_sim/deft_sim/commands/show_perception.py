@@ -15,10 +15,17 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.observation import ObjectObservation
-from deft_perception.contact_point import ContactPoint, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactPoint,
+    ContactPointSettings,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.plane_segmentation import (
+    PlaneSegmentation,
+    PlaneSegmentationSettings,
+)
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 

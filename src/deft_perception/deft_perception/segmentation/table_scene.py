@@ -19,12 +19,12 @@ from deft_core.camera import CameraIntrinsics, DepthImage, RgbdFrame
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray, finite_array
-from deft_perception.clusters import Cluster, find_clusters
-from deft_perception.depth_view import DepthView, Mask
-from deft_perception.object_shape import fit_object_shape
-from deft_perception.quality import depth_figures
-from deft_perception.surface_normals import surface_normals
-from deft_perception.table_plane import TablePlane, fit_table_plane
+from deft_perception.segmentation.clusters import Cluster, find_clusters
+from deft_perception.segmentation.depth_view import DepthView, Mask
+from deft_perception.segmentation.object_shape import fit_object_shape
+from deft_perception.segmentation.quality import depth_figures
+from deft_perception.segmentation.surface_normals import surface_normals
+from deft_perception.segmentation.table_plane import TablePlane, fit_table_plane
 
 _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
 _ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from deft_core.camera import CameraIntrinsics, DepthImage
 from deft_core.validation import FloatArray
-from deft_perception.depth_view import Indices, Mask
+from deft_perception.segmentation.depth_view import Indices, Mask
 
 _RADIUS: Final = 3  # [pixel] of the window
 _LEAST_SAMPLES: Final = 8

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from deft_core.camera import ColorImage, DepthImage
-from deft_perception.depth_view import DepthView, Mask
+from deft_perception.segmentation.depth_view import DepthView, Mask
 
 _BESIDE: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 _SATURATED: Final = 250  # of 255, in every channel

@@ -14,8 +14,8 @@ from deft_core.camera import RgbdFrame
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.observation import ObjectObservation
-from deft_perception.plane_segmentation import PlaneSegmentation
-from deft_perception.table_scene import TableSettings
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.table_scene import TableSettings
 
 BACK_ENDS: Final = ('plane', 'sam', 'sam2')
 
@@ -96,6 +96,6 @@ def make_segmenter(settings: SegmenterSettings) -> Segmenter:
                 "backend to 'sam' or read_instruction to false."
             )
         return PlaneSegmentation(settings)
-    module = importlib.import_module('deft_perception.sam_segmentation')
+    module = importlib.import_module('deft_perception.segmentation.sam_segmentation')
     found: Segmenter = module.open_sam_segmentation(settings)
     return found

@@ -18,13 +18,13 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
-from deft_perception.depth_view import Mask
-from deft_perception.mask_model import MaskModel, MaskProposal
-from deft_perception.sam2_model import load_sam2
-from deft_perception.sam_model import load_sam
-from deft_perception.segmenter import SegmenterSettings
-from deft_perception.table_scene import TableScene, check_click, workspace_box
-from deft_perception.text_ranking import load_text_ranker
+from deft_perception.segmentation.depth_view import Mask
+from deft_perception.segmentation.mask_model import MaskModel, MaskProposal
+from deft_perception.segmentation.sam2 import load_sam2
+from deft_perception.segmentation.sam_model import load_sam
+from deft_perception.segmentation.segmenter import SegmenterSettings
+from deft_perception.segmentation.table_scene import TableScene, check_click, workspace_box
+from deft_perception.segmentation.text_ranking import load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
 _BOX_MARGIN: Final = 4  # pixels around a body, because its edges lack depth

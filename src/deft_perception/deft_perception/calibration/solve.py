@@ -11,14 +11,14 @@ import numpy as np
 from deft_core.camera import CameraIntrinsics
 from deft_core.errors import DeftError
 from deft_core.validation import FloatArray
-from deft_perception.charuco_board import (
+from deft_perception.calibration.board import (
     BoardDetection,
     BoardPose,
     reprojection_residuals,
     root_mean_square,
 )
-from deft_perception.hand_eye import METHODS, HandEyeSolution, check_turns, solve
-from deft_perception.hand_eye_refinement import (
+from deft_perception.calibration.hand_eye import METHODS, HandEyeSolution, check_turns, solve
+from deft_perception.calibration.hand_eye_refinement import (
     MeasurementNoise,
     Refinement,
     pose_difference,

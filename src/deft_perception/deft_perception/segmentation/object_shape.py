@@ -25,7 +25,7 @@ import numpy as np
 
 from deft_core.errors import NoObjectError
 from deft_core.validation import FloatArray
-from deft_perception.table_plane import TablePlane
+from deft_perception.segmentation.table_plane import TablePlane
 
 _SMALLEST_CELL: Final = 0.003  # [m] of the footprint grid
 _CELL_PER_PIXEL: Final = 2.2  # so that a cell of a level face holds about three points

@@ -16,9 +16,9 @@ from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import build
 from deft_core.errors import RecordingError
 from deft_core.validation import FloatArray, finite_array
-from deft_perception.camera_calibration import CalibrationView
-from deft_perception.charuco_board import BoardConfiguration, BoardDetection, locate_board
-from deft_perception.view_collection import Look
+from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
+from deft_perception.calibration.collection import Look
+from deft_perception.calibration.solve import CalibrationView
 
 VIEWS_FILE: Final = 'views.json'
 _SCHEMA_VERSION: Final = 1

@@ -13,7 +13,7 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import invert_transform, transform_points
 from deft_core.validation import FloatArray
-from deft_perception.quality import flags_of
+from deft_perception.segmentation.quality import flags_of
 
 _OUTLINE: Final = (255, 200, 0)
 _CROP: Final = (255, 255, 255)

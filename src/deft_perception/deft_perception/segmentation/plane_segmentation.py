@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from deft_core.camera import RgbdFrame
 from deft_core.observation import ObjectObservation
-from deft_perception.clusters import choose_cluster
-from deft_perception.table_scene import (
+from deft_perception.segmentation.clusters import choose_cluster
+from deft_perception.segmentation.table_scene import (
     DepthMissingError,
     TableScene,
     check_click,
     square_crop,
     workspace_box,
 )
-from deft_perception.table_scene import TableSettings as PlaneSegmentationSettings
+from deft_perception.segmentation.table_scene import TableSettings as PlaneSegmentationSettings
 
 __all__ = ['DepthMissingError', 'PlaneSegmentation', 'PlaneSegmentationSettings', 'square_crop']
 

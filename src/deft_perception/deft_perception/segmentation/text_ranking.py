@@ -20,8 +20,8 @@ from deft_core.errors import InvalidInputError
 from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.validation import FloatArray
 from deft_core.weights import first_present, weights_directory
-from deft_perception.depth_view import Mask
-from deft_perception.table_scene import square_crop
+from deft_perception.segmentation.depth_view import Mask
+from deft_perception.segmentation.table_scene import square_crop
 
 _GREY: Final = 128
 _MARGIN: Final = 0.15  # of the longer side, around a mask

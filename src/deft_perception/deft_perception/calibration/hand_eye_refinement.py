@@ -27,8 +27,8 @@ from deft_core.rotations import (
     transform,
 )
 from deft_core.validation import FloatArray
-from deft_perception.charuco_board import BoardDetection
-from deft_perception.hand_eye import HandEyeSolution
+from deft_perception.calibration.board import BoardDetection
+from deft_perception.calibration.hand_eye import HandEyeSolution
 
 _DIFFERENCE: Final = 1e-6  # [m] and [rad], step of the finite differences
 _MOST_EVALUATIONS: Final = 40  # good views need five; views that contradict each other never end

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import ColorImage
-from deft_perception.depth_view import Mask
+from deft_perception.segmentation.depth_view import Mask
 
 
 @dataclass(frozen=True, eq=False)

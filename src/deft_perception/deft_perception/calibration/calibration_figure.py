@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.errors import RecordingError
-from deft_perception.camera_calibration import CalibrationResult, CalibrationView
-from deft_perception.charuco_board import BoardDetection, BoardPose, reprojection_residuals
+from deft_perception.calibration.board import BoardDetection, BoardPose, reprojection_residuals
+from deft_perception.calibration.solve import CalibrationResult, CalibrationView
 
 _FITTED: Final = '#3b6ea5'
 _HELD_OUT: Final = '#d1802b'

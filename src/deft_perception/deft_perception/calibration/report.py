@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from deft_core.frames import BASE_FRAME
-from deft_perception.calibration import CameraCalibration, save_calibration
-from deft_perception.calibration_figure import draw_calibration
-from deft_perception.calibration_record import calibration_of
-from deft_perception.camera_calibration import CalibrationResult, CalibrationSettings, calibrate
-from deft_perception.view_folder import StoredViews
+from deft_perception.calibration.calibration_figure import draw_calibration
+from deft_perception.calibration.calibration_file import CameraCalibration, save_calibration
+from deft_perception.calibration.calibration_record import calibration_of
+from deft_perception.calibration.solve import CalibrationResult, CalibrationSettings, calibrate
+from deft_perception.calibration.views import StoredViews
 
 FIGURE = 'calibration.png'
 

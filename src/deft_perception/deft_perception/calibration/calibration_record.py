@@ -10,9 +10,9 @@ import numpy as np
 from deft_core.errors import ConfigurationError
 from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
-from deft_perception.calibration import CameraCalibration
-from deft_perception.camera_calibration import CalibrationResult
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.calibration_file import CameraCalibration
+from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.solve import CalibrationResult
 
 
 def calibration_of(

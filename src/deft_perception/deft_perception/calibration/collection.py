@@ -16,8 +16,8 @@ import numpy as np
 
 from deft_core.errors import DeftError
 from deft_core.validation import FloatArray
-from deft_perception.camera_calibration import CalibrationView
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.solve import CalibrationView
 
 
 class MotionFailedError(DeftError):

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from deft_core.camera import DepthImage
 from deft_core.errors import NoObjectError
-from deft_perception.depth_view import DepthView, Mask
+from deft_perception.segmentation.depth_view import DepthView, Mask
 
 _SAMPLES: Final = 400  # points by which the gap between two parts is measured
 _CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on

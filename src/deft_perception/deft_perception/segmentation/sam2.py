@@ -23,7 +23,7 @@ from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.torchvision_loader import import_vision_library
 from deft_core.weights import WeightsFile
-from deft_perception.mask_model import MaskProposal, picture_checksum
+from deft_perception.segmentation.mask_model import MaskProposal, picture_checksum
 
 _STRIDES: Final = (4, 8, 16)  # of the feature maps that the decoder takes
 
