@@ -34,10 +34,8 @@ from deft_perception.contact.contact_point import (
     locate_contact,
 )
 from deft_perception.contact.heat_map import contact_pixel
-from deft_perception.segmentation.plane_segmentation import (
-    PlaneSegmentation,
-    PlaneSegmentationSettings,
-)
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 
@@ -90,7 +88,7 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
         scenes: Layouts per object.
         points_per_scene: Contact points in each picture.
     """
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     settings = ContactPointSettings()
     simulation = load_simulation_settings(config_directory())
     names = list(simulation.objects.cups)

@@ -121,7 +121,8 @@ def test_a_calibration_survives_its_file(tmp_path):
         assert file == tmp_path / 'calibration' / f'{wanted.identifier}.yaml'
         assert load_named_calibration(wanted.identifier, tmp_path) == wanted
     assert measured.T_flange_board[:3, 3] == pytest.approx([0.01, 0.02, 0.03])
-    assert calibration().T_flange_board is None
+    with pytest.raises(ConfigurationError, match='one look cannot check'):
+        _ = calibration().T_flange_board
 
 
 def test_a_calibration_is_never_overwritten(tmp_path):

@@ -19,7 +19,7 @@ from deft_perception.calibration.board import (
     reprojection_residuals,
     save_board_page,
 )
-from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import pose_difference
 
 
 @pytest.fixture(scope='module')

@@ -9,7 +9,7 @@ from typing import Final
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
 from deft_perception.calibration.board import BoardDetector, NoBoardError, locate_board
-from deft_perception.calibration.joint_move import straight_joint_move
+from deft_perception.calibration.postures import straight_joint_move
 from deft_perception.calibration.solve import CalibrationView
 from deft_sim.cell import SimulatedCell
 

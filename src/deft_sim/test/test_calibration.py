@@ -16,7 +16,7 @@ from deft_perception.calibration.board import (
     locate_board,
     reprojection_residuals,
 )
-from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import pose_difference
 from deft_perception.calibration.postures import load_postures
 from deft_perception.calibration.solve import CalibrationSettings, calibrate
 from deft_sim.calibration_postures import PostureFinder

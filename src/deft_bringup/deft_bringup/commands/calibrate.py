@@ -12,7 +12,7 @@ from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
 from deft_perception.calibration.board import BoardConfiguration, load_board, save_board_page
 from deft_perception.calibration.calibration_file import SIMULATED_SERIAL, load_named_calibration
-from deft_perception.calibration.report import FIGURE, solve_stored, summary_lines
+from deft_perception.calibration.report import FIGURE, calibrate_stored
 from deft_perception.calibration.solve import CalibrationSettings
 from deft_perception.calibration.views import load_views
 
@@ -140,10 +140,10 @@ def _draw(board: BoardConfiguration, output: Path) -> int:
 
 def _solve(run: Path, name: str) -> int:
     stored = load_views(run)
-    calibration, result, file = solve_stored(
+    file, lines = calibrate_stored(
         stored, CalibrationSettings(), name=name, folder=run, configuration=config_directory()
     )
-    for line in summary_lines(calibration, result):
+    for line in lines:
         print(line)
     print(f'wrote {file} and {run / FIGURE}')
     return 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import load_yaml, nearest
-from deft_core.errors import ConfigurationError, DeftError, RecordingError
+from deft_core.errors import ConfigurationError, DeftError
+from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
 from deft_core.validation import FloatArray
 
@@ -149,11 +151,9 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
     # Whole pixels per square: the resolution follows from them, not the other way round.
     width, height = drawn_size(board)
     dots_per_inch = picture.shape[1] / width * _INCH
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, format='PNG', dpi=(dots_per_inch, dots_per_inch))
-    except OSError as error:
-        raise RecordingError(f'Cannot write the board {path}: {error}') from error
+    page = io.BytesIO()
+    Image.fromarray(picture).save(page, format='PNG', dpi=(dots_per_inch, dots_per_inch))
+    write_atomically(path, page.getvalue())
     return width, height
 
 

@@ -14,8 +14,10 @@ import yaml
 
 from deft_core.configuration import load_yaml, nearest
 from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
+from deft_perception.calibration.hand_eye import pose_difference
 
 SIMULATED_SERIAL: Final = 'simulated'
 """Serial number of the camera of the simulated cell."""
@@ -115,11 +117,34 @@ class CameraCalibration:
         return transform(matrix_from_quaternion(self.rotation_xyzw), self.translation)
 
     @property
-    def T_flange_board(self) -> FloatArray | None:  # noqa: N802
-        """Mount of the board while it was looked at, shape (4, 4) [m], or None."""
+    def T_flange_board(self) -> FloatArray:  # noqa: N802
+        """Mount of the board while it was looked at. Shape (4, 4). [m].
+
+        Raises:
+            ConfigurationError: The calibration was not made with a board.
+        """
         if self.board_translation is None or self.board_rotation_xyzw is None:
-            return None
+            raise ConfigurationError(
+                f'Calibration {self.identifier} does not say where a board was on the flange, '
+                'so one look cannot check it; calibrate with `deft calibrate camera`.'
+            )
         return transform(matrix_from_quaternion(self.board_rotation_xyzw), self.board_translation)
+
+    def disagreement(
+        self, T_base_flange: FloatArray, T_camera_board: FloatArray
+    ) -> tuple[float, float]:
+        """Between the board through the arm and through the camera: distance [m], angle [rad].
+
+        Args:
+            T_base_flange: Pose of the flange from the arm. Shape (4, 4). [m].
+            T_camera_board: Where the image puts the board. Shape (4, 4). [m].
+
+        Raises:
+            ConfigurationError: The calibration was not made with a board.
+        """
+        return pose_difference(
+            T_base_flange @ self.T_flange_board, self.T_base_camera @ T_camera_board
+        )
 
 
 class UnfitCalibrationError(ConfigurationError):
@@ -213,14 +238,13 @@ def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
     path = directory / 'calibration' / file.name
     values = {key: value for key, value in asdict(calibration).items() if value is not None}
     plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=99)
-        file.write_text(_HEADER + text, encoding='utf-8')
-        if file != path:
+    text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=99)
+    write_atomically(file, _HEADER + text)
+    if file != path:
+        try:
             path.symlink_to(file)
-    except OSError as error:
-        raise RecordingError(f'Cannot write the calibration {file}: {error}') from error
+        except OSError as error:
+            raise RecordingError(f'Cannot link {path} to the calibration: {error}') from error
     return file
 
 

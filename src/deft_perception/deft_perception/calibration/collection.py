@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to look at the board and where to move next: the calibration as a plain state machine.
+"""When to look at the board and where to move next.
 
 Two ways: the arm is driven through given postures, or a person moves it and every new rest that
 differs enough from the earlier ones is a look. Time is that of the stamps of arm and camera; they
@@ -8,32 +8,15 @@ share a clock.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from deft_core.errors import DeftError
+from deft_core.errors import StaleDataError
 from deft_core.validation import FloatArray
-from deft_perception.calibration.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import pose_difference
 from deft_perception.calibration.solve import CalibrationView
-
-
-class MotionFailedError(DeftError):
-    """The arm did not come to rest where it was sent."""
-
-
-class Motion(enum.StrEnum):
-    """Who moves the arm.
-
-    Attributes:
-        DRIVE: This program, through known postures.
-        OPERATOR: A person.
-    """
-
-    DRIVE = 'drive'
-    OPERATOR = 'operator'
 
 
 @dataclass(frozen=True)
@@ -93,56 +76,11 @@ class Look:
     reason: str
 
 
-class RestWatch:
-    """Since when the arm has stood still."""
-
-    def __init__(self, settings: CollectionSettings) -> None:
-        """Start without a pose."""
-        self._settings = settings
-        self._first: ArmPose | None = None
-        self.newest: ArmPose | None = None
-
-    def update(self, arm: ArmPose) -> None:
-        """Take a new state of the arm."""
-        first, newest = self._first, self.newest
-        # Compared with the first pose of the rest, so that a slow creep is a motion too; a clock
-        # that begins anew begins a new rest.
-        moved = (
-            first is None
-            or newest is None
-            or arm.stamp < newest.stamp
-            or np.abs(arm.joints - first.joints).max() > self._settings.still_tolerance
-        )
-        if moved:
-            self._first = arm
-        self.newest = arm
-
-    def forget(self) -> None:
-        """The arm was told to move; what it did before does not count."""
-        self._first = None
-
-    @property
-    def since(self) -> float | None:
-        """Stamp at which the arm came to rest; None while it moves. [s]."""
-        if self._first is None or self.newest is None:
-            return None
-        rested = self.newest.stamp - self._first.stamp >= self._settings.still_time
-        return self._first.stamp if rested else None
-
-    def covers(self, stamp: float) -> bool:
-        """Whether an image of this stamp [s] was taken while the arm rested."""
-        since = self.since
-        return since is not None and stamp >= since + self._settings.still_time
-
-
 class ViewCollection:
     """Collects looks until enough views are there or no posture is left.
 
-    Example:
-        >>> collection = ViewCollection(20, None, CollectionSettings())
-        >>> collection.update(arm_pose)  # doctest: +SKIP
-        >>> if collection.wants_image(image_stamp):  # doctest: +SKIP
-        ...     collection.add(look)
+    Attributes:
+        looks: All looks so far.
     """
 
     def __init__(
@@ -155,12 +93,13 @@ class ViewCollection:
             postures: Postures to drive to, shape (n, joints) [rad]; None when a person moves.
             settings: Rest and newness.
         """
+        self.looks: list[Look] = []
         self._wanted = wanted
         self._postures = None if postures is None else deque(postures)
         self._settings = settings
         self._target: FloatArray | None = None
-        self._rest = RestWatch(settings)
-        self.looks: list[Look] = []
+        self._rest_began: ArmPose | None = None
+        self._newest: ArmPose | None = None
 
     @property
     def views(self) -> list[CalibrationView]:
@@ -180,38 +119,48 @@ class ViewCollection:
 
     def next_posture(self) -> FloatArray | None:
         """Where to drive now; given once for each posture. None: nowhere."""
-        if self._postures is None or self._target is not None or self.finished:
-            return None
-        if not self._postures:
+        if not self._postures or self._target is not None or self.finished:
             return None
         self._target = self._postures.popleft()
-        self._rest.forget()
+        self._rest_began = None  # what the arm did before it was sent does not count
         return self._target
-
-    def skip(self) -> None:
-        """Give up the posture that the arm is driving to."""
-        self._target = None
 
     def update(self, arm: ArmPose) -> None:
         """Take a new state of the arm."""
-        self._rest.update(arm)
+        began, newest = self._rest_began, self._newest
+        # Compared with the first pose of the rest, so that a slow creep is a motion too; a clock
+        # that begins anew begins a new rest.
+        if (
+            began is None
+            or newest is None
+            or arm.stamp < newest.stamp
+            or np.abs(arm.joints - began.joints).max() > self._settings.still_tolerance
+        ):
+            self._rest_began = arm
+        self._newest = arm
 
     def wants_image(self, stamp: float) -> bool:
         """Whether an image of this stamp [s] is to be looked at."""
-        arm = self._rest.newest
-        if self.finished or arm is None or not self._rest.covers(stamp):
+        began, arm = self._rest_began, self._newest
+        if self.finished or began is None or arm is None:
+            return False
+        if min(stamp, arm.stamp) < began.stamp + self._settings.still_time:
             return False
         if self._postures is not None:
             return (
-                self._target is not None
-                and self._distance(arm) <= self._settings.arrival_tolerance
+                self._target is not None and self.missed_by() <= self._settings.arrival_tolerance
             )
         return all(self._differs(arm, look.arm) for look in self.looks)
 
     def resting_arm(self) -> ArmPose:
-        """The arm as it rests; only where `wants_image` said yes."""
-        assert self._rest.newest is not None
-        return self._rest.newest
+        """The arm as it rests.
+
+        Raises:
+            StaleDataError: No state of the arm has come.
+        """
+        if self._newest is None:
+            raise StaleDataError('No state of the arm has come; is the arm node running?')
+        return self._newest
 
     def add(self, look: Look) -> None:
         """Take the result of a look and go on."""
@@ -220,12 +169,9 @@ class ViewCollection:
 
     def missed_by(self) -> float:
         """How far the arm is from the posture it was sent to. [rad]."""
-        return float('inf') if self._rest.newest is None else self._distance(self._rest.newest)
-
-    def _distance(self, arm: ArmPose) -> float:
         if self._target is None:
             return 0.0
-        return float(np.abs(arm.joints - self._target).max())
+        return float(np.abs(self.resting_arm().joints - self._target).max())
 
     def _differs(self, first: ArmPose, second: ArmPose) -> bool:
         shift, turn = pose_difference(first.T_base_flange, second.T_base_flange)

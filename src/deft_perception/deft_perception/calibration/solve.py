@@ -17,15 +17,15 @@ from deft_perception.calibration.board import (
     reprojection_residuals,
     root_mean_square,
 )
-from deft_perception.calibration.hand_eye import METHODS, HandEyeSolution, check_turns, solve
-from deft_perception.calibration.hand_eye_refinement import (
+from deft_perception.calibration.hand_eye import (
+    HandEyeSolution,
     MeasurementNoise,
     Refinement,
+    check_turns,
     pose_difference,
     refine,
+    solve_shah,
 )
-
-REFINED = 'refined'
 
 
 class TooFewViewsError(DeftError):
@@ -126,38 +126,19 @@ class ViewResidual:
     rotation: float
 
 
-@dataclass(frozen=True)
-class MethodResidual:
-    """Root mean squares of one method over the held-out views.
-
-    Attributes:
-        method: Name in `METHODS`, or 'refined'.
-        reprojection: [pixel].
-        translation: [m].
-        rotation: [rad].
-        distance: Of its camera from the refined one of the same views. [m].
-    """
-
-    method: str
-    reprojection: float
-    translation: float
-    rotation: float
-    distance: float
-
-
 @dataclass(frozen=True, eq=False)
 class CalibrationResult:
     """A calibration and what speaks for it.
 
     Attributes:
         refinement: Transforms from all used views, and their deviations.
-        methods: Every method on the views that were not held out, judged on those that were.
+        judged: Root mean squares over the held-out views of the fit without them.
         views: Residuals of every used view; those held out under the fit without them.
         rejected: Name of every rejected view and the reason.
     """
 
     refinement: Refinement
-    methods: tuple[MethodResidual, ...]
+    judged: ViewResidual
     views: tuple[ViewResidual, ...]
     rejected: tuple[tuple[str, str], ...]
 
@@ -165,11 +146,6 @@ class CalibrationResult:
     def solution(self) -> HandEyeSolution:
         """Both transforms."""
         return self.refinement.solution
-
-    @property
-    def judged(self) -> MethodResidual:
-        """Residuals of the refined solution on held-out views."""
-        return next(method for method in self.methods if method.method == REFINED)
 
 
 def reason_to_reject(view: CalibrationView, settings: CalibrationSettings) -> str:
@@ -199,8 +175,8 @@ def calibrate(
 
     1. Views that are useless by themselves are rejected, then those that contradict the others
        under a robust fit: an arm still moving, a slipped board.
-    2. Every fourth view or so is held out; all methods solve the rest and are judged on them.
-    3. The result is the refined solution of all accepted views.
+    2. Every fourth view or so is held out; the fit of the rest is judged on them.
+    3. The result is the fit of all accepted views.
 
     Args:
         views: Looks at the board.
@@ -224,25 +200,18 @@ def calibrate(
     _require(kept, rejected, settings)
     held_out = _held_out(len(kept), settings.held_out_share)
     training = [view for index, view in enumerate(kept) if index not in held_out]
-    tests = [view for index, view in enumerate(kept) if index in held_out]
-    judges = tests or training
-    closed = {name: _solve(name, training) for name in METHODS}
-    start = min(closed.values(), key=lambda found: _reprojection(found, training, camera))
-    without = _refine(start, training, camera, settings).solution
-    methods = [
-        _judge(name, found, judges, camera, without)
-        for name, found in [*closed.items(), (REFINED, without)]
-    ]
+    without = _fit(training, camera, settings).solution
     final = _refine(without, kept, camera, settings)
+    residuals = tuple(
+        _residual(
+            without if index in held_out else final.solution, view, camera, index in held_out
+        )
+        for index, view in enumerate(kept)
+    )
     result = CalibrationResult(
         refinement=final,
-        methods=tuple(methods),
-        views=tuple(
-            _residual(
-                without if index in held_out else final.solution, view, camera, index in held_out
-            )
-            for index, view in enumerate(kept)
-        ),
+        judged=_root_mean_squares([one for one in residuals if one.held_out] or residuals),
+        views=residuals,
         rejected=tuple(rejected),
     )
     _require_small(result.judged, settings)
@@ -262,7 +231,7 @@ def _require(
         )
 
 
-def _require_small(judged: MethodResidual, settings: CalibrationSettings) -> None:
+def _require_small(judged: ViewResidual, settings: CalibrationSettings) -> None:
     too_large = (
         judged.reprojection > settings.maximum_reprojection_error
         or judged.translation > settings.maximum_translation_residual
@@ -281,9 +250,7 @@ def _without_contradictions(
     views: list[CalibrationView], camera: CameraIntrinsics, settings: CalibrationSettings
 ) -> tuple[list[CalibrationView], list[tuple[str, str]]]:
     """Views that agree under a robust fit, and the others with the reason."""
-    starts = [_solve(name, views) for name in METHODS]
-    start = min(starts, key=lambda found: _median_reprojection(found, views, camera))
-    robust = _refine(start, views, camera, settings, robust=True).solution
+    robust = _fit(views, camera, settings, robust=True).solution
     errors = np.array([_residual(robust, view, camera, False).reprojection for view in views])
     limit = max(settings.rejection_floor, settings.rejection_factor * float(np.median(errors)))
     kept = [view for view, error in zip(views, errors, strict=True) if error <= limit]
@@ -301,12 +268,17 @@ def _held_out(count: int, share: float) -> set[int]:
     return {int((index + 0.5) * count / number) for index in range(number)}
 
 
-def _solve(method: str, views: Sequence[CalibrationView]) -> HandEyeSolution:
-    return solve(
-        method,
-        [view.T_base_flange for view in views],
-        [view.pose.T_camera_board for view in views],
+def _fit(
+    views: Sequence[CalibrationView],
+    camera: CameraIntrinsics,
+    settings: CalibrationSettings,
+    *,
+    robust: bool = False,
+) -> Refinement:
+    start = solve_shah(
+        [view.T_base_flange for view in views], [view.pose.T_camera_board for view in views]
     )
+    return _refine(start, views, camera, settings, robust=robust)
 
 
 def _refine(
@@ -340,36 +312,7 @@ def _residual(
     return ViewResidual(view.name, held_out, root_mean_square(pixels), translation, rotation)
 
 
-def _median_reprojection(
-    solution: HandEyeSolution, views: Sequence[CalibrationView], camera: CameraIntrinsics
-) -> float:
-    errors = [_residual(solution, view, camera, False).reprojection for view in views]
-    return float(np.median(errors))
-
-
-def _reprojection(
-    solution: HandEyeSolution, views: Sequence[CalibrationView], camera: CameraIntrinsics
-) -> float:
-    errors = [_residual(solution, view, camera, False).reprojection for view in views]
-    return float(np.sqrt(np.mean(np.square(errors))))
-
-
-def _judge(
-    method: str,
-    solution: HandEyeSolution,
-    views: Sequence[CalibrationView],
-    camera: CameraIntrinsics,
-    refined: HandEyeSolution,
-) -> MethodResidual:
-    found = [_residual(solution, view, camera, True) for view in views]
-
-    def rms(values: list[float]) -> float:
-        return float(np.sqrt(np.mean(np.square(values))))
-
-    return MethodResidual(
-        method=method,
-        reprojection=rms([view.reprojection for view in found]),
-        translation=rms([view.translation for view in found]),
-        rotation=rms([view.rotation for view in found]),
-        distance=pose_difference(solution.T_base_camera, refined.T_base_camera)[0],
-    )
+def _root_mean_squares(residuals: Sequence[ViewResidual]) -> ViewResidual:
+    values = np.array([[one.reprojection, one.translation, one.rotation] for one in residuals])
+    reprojection, translation, rotation = np.sqrt(np.mean(values**2, axis=0)).tolist()
+    return ViewResidual('all', residuals[0].held_out, reprojection, translation, rotation)

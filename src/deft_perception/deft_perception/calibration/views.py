@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 
-from deft_core.camera import CameraIntrinsics, ColorImage
+from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import build
-from deft_core.errors import RecordingError
+from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.files import read_json, write_atomically
 from deft_core.validation import FloatArray, finite_array
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.calibration.collection import Look
@@ -84,11 +84,7 @@ def save_views(
         'views': views,
     }
     path = folder / VIEWS_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, allow_nan=False) + '\n', encoding='utf-8')
-    except OSError as error:
-        raise RecordingError(f'Cannot write the views {path}: {error}') from error
+    write_atomically(path, json.dumps(document, allow_nan=False) + '\n')
     return path
 
 
@@ -97,14 +93,10 @@ def load_views(folder: Path) -> StoredViews:
 
     Raises:
         RecordingError: There are none, or the file is damaged.
-        ConfigurationError: Board or camera in it is impossible.
-        InvalidInputError: A pose is not a finite (4, 4).
     """
     path = folder / VIEWS_FILE
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise RecordingError(f'{path} is too large for a file of views.')
-        document: Any = json.loads(path.read_text(encoding='utf-8'))
+        document = read_json(path, _MOST_BYTES)
         if document['schema_version'] != _SCHEMA_VERSION:
             raise RecordingError(
                 f'{path} has version {document["schema_version"]!r}, expected {_SCHEMA_VERSION}.'
@@ -116,10 +108,8 @@ def load_views(folder: Path) -> StoredViews:
         for entry in document['views']:
             identifiers = np.array(entry['identifiers'], dtype=np.int64)
             corners = finite_array('corners', entry['corners'], (len(identifiers), 2))
-            if len(identifiers) == 0 or not 0 <= identifiers.min() <= identifiers.max() < len(
-                points
-            ):
-                raise RecordingError(f'{path}: {entry["name"]} has corners the board has not.')
+            if identifiers.min() < 0:
+                raise IndexError('a corner has a negative number')
             detection = BoardDetection(corners, identifiers, points[identifiers])
             pose = finite_array('T_base_flange', entry['T_base_flange'], (4, 4))
             views.append(
@@ -137,18 +127,9 @@ def load_views(folder: Path) -> StoredViews:
             views=tuple(views),
             postures=np.array(postures),
         )
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (
+        ConfigurationError, InvalidInputError, LookupError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise RecordingError(
             f'Cannot read the views {path} ({type(error).__name__}: {error}); calibrate again.'
         ) from error
-
-
-def save_picture(path: Path, image: ColorImage) -> None:
-    """Write an RGB image as PNG.
-
-    Raises:
-        RecordingError: The file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise RecordingError(f'Cannot write the picture {path}.')

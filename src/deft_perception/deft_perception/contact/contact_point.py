@@ -24,10 +24,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import CameraIntrinsics, DepthImage
+from deft_core.camera import CameraIntrinsics, DepthImage, Mask
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.validation import FloatArray, finite_array
-from deft_perception.contact.heat_map import Mask
 
 _NEAREST: Final = 9  # depths that tell the surface
 _REWEIGHTINGS: Final = 4

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.camera import Mask
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.validation import FloatArray
 
-Mask = npt.NDArray[np.bool_]
 CropBox = tuple[int, int, int, int]
 
 

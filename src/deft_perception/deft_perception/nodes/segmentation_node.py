@@ -41,7 +41,8 @@ from deft_perception.camera.frame_pairing import FramePairing, ImagePair
 from deft_perception.nodes.transform_listener import TransformListener
 from deft_perception.segmentation.overlay import draw_overlay
 from deft_perception.segmentation.quality import flags_of
-from deft_perception.segmentation.segmenter import SegmenterSettings, make_segmenter
+from deft_perception.segmentation.segmenter import make_segmenter
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import DepthMissingError
 
 _WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
@@ -53,7 +54,7 @@ Pair = ImagePair[Image, Image]
 
 
 @dataclass(frozen=True)
-class Parameters(SegmenterSettings):
+class SegmentationParameters(SegmentationSettings):
     """Parameters of the node: those of the segmentation, and of the camera intake.
 
     Attributes:
@@ -108,7 +109,7 @@ class SegmentationNode(Node):
             InvalidInputError: The workspace box is empty.
         """
         super().__init__('segmentation', **node_options)
-        self._settings = declare_parameters(self, Parameters)
+        self._settings = declare_parameters(self, SegmentationParameters)
         self._segmentation = make_segmenter(self._settings)
         self._images: FramePairing[Image, Image] = FramePairing(
             self._settings.maximum_age, self._settings.frozen_after, time.monotonic
@@ -206,7 +207,7 @@ class SegmentationNode(Node):
             instruction=request.instruction,
             calibration_id=calibration_id,
         )
-        flags = flags_of(observation.quality, touches_border=observation.touches_border)
+        flags = flags_of(observation)
         if flags:
             self.get_logger().warning(f'the observation is flagged: {", ".join(flags)}')
         response.observation = observation_to_msg(observation, frame.color)

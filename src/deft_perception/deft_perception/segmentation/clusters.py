@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from deft_core.camera import DepthImage
+from deft_core.camera import DepthImage, Mask
 from deft_core.errors import NoObjectError
-from deft_perception.segmentation.depth_view import DepthView, Mask
+from deft_perception.segmentation.depth_view import DepthView
 
 _SAMPLES: Final = 400  # points by which the gap between two parts is measured
 _CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on

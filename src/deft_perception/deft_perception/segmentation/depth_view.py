@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import CameraIntrinsics, DepthImage
+from deft_core.camera import CameraIntrinsics, DepthImage, Mask
 from deft_core.validation import FloatArray
 
-Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
 _FAR: Final = np.float32(100.0)  # [m] stands for "missing" where the nearest neighbour is sought

@@ -64,7 +64,7 @@ def draw_overlay(
             cv2.drawMarker(image, pixels[0], _CONTACT, cv2.MARKER_TILTED_CROSS, 18, 2, cv2.LINE_AA)
     centre = ', '.join(f'{value:.3f}' for value in observation.centre)
     size = ' x '.join(f'{1000.0 * value:.0f}' for value in observation.extents)
-    flags = flags_of(observation.quality, touches_border=observation.touches_border)
+    flags = flags_of(observation)
     lines = [f'centre {centre} m', f'box {size} mm', *flags]
     for row, text in enumerate(lines):
         origin = (8, 20 + 18 * row)

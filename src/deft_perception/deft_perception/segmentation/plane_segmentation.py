@@ -13,35 +13,23 @@ import numpy.typing as npt
 from deft_core.camera import RgbdFrame
 from deft_core.observation import ObjectObservation
 from deft_perception.segmentation.clusters import choose_cluster
-from deft_perception.segmentation.table_scene import (
-    DepthMissingError,
-    TableScene,
-    check_click,
-    square_crop,
-    workspace_box,
-)
-from deft_perception.segmentation.table_scene import TableSettings as PlaneSegmentationSettings
-
-__all__ = ['DepthMissingError', 'PlaneSegmentation', 'PlaneSegmentationSettings', 'square_crop']
+from deft_perception.segmentation.settings import SegmentationSettings
+from deft_perception.segmentation.table_scene import TableScene, check_click
 
 
 class PlaneSegmentation:
-    """Finds one object on the table.
+    """Finds one object on the table; see `Segmenter`.
 
     Example:
-        >>> segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+        >>> segmentation = PlaneSegmentation(SegmentationSettings())
         >>> observation = segmentation.segment(
         ...     frame, T_base_camera, np.random.default_rng(0), calibration_id='cell'
         ... )  # doctest: +SKIP
     """
 
-    def __init__(self, settings: PlaneSegmentationSettings) -> None:
-        """Take the settings.
-
-        Raises:
-            InvalidInputError: The corners of the workspace are not points, or the box is empty.
-        """
-        workspace_box(settings)
+    def __init__(self, settings: SegmentationSettings) -> None:
+        """Take the settings; raises InvalidInputError where the workspace box is empty."""
+        settings.workspace()
         self.settings = settings
 
     def segment(
@@ -54,21 +42,7 @@ class PlaneSegmentation:
         instruction: str = '',
         calibration_id: str = '',
     ) -> ObjectObservation:
-        """Find the most prominent object on the table, or the one under a click.
-
-        Args:
-            frame: Colour and aligned depth; the object is found by depth alone.
-            T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
-            rng: Draws the hypotheses of both fits; equal states give equal results.
-            click: Pixel (column, row) on the wanted object.
-            instruction: Not read by this back end.
-            calibration_id: Recorded in the observation.
-
-        Raises:
-            DepthMissingError: No pixel has depth.
-            NoObjectError: No table or no object is seen, or none under the click.
-            InvalidInputError: The transform is not a finite (4, 4), or the click lies outside.
-        """
+        """Find the most prominent object, or the one under a click; see `Segmenter.segment`."""
         del instruction
         check_click(click, frame.intrinsics)
         scene = TableScene(frame, T_base_camera, self.settings, rng)

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from typing import Final
 
 import cv2
 import numpy as np
 
-from deft_core.camera import ColorImage, DepthImage
-from deft_perception.segmentation.depth_view import DepthView, Mask
+from deft_core.camera import ColorImage, DepthImage, Mask
+from deft_core.observation import ObjectObservation
+from deft_perception.segmentation.depth_view import DepthView
 
 _BESIDE: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 _SATURATED: Final = 250  # of 255, in every channel
@@ -102,13 +102,9 @@ def _convex_hull(mask: Mask) -> Mask:
     return np.asarray(hull.view(bool))
 
 
-def flags_of(quality: Mapping[str, float], *, touches_border: bool) -> tuple[Flag, ...]:
-    """Flags of an observation; figures that are missing raise none.
-
-    Args:
-        quality: Figures of the observation.
-        touches_border: The object is cut by the image border.
-    """
+def flags_of(observation: ObjectObservation) -> tuple[Flag, ...]:
+    """Flags of an observation; figures that are missing raise none."""
+    quality = observation.quality
 
     def figure(name: str, otherwise: float = 0.0) -> float:
         return quality.get(name, otherwise)
@@ -119,7 +115,7 @@ def flags_of(quality: Mapping[str, float], *, touches_border: bool) -> tuple[Fla
         Flag.REFLECTION: figure('below_table_fraction') > _MOST_REFLECTED
         or figure('glare_fraction') > _MOST_GLARE,
         Flag.MIXED_PIXELS: figure('mixed_pixel_fraction') > _MOST_MIXED,
-        Flag.CUT_BY_BORDER: touches_border,
+        Flag.CUT_BY_BORDER: observation.touches_border,
         Flag.NO_CLEAR_CHOICE: figure('runner_up_area_ratio') > _RIVAL and figure('clicked') == 0.0,
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)

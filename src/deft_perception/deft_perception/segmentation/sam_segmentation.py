@@ -9,53 +9,36 @@ the most prominent body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import ColorImage, RgbdFrame
+from deft_core.camera import Mask, RgbdFrame
 from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
-from deft_perception.segmentation.depth_view import Mask
-from deft_perception.segmentation.mask_model import MaskModel, MaskProposal
-from deft_perception.segmentation.sam2 import load_sam2
-from deft_perception.segmentation.sam_model import load_sam
-from deft_perception.segmentation.segmenter import SegmenterSettings
-from deft_perception.segmentation.table_scene import TableScene, check_click, workspace_box
-from deft_perception.segmentation.text_ranking import load_text_ranker
+from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
+from deft_perception.segmentation.settings import SegmentationSettings
+from deft_perception.segmentation.table_scene import TableScene, check_click
+from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
 _BOX_MARGIN: Final = 4  # pixels around a body, because its edges lack depth
-
-
-class Ranker(Protocol):
-    """What is needed of a text model."""
-
-    def probabilities(
-        self, color: ColorImage, masks: Sequence[Mask], instruction: str
-    ) -> FloatArray:
-        """How likely the sentence speaks of each mask. Shape (n,)."""
 
 
 class SamSegmentation:
     """Finds one object on the table; see `Segmenter`."""
 
     def __init__(
-        self, settings: SegmenterSettings, masks: MaskModel, ranker: Ranker | None
+        self, settings: SegmentationSettings, masks: Sam2Predictor, ranker: TextRanker | None
     ) -> None:
-        """Take the models.
-
-        Args:
-            settings: Table, workspace, and what counts as a mask.
-            masks: Segment Anything.
-            ranker: Reads the instruction; None leaves it unread.
+        """Take Segment Anything, and what reads the instruction; None leaves it unread.
 
         Raises:
             InvalidInputError: The workspace box is empty.
         """
-        workspace_box(settings)
+        settings.workspace()
         self.settings = settings
         self._masks = masks
         self._ranker = ranker
@@ -70,25 +53,19 @@ class SamSegmentation:
         instruction: str = '',
         calibration_id: str = '',
     ) -> ObjectObservation:
-        """Find the object; see `Segmenter.segment`.
-
-        Raises:
-            DepthMissingError: No pixel has depth.
-            NoObjectError: No table or no object is seen, none under the click, or no usable mask.
-            InvalidInputError: The transform is not a finite (4, 4), or the click lies outside.
-        """
+        """Find the object; see `Segmenter.segment`."""
         check_click(click, frame.intrinsics)
         scene = TableScene(frame, T_base_camera, self.settings, rng)
-        read = self._ranker is not None and click is None and bool(instruction.strip())
+        ranker = self._ranker if click is None and instruction.strip() else None
         if click is None and not scene.candidates.any():
             raise NoObjectError(
                 'Nothing stands on the table inside the workspace; put the object there, or check '
                 'the workspace box and the camera calibration.'
             )
-        self._masks.show(frame.color)
+        self._masks.set_image(frame.color)
         if click is not None:
             proposals = self._masks.at_points([click])
-        elif read:
+        elif ranker is not None:
             proposals = [*self._prominent(scene), *self._masks.at_points(self._grid(scene))]
         else:
             proposals = self._prominent(scene)[:1]
@@ -100,17 +77,17 @@ class SamSegmentation:
                 'better and above the table.'
             )
         quality = {'masks': float(len(usable)), 'clicked': float(click is not None)}
-        if read and self._ranker is not None:
-            chances = self._ranker.probabilities(
+        if ranker is not None:
+            chances = ranker.probabilities(
                 frame.color, [proposal.mask for proposal in usable], instruction
             )
-            order = np.argsort(-chances, kind='stable')
-            chosen = usable[int(order[0])]
-            quality['text_probability'] = float(chances[order[0]])
+            best = int(np.argmax(chances))
+            chosen = usable[best]
+            quality['text_probability'] = float(chances[best])
         else:
             chosen = max(usable, key=lambda proposal: proposal.score)
         quality['mask_score'] = chosen.score
-        seen = self._seen(scene, chosen.mask)
+        seen = chosen.mask & scene.candidates
         return scene.observe(seen, quality, calibration_id, outline=chosen.mask)
 
     def _prominent(self, scene: TableScene) -> list[MaskProposal]:
@@ -154,7 +131,7 @@ class SamSegmentation:
     def _stands(self, scene: TableScene, mask: Mask) -> bool:
         """Whether a mask shows something on the table that is large enough."""
         with_depth = int(np.count_nonzero(mask & scene.view.valid))
-        seen = self._seen(scene, mask)
+        seen = mask & scene.candidates
         if (
             with_depth == 0
             or np.count_nonzero(seen) < with_depth * self.settings.least_above_table
@@ -163,26 +140,16 @@ class SamSegmentation:
         area = float(scene.view.pixel_areas(np.flatnonzero(seen)).sum())
         return area >= self.settings.minimum_area
 
-    @staticmethod
-    def _seen(scene: TableScene, mask: Mask) -> Mask:
-        """Pixels of a mask whose depth puts them on the table, inside the workspace."""
-        return np.asarray(mask & scene.candidates)
 
-
-def open_sam_segmentation(settings: SegmenterSettings) -> SamSegmentation:
-    """The back end `sam` or `sam2` with the weights of the user's folder.
+def open_sam_segmentation(settings: SegmentationSettings) -> SamSegmentation:
+    """The back end `sam2` with the weights of the user's folder.
 
     Raises:
         ConfigurationError: A library or a weights file is missing, or a checksum is wrong.
         InvalidInputError: The workspace box is empty.
     """
     ranker = load_text_ranker() if settings.read_instruction else None
-    masks: MaskModel = (
-        load_sam2(settings.sam2_model)
-        if settings.backend == 'sam2'
-        else load_sam(settings.sam_model)
-    )
-    return SamSegmentation(settings, masks, ranker)
+    return SamSegmentation(settings, load_sam2(settings.sam2_model), ranker)
 
 
 def _overlap(first: Mask, second: Mask) -> float:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -15,9 +13,9 @@ from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.observation import ObjectObservation
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
-from deft_perception.segmentation.table_scene import TableSettings
+from deft_perception.segmentation.settings import SegmentationSettings
 
-BACK_ENDS: Final = ('plane', 'sam', 'sam2')
+BACK_ENDS: Final = ('plane', 'sam2')
 
 
 class Segmenter(Protocol):
@@ -50,34 +48,8 @@ class Segmenter(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class SegmenterSettings(TableSettings):
-    """Settings of the segmentation with its back end.
-
-    Attributes:
-        backend: 'plane' needs no weights; 'sam' is Segment Anything, 'sam2' its faster successor.
-        sam_model: Which one, 'vit_b', 'vit_l' or 'vit_h'.
-        sam2_model: Which one, 'hiera_tiny' or 'hiera_small'.
-        read_instruction: Let the task sentence choose among the masks (open_clip).
-        grid_step: Where nobody clicks and a sentence chooses, points this far apart are offered
-            besides the boxes of the bodies. [pixel].
-        least_mask_score: Masks that the model itself rates lower are dropped.
-        least_above_table: Share of a mask's pixels with depth that must stand above the table.
-    """
-
-    backend: str = 'plane'
-    sam_model: str = 'vit_b'
-    sam2_model: str = 'hiera_tiny'
-    read_instruction: bool = False
-    grid_step: int = field(default=24, metadata={'minimum': 4, 'maximum': 200, 'unit': 'pixel'})
-    least_mask_score: float = field(default=0.7, metadata={'minimum': 0.0, 'maximum': 1.0})
-    least_above_table: float = field(default=0.6, metadata={'minimum': 0.0, 'maximum': 1.0})
-
-
-def make_segmenter(settings: SegmenterSettings) -> Segmenter:
+def make_segmenter(settings: SegmentationSettings) -> Segmenter:
     """The back end that the settings name.
-
-    Only what it needs is imported: `plane` must start without torch.
 
     Raises:
         ConfigurationError: An unknown back end or model, a library or a weights file is missing,
@@ -93,9 +65,10 @@ def make_segmenter(settings: SegmenterSettings) -> Segmenter:
         if settings.read_instruction:
             raise ConfigurationError(
                 "The back end 'plane' sees no colour and cannot read an instruction; set "
-                "backend to 'sam' or read_instruction to false."
+                "backend to 'sam2' or read_instruction to false."
             )
         return PlaneSegmentation(settings)
-    module = importlib.import_module('deft_perception.segmentation.sam_segmentation')
-    found: Segmenter = module.open_sam_segmentation(settings)
-    return found
+    # `plane` must start without torch.
+    from deft_perception.segmentation import sam_segmentation  # noqa: PLC0415
+
+    return sam_segmentation.open_sam_segmentation(settings)

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import CameraIntrinsics, DepthImage
+from deft_core.camera import CameraIntrinsics, DepthImage, Mask
 from deft_core.validation import FloatArray
-from deft_perception.segmentation.depth_view import Indices, Mask
+from deft_perception.segmentation.depth_view import Indices
 
 _RADIUS: Final = 3  # [pixel] of the window
 _LEAST_SAMPLES: Final = 8

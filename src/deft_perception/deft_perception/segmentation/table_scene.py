@@ -8,21 +8,21 @@ observation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import CameraIntrinsics, DepthImage, RgbdFrame
+from deft_core.camera import CameraIntrinsics, DepthImage, Mask, RgbdFrame
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
-from deft_core.validation import FloatArray, finite_array
+from deft_core.validation import finite_array
 from deft_perception.segmentation.clusters import Cluster, find_clusters
-from deft_perception.segmentation.depth_view import DepthView, Mask
+from deft_perception.segmentation.depth_view import DepthView
 from deft_perception.segmentation.object_shape import fit_object_shape
 from deft_perception.segmentation.quality import depth_figures
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.surface_normals import surface_normals
 from deft_perception.segmentation.table_plane import TablePlane, fit_table_plane
 
@@ -30,70 +30,6 @@ _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
 _ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat
 _LEAST_ROUGHNESS: Final = 0.002  # [m] likewise, for exact depth
 _NEIGHBOURHOOD: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-
-
-@dataclass(frozen=True)
-class TableSettings:
-    """Settings of the segmentation; lengths in the base frame.
-
-    Attributes:
-        workspace_minimum: Lower corner of the box in which objects are sought. [m].
-        workspace_maximum: Upper corner of that box. [m].
-        table_height: Expected height of the table top. [m].
-        table_height_tolerance: The plane is sought this far above and below. [m].
-        maximum_table_tilt: A plane tilted more is not the table. [rad].
-        plane_inlier_distance: Points nearer to the plane support it. [m].
-        minimum_height: What stands lower above the table is taken for the table. [m].
-        noise_factor: The least height is also this many times the noise seen on the table.
-        depth_jump: A larger step between neighbouring pixels separates two surfaces. [m].
-        minimum_area: Smaller clusters, measured as seen by the camera, are dropped. [m^2].
-        merge_gap: Clusters nearer than this are parts of one object. [m].
-        hanging_gap: The same between a cluster that hangs in the air and one that stands. [m].
-        maximum_clearance: A cluster not seen beside the table below this height hangs in the
-            air: it is part of an object near it, else of the robot. [m].
-        click_radius: How far beside an object a click may be. [pixel].
-        crop_margin: Added around the object on each side, as a share of its longer side.
-        maximum_points: More points than this are thinned out.
-    """
-
-    workspace_minimum: tuple[float, ...] = field(
-        default=(0.25, -0.40, -0.05), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
-    )
-    workspace_maximum: tuple[float, ...] = field(
-        default=(0.80, 0.40, 0.35), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
-    )
-    table_height: float = field(
-        default=0.0, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-    )
-    table_height_tolerance: float = field(
-        default=0.04, metadata={'minimum': 0.005, 'maximum': 0.3, 'unit': 'm'}
-    )
-    maximum_table_tilt: float = field(
-        default=0.10, metadata={'minimum': 0.0, 'maximum': 0.8, 'unit': 'rad'}
-    )
-    plane_inlier_distance: float = field(
-        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'}
-    )
-    minimum_height: float = field(
-        default=0.006, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
-    )
-    noise_factor: float = field(default=4.0, metadata={'minimum': 1.0, 'maximum': 20.0})
-    depth_jump: float = field(
-        default=0.012, metadata={'minimum': 0.002, 'maximum': 0.2, 'unit': 'm'}
-    )
-    minimum_area: float = field(
-        default=1.5e-4, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm^2'}
-    )
-    merge_gap: float = field(default=0.012, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
-    hanging_gap: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 0.2, 'unit': 'm'}
-    )
-    maximum_clearance: float = field(
-        default=0.03, metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'}
-    )
-    click_radius: int = field(default=8, metadata={'minimum': 0, 'maximum': 100, 'unit': 'pixel'})
-    crop_margin: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 2.0})
-    maximum_points: int = field(default=4096, metadata={'minimum': 100, 'maximum': 1_000_000})
 
 
 class DepthMissingError(NoObjectError):
@@ -116,7 +52,7 @@ class TableScene:
         self,
         frame: RgbdFrame,
         T_base_camera: npt.ArrayLike,
-        settings: TableSettings,
+        settings: SegmentationSettings,
         rng: np.random.Generator,
     ) -> None:
         """Find the table.
@@ -132,7 +68,7 @@ class TableScene:
             NoObjectError: No table is seen.
             InvalidInputError: The transform is not a finite (4, 4), or the workspace is empty.
         """
-        self._low, self._high = workspace_box(settings)
+        self._low, self._high = settings.workspace()
         self._settings = settings
         self._rng = rng
         self.frame = frame
@@ -263,22 +199,6 @@ class TableScene:
             within = cv2.inRange(coordinate, float(self._low[axis]), float(self._high[axis]))
             inside &= within.view(np.bool_)  # 255 and True is True
         return inside
-
-
-def workspace_box(settings: TableSettings) -> tuple[FloatArray, FloatArray]:
-    """Corners of the workspace, shape (3,) each. [m].
-
-    Raises:
-        InvalidInputError: They are not points, or the box is empty.
-    """
-    low = finite_array('workspace_minimum', settings.workspace_minimum, (3,))
-    high = finite_array('workspace_maximum', settings.workspace_maximum, (3,))
-    if not np.all(high > low):
-        raise InvalidInputError(
-            f'workspace_maximum {high.tolist()} must exceed workspace_minimum '
-            f'{low.tolist()} on every axis.'
-        )
-    return low, high
 
 
 def check_click(click: tuple[int, int] | None, camera: CameraIntrinsics) -> None:

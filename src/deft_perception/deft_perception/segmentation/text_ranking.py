@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from deft_core.camera import ColorImage
+from deft_core.camera import ColorImage, Mask
 from deft_core.clip_model import VIT_B_32, ClipArchitecture, open_clip
 from deft_core.errors import InvalidInputError
 from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.validation import FloatArray
 from deft_core.weights import first_present, weights_directory
-from deft_perception.segmentation.depth_view import Mask
 from deft_perception.segmentation.table_scene import square_crop
 
 _GREY: Final = 128
@@ -84,20 +83,18 @@ def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
     return crop
 
 
-def load_text_ranker(directory: Path | None = None) -> TextRanker:
-    """The ViT-B/32 of open_clip with the weights of a local file.
+def load_text_ranker(
+    directory: Path | None = None, architecture: ClipArchitecture = VIT_B_32
+) -> TextRanker:
+    """A model of open_clip with the weights of a local file.
 
     Args:
         directory: Weights folder; None takes the user's.
+        architecture: The ViT-B/32 where none is named.
 
     Raises:
         ConfigurationError: open_clip or the file is missing, or it is another file.
     """
-    return load_ranker_file(VIT_B_32, directory)
-
-
-def load_ranker_file(architecture: ClipArchitecture, directory: Path | None = None) -> TextRanker:
-    """A model of any size with the weights of a local file; see `load_text_ranker`."""
     folder = weights_directory() if directory is None else directory
     file = first_present(architecture.files, folder)
     data, _ = file.read(folder)

@@ -22,10 +22,8 @@ from deft_perception.contact.contact_point import (
 )
 from deft_perception.contact.heat_map import contact_pixel
 from deft_perception.segmentation.overlay import draw_overlay
-from deft_perception.segmentation.plane_segmentation import (
-    PlaneSegmentation,
-    PlaneSegmentationSettings,
-)
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 
@@ -59,7 +57,7 @@ def _draw(name: str, seed: int, output: Path) -> None:
     cell.advance(_SETTLE_TIME)
     frame, pose = cell.capture(), settings.calibration.T_base_camera
     cell.close()
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     observation = segmentation.segment(frame, pose, np.random.default_rng(seed))
     contact = _contact(frame, observation)
     figure = Figure(figsize=(13.0, 3.9), layout='constrained')
