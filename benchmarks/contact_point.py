@@ -30,7 +30,6 @@ from deft_core.rotations import transform_points
 from deft_core.validation import FloatArray
 from deft_perception.contact.contact_point import (
     ContactDepthError,
-    ContactPointSettings,
     locate_contact,
 )
 from deft_perception.contact.heat_map import contact_pixel
@@ -89,7 +88,6 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
         points_per_scene: Contact points in each picture.
     """
     segmentation = PlaneSegmentation(SegmentationSettings())
-    settings = ContactPointSettings()
     simulation = load_simulation_settings(config_directory())
     names = list(simulation.objects.cups)
     cell = SimulatedCell(simulation, names[0], 0)
@@ -105,7 +103,7 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
             observation = segmentation.segment(frame, pose, rng)
             shown = object_pixels(exact, pose, cell.object_position())
             found = [
-                _contact(frame, exact, observation, pose, pixel, settings)
+                _contact(frame, exact, observation, pose, pixel)
                 for pixel in _draw(shown, points_per_scene, rng)
             ]
             refused += sum(row is None for row in found)
@@ -133,15 +131,12 @@ def _contact(
     observation: ObjectObservation,
     pose: FloatArray,
     wanted: tuple[float, float],
-    settings: ContactPointSettings,
 ) -> dict[str, Any] | None:
     crop, mask, camera = observation.crop_box, observation.mask, frame.intrinsics
     pixel = contact_pixel(heat_map(wanted, crop), crop, mask)
     column, row = round(pixel.column), round(pixel.row)
     try:
-        contact = locate_contact(
-            frame.depth, mask, camera, pose, (float(column), float(row)), settings
-        )
+        contact = locate_contact(frame.depth, mask, camera, pose, (float(column), float(row)))
     except ContactDepthError:
         return None
     truth = exact_point(exact.depth, camera, pose, column, row)

@@ -9,43 +9,41 @@ come from another clock, which may differ, jump or stand still.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final
 
 from deft_core.clock import MonotonicClock
 from deft_core.errors import InvalidInputError, StaleDataError
-
-ColorT = TypeVar('ColorT')
-DepthT = TypeVar('DepthT')
-ItemT = TypeVar('ItemT')
 
 _LATE_NS: Final = 1_000_000_000  # farther back is no late image but a clock that began again
 _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second at 30 Hz
 
 
 @dataclass(frozen=True)
-class ImagePair(Generic[ColorT, DepthT]):
-    """Two images with equal stamps.
+class ImagePair:
+    """Two images with equal stamps, in whatever form they were added.
 
     Attributes:
         stamp_ns: Acquisition time on the camera's clock. [ns].
-        color: Colour image, in whatever form it was added.
+        color: Colour image.
         depth: Depth image aligned to it.
         received: When the second of the two arrived. [s], monotonic clock.
     """
 
     stamp_ns: int
-    color: ColorT
-    depth: DepthT
+    color: Any
+    depth: Any
     received: float
 
 
-class FramePairing(Generic[ColorT, DepthT]):
-    """Pairs images by stamp, keeps the newest pair, refuses a dead or frozen camera.
+class FramePairing:
+    """Pairs images by stamp, refuses a dead or frozen camera.
+
+    Attributes:
+        newest: The newest pair, however old it is; None before the first.
 
     Example:
-        >>> pairing: FramePairing[str, str] = FramePairing(1.0, 5.0, clock=lambda: 0.0)
+        >>> pairing = FramePairing(1.0, 5.0, clock=lambda: 0.0)
         >>> pairing.add_color(7, 'colour') is None
         True
         >>> pairing.add_depth(7, 'depth', signature=1).stamp_ns
@@ -74,34 +72,18 @@ class FramePairing(Generic[ColorT, DepthT]):
         self._maximum_age = maximum_age
         self._frozen_after = frozen_after
         self._clock = clock
-        self._colors: OrderedDict[int, ColorT] = OrderedDict()
-        self._depths: OrderedDict[int, tuple[DepthT, int]] = OrderedDict()
-        self._latest: ImagePair[ColorT, DepthT] | None = None
+        self.newest: ImagePair | None = None
+        self._colors: dict[int, Any] = {}
+        self._depths: dict[int, tuple[Any, int]] = {}
         self._signature: int | None = None
         self._changed = 0.0
-        self._unpaired = 0
 
-    @property
-    def unpaired(self) -> int:
-        """Images dropped so far because no partner with the same stamp came."""
-        return self._unpaired
-
-    @property
-    def newest(self) -> ImagePair[ColorT, DepthT] | None:
-        """The newest pair, however old it is; None before the first."""
-        return self._latest
-
-    def add_color(self, stamp_ns: int, image: ColorT) -> ImagePair[ColorT, DepthT] | None:
+    def add_color(self, stamp_ns: int, image: Any) -> ImagePair | None:
         """Take a colour image; returns the pair if its depth image has already come."""
-        partner = self._depths.pop(stamp_ns, None)
-        if partner is None:
-            self._keep(self._colors, stamp_ns, image)
-            return None
-        return self._complete(stamp_ns, image, *partner)
+        self._colors[stamp_ns] = image
+        return self._pair(stamp_ns)
 
-    def add_depth(
-        self, stamp_ns: int, image: DepthT, signature: int
-    ) -> ImagePair[ColorT, DepthT] | None:
+    def add_depth(self, stamp_ns: int, image: Any, signature: int) -> ImagePair | None:
         """Take a depth image; returns the pair if its colour image has already come.
 
         Args:
@@ -109,57 +91,46 @@ class FramePairing(Generic[ColorT, DepthT]):
             image: Depth image in any form.
             signature: Checksum of the pixels; equal signatures mean equal images.
         """
-        partner = self._colors.pop(stamp_ns, None)
-        if partner is None:
-            self._keep(self._depths, stamp_ns, (image, signature))
-            return None
-        return self._complete(stamp_ns, partner, image, signature)
+        self._depths[stamp_ns] = (image, signature)
+        return self._pair(stamp_ns)
 
-    def latest(self) -> ImagePair[ColorT, DepthT]:
+    def latest(self) -> ImagePair:
         """The newest pair.
 
         Raises:
             StaleDataError: No pair came yet, the last is too old, or the camera is frozen.
         """
-        if self._latest is None:
+        if self.newest is None:
             raise StaleDataError(self._why_no_pair())
         now = self._clock()
-        age = now - self._latest.received
+        age = now - self.newest.received
         if age > self._maximum_age:
             raise StaleDataError(
                 f'The last camera image came {age:.2f} s ago, at most {self._maximum_age:.2f} s '
                 'is allowed; is the camera still running and connected?'
             )
-        still = self._latest.received - self._changed
+        still = self.newest.received - self._changed
         if self._frozen_after > 0.0 and still > self._frozen_after:
             raise StaleDataError(
                 f'The depth image has not changed for {still:.2f} s: the camera is frozen; '
                 'restart its driver.'
             )
-        return self._latest
+        return self.newest
 
-    def _complete(
-        self, stamp_ns: int, color: ColorT, depth: DepthT, signature: int
-    ) -> ImagePair[ColorT, DepthT] | None:
-        previous = self._latest
-        if previous is not None and 0 <= previous.stamp_ns - stamp_ns < _LATE_NS:
+    def _pair(self, stamp_ns: int) -> ImagePair | None:
+        if stamp_ns not in self._colors or stamp_ns not in self._depths:
+            for waiting in (self._colors, self._depths):
+                while len(waiting) > _CAPACITY:
+                    del waiting[next(iter(waiting))]
+            return None
+        color, (depth, signature) = self._colors.pop(stamp_ns), self._depths.pop(stamp_ns)
+        if self.newest is not None and 0 <= self.newest.stamp_ns - stamp_ns < _LATE_NS:
             return None  # late, or the same frame sent again: nothing new, let it grow stale
         now = self._clock()
         if signature != self._signature:
             self._signature, self._changed = signature, now
-        # Partners of earlier stamps will not come any more.
-        for waiting in (self._colors, self._depths):
-            for old in [stamp for stamp in waiting if stamp < stamp_ns]:
-                del waiting[old]
-                self._unpaired += 1
-        self._latest = ImagePair(stamp_ns, color, depth, now)
-        return self._latest
-
-    def _keep(self, waiting: OrderedDict[int, ItemT], stamp_ns: int, item: ItemT) -> None:
-        waiting[stamp_ns] = item
-        while len(waiting) > _CAPACITY:
-            waiting.popitem(last=False)
-            self._unpaired += 1
+        self.newest = ImagePair(stamp_ns, color, depth, now)
+        return self.newest
 
     def _why_no_pair(self) -> str:
         if self._colors and self._depths:

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,13 @@ from deft_core.camera import CameraIntrinsics, DepthImage, Mask
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.validation import FloatArray, finite_array
 
+_WINDOW: Final = 0.006  # [m] half width of the window; about half a fingertip
+_LARGEST_WINDOW: Final = 0.018  # [m] it grows up to this where depth is missing
+_LEAST_SAMPLES: Final = 12
+_DEPTH_JUMP: Final = 0.012  # [m] a larger step separates two surfaces
+_DEPTH_NOISE: Final = 0.0016  # [1/m] of depth over its square, of the part that neighbours share
+_CORRELATION_AREA: Final = 12.0  # [pixel] neighbours whose noise counts as one
+_PIXEL_ERROR: Final = 0.5  # [pixel] how far the wanted pixel may be off; matters on slopes
 _NEAREST: Final = 9  # depths that tell the surface
 _REWEIGHTINGS: Final = 4
 _CLIP: Final = 2.5  # standard deviations
@@ -49,40 +56,6 @@ class ContactMethod(enum.StrEnum):
     PLANE = 'plane'
 
 
-@dataclass(frozen=True)
-class ContactPointSettings:
-    """How the depths around a pixel are used.
-
-    Attributes:
-        window: Half width of the window on the object; about half a fingertip. [m].
-        largest_window: The window grows up to this where depth is missing. [m].
-        least_samples: Depths that a window must hold.
-        depth_jump: A larger step separates two surfaces. [m].
-        depth_noise: Standard deviation of depth over its square, of the part that neighbours
-            share, which averaging does not remove. [1/m].
-        correlation_area: Neighbouring pixels whose noise counts as one. [pixel].
-        pixel_error: How far the wanted pixel may be off; matters on slopes. [pixel].
-    """
-
-    window: float = field(default=0.006, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'})
-    largest_window: float = field(
-        default=0.018, metadata={'minimum': 0.002, 'maximum': 0.1, 'unit': 'm'}
-    )
-    least_samples: int = field(default=12, metadata={'minimum': 3, 'maximum': 1000})
-    depth_jump: float = field(
-        default=0.012, metadata={'minimum': 0.002, 'maximum': 0.2, 'unit': 'm'}
-    )
-    depth_noise: float = field(
-        default=0.0016, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': '1/m'}
-    )
-    correlation_area: float = field(
-        default=12.0, metadata={'minimum': 1.0, 'maximum': 1000.0, 'unit': 'pixel'}
-    )
-    pixel_error: float = field(
-        default=0.5, metadata={'minimum': 0.0, 'maximum': 20.0, 'unit': 'pixel'}
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class ContactPoint:
     """Where the hand should touch.
@@ -92,16 +65,12 @@ class ContactPoint:
         normal: Unit normal of the surface there, towards the camera, base frame. Shape (3,).
         uncertainty: One standard deviation of the position along the line of sight. [m].
         method: How it was found.
-        samples: Depths that were used.
-        support: Share of the window's object pixels that were used, 0 to 1.
     """
 
     position: FloatArray
     normal: FloatArray
     uncertainty: float
     method: ContactMethod
-    samples: int
-    support: float
 
 
 class ContactDepthError(NoObjectError):
@@ -114,7 +83,6 @@ def locate_contact(
     camera: CameraIntrinsics,
     T_base_camera: npt.ArrayLike,
     pixel: tuple[float, float],
-    settings: ContactPointSettings,
 ) -> ContactPoint:
     """Find the 3D point that a pixel of the object shows.
 
@@ -124,14 +92,13 @@ def locate_contact(
         camera: Intrinsics of the image.
         T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
         pixel: (column, row); pixel centres are whole numbers. [pixel].
-        settings: Window and noise.
 
     Raises:
         ContactDepthError: Even the largest window holds too little depth.
         InvalidInputError: The pixel lies outside the image, or sizes differ.
     """
     pose = finite_array('T_base_camera', T_base_camera, (4, 4))
-    column, row = finite_array('contact pixel', pixel, (2,))
+    column, row = (float(value) for value in finite_array('contact pixel', pixel, (2,)))
     size = (camera.height, camera.width)
     if depth.shape != size or mask.shape != size:
         raise InvalidInputError(
@@ -142,73 +109,66 @@ def locate_contact(
             f'Contact pixel ({column:.1f}, {row:.1f}) lies outside the image of '
             f'{camera.width} x {camera.height} pixels.'
         )
-    usable = mask & np.isfinite(depth) & (depth > 0.0)
-    patch = _surface_around(depth, usable, camera, (float(column), float(row)), settings)
+    usable = np.where(mask & np.isfinite(depth) & (depth > 0.0), depth, 0.0)
+    patch = _surface_around(usable, camera, (column, row))
     ray = np.array([(column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy, 1.0])
-    position = pose[:3, :3] @ (patch.depth * ray) + pose[:3, 3]
     # 1/z = a u + b v + c is the plane (a fx, b fy, c + a cx + b cy) . p = 1.
-    a, b, c = patch.gradient[0], patch.gradient[1], 1.0 / patch.depth
-    normal = np.array([a * camera.fx, b * camera.fy, 0.0])
-    normal[2] = c + a * (camera.cx - column) + b * (camera.cy - row)
-    normal = pose[:3, :3] @ (-normal / np.linalg.norm(normal))
-    window = _box(mask, (float(column), float(row)), patch.radius)
+    a, b = patch.gradient
+    normal = np.array([a * camera.fx, b * camera.fy, 1.0 / patch.depth])
+    normal[2] += a * (camera.cx - column) + b * (camera.cy - row)
     return ContactPoint(
-        position=position,
-        normal=normal,
+        position=pose[:3, :3] @ (patch.depth * ray) + pose[:3, 3],
+        normal=pose[:3, :3] @ (-normal / np.linalg.norm(normal)),
         uncertainty=patch.uncertainty * float(np.linalg.norm(ray)),
         method=patch.method,
-        samples=patch.samples,
-        support=patch.samples / max(1, int(np.count_nonzero(mask[window]))),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Patch:
+class _Samples(NamedTuple):
+    """Depths [m] of a window, nearest first, at offsets (u, v) from the wanted pixel. (n,)."""
+
+    u: FloatArray
+    v: FloatArray
+    depth: FloatArray
+
+
+class _Patch(NamedTuple):
     """Local surface: depth at the pixel [m], change of inverse depth per pixel, and its error."""
 
     depth: float
     gradient: FloatArray
     uncertainty: float
     method: ContactMethod
-    samples: int
-    radius: int
 
 
 def _surface_around(
-    depth: DepthImage,
-    usable: Mask,
-    camera: CameraIntrinsics,
-    pixel: tuple[float, float],
-    settings: ContactPointSettings,
+    usable: DepthImage, camera: CameraIntrinsics, pixel: tuple[float, float]
 ) -> _Patch:
     """Fit the window; a larger one where the smaller holds too little."""
     # The window is set in metres, so a first depth is needed to set it in pixels.
-    guess = _nearest_depth(depth, usable, pixel, camera.width)
-    reach = settings.window
+    guess = _nearest_depth(usable, pixel)
+    reach = _WINDOW
     while True:
         radius = max(2, round(reach * camera.fx / guess))
-        patch = _fit(depth, usable, pixel, radius, settings)
+        patch = _fit(_samples(usable, pixel, radius), radius)
         if patch is not None:
             return patch
-        if reach >= settings.largest_window:
+        if reach >= _LARGEST_WINDOW:
             raise ContactDepthError(
-                f'Within {1000.0 * settings.largest_window:.0f} mm of the contact pixel '
-                f'({pixel[0]:.1f}, {pixel[1]:.1f}) there are fewer than {settings.least_samples} '
+                f'Within {1000.0 * _LARGEST_WINDOW:.0f} mm of the contact pixel '
+                f'({pixel[0]:.1f}, {pixel[1]:.1f}) there are fewer than {_LEAST_SAMPLES} '
                 'usable depths on the object; look again from another side or in other light.'
             )
-        reach = min(1.5 * reach, settings.largest_window)
+        reach = min(1.5 * reach, _LARGEST_WINDOW)
 
 
-def _nearest_depth(
-    depth: DepthImage, usable: Mask, pixel: tuple[float, float], reach: int
-) -> float:
+def _nearest_depth(usable: DepthImage, pixel: tuple[float, float]) -> float:
     """Median of the depths nearest to the pixel. [m]."""
     radius = 4
-    while radius < reach:
-        rows, columns, values = _samples(depth, usable, pixel, radius)
-        if len(values) >= _NEAREST:
-            distance = np.hypot(columns - pixel[0], rows - pixel[1])
-            return float(np.median(values[np.argsort(distance, kind='stable')[:_NEAREST]]))
+    while radius < usable.shape[1]:
+        samples = _samples(usable, pixel, radius)
+        if len(samples.depth) >= _NEAREST:
+            return float(np.median(samples.depth[:_NEAREST]))
         radius *= 2
     raise ContactDepthError(
         'The object has no depth near the contact pixel; is it shiny, transparent or too near '
@@ -216,106 +176,73 @@ def _nearest_depth(
     )
 
 
-def _fit(
-    depth: DepthImage,
-    usable: Mask,
-    pixel: tuple[float, float],
-    radius: int,
-    settings: ContactPointSettings,
-) -> _Patch | None:
+def _samples(usable: DepthImage, pixel: tuple[float, float], radius: int) -> _Samples:
+    column, row = round(pixel[0]), round(pixel[1])
+    top, left = max(row - radius, 0), max(column - radius, 0)
+    window = usable[top : row + radius + 1, left : column + radius + 1]
+    rows, columns = np.nonzero(window)
+    u, v = (
+        (left - pixel[0]) + columns.astype(np.float64),
+        (top - pixel[1]) + rows.astype(np.float64),
+    )
+    order = np.argsort(np.hypot(u, v), kind='stable')
+    return _Samples(u[order], v[order], window[rows, columns][order].astype(np.float64))
+
+
+def _fit(samples: _Samples, radius: int) -> _Patch | None:
     """Fit of one window, or None where it holds too little of one surface."""
-    rows, columns, values = _samples(depth, usable, pixel, radius)
-    if len(values) < settings.least_samples:
+    u, v, depth = samples
+    if len(depth) < _LEAST_SAMPLES:
         return None
-    u, v = columns - pixel[0], rows - pixel[1]
     distance = np.hypot(u, v)
-    order = np.argsort(distance, kind='stable')
-    seed = float(np.median(values[order[:_NEAREST]]))
+    seed = float(np.median(depth[:_NEAREST]))
     # Growing outwards from the seed follows a slope that a fixed band of depths would cut off.
-    slope = np.zeros(3)
-    slope[2] = 1.0 / seed
-    limit, reach = settings.depth_jump, max(2.5, float(distance[order[_NEAREST - 1]]) + 0.5)
-    chosen = np.zeros(len(values), dtype=np.bool_)
+    plane = np.array([0.0, 0.0, 1.0 / seed])
+    limit, reach = _DEPTH_JUMP, max(2.5, float(distance[_NEAREST - 1]) + 0.5)
+    chosen = np.zeros(len(depth), dtype=np.bool_)
     for step in range(_REWEIGHTINGS + 1):
-        residual = values - _depth_of(slope, u, v)
-        chosen = (np.abs(residual) < limit) & (distance <= reach)
+        chosen = (np.abs(depth - _depth_of(plane, u, v)) < limit) & (distance <= reach)
         if np.count_nonzero(chosen) < 3:
             return None
-        slope = _inverse_depth_fit(u[chosen], v[chosen], values[chosen])
-        spread = _spread(values[chosen] - _depth_of(slope, u[chosen], v[chosen]))
+        plane = _inverse_depth_fit(u[chosen], v[chosen], depth[chosen])
+        spread = _spread(depth[chosen] - _depth_of(plane, u[chosen], v[chosen]))
         reach = radius if step == _REWEIGHTINGS - 1 else min(reach * 1.6, radius)
-        limit = float(np.clip(_CLIP * spread, 0.0025, settings.depth_jump))
-    count = int(np.count_nonzero(chosen))
-    if count < settings.least_samples:
+        limit = float(np.clip(_CLIP * spread, 0.0025, _DEPTH_JUMP))
+    if np.count_nonzero(chosen) < _LEAST_SAMPLES:
         return None
     # In a lost band the pixel may belong to another surface as near to it as the chosen one.
-    rivals = values[distance <= distance.min() + _RIVAL_REACH]
-    doubt = float(np.abs(rivals - seed).max()) if distance.min() > _BESIDE else 0.0
-    doubt = 0.5 * doubt if doubt > settings.depth_jump else 0.0
-    return _patch(u[chosen], v[chosen], values[chosen], slope, doubt, radius, settings)
+    rivals = depth[distance <= distance[0] + _RIVAL_REACH]
+    doubt = 0.5 * float(np.abs(rivals - seed).max()) if distance[0] > _BESIDE else 0.0
+    doubt = doubt if doubt > 0.5 * _DEPTH_JUMP else 0.0
+    return _patch(_Samples(u[chosen], v[chosen], depth[chosen]), plane, doubt)
 
 
-def _patch(
-    u: FloatArray,
-    v: FloatArray,
-    values: FloatArray,
-    slope: FloatArray,
-    doubt: float,
-    radius: int,
-    settings: ContactPointSettings,
-) -> _Patch | None:
-    """Depth at the pixel from the chosen samples at (u, v) from it, with its uncertainty."""
-    surface = _depth_of(slope, u, v)
-    carried = values - surface + 1.0 / slope[2]
-    found = float(np.median(carried))
-    if not 0.5 * values.min() < found < 2.0 * values.max():
+def _patch(samples: _Samples, plane: FloatArray, doubt: float) -> _Patch | None:
+    """Depth at the pixel from the samples of its surface, with its uncertainty."""
+    u, v, depth = samples
+    surface = _depth_of(plane, u, v)
+    found = float(np.median(depth - surface + 1.0 / plane[2]))
+    if not 0.5 * depth.min() < found < 2.0 * depth.max():
         return None
-    residual = _spread(values - surface)
-    independent = max(1.0, len(values) / settings.correlation_area)
-    leverage = _leverage(u, v) * len(values)  # 1 in the middle of the samples, more beside them
-    shared = settings.depth_noise * found * found
+    independent = max(1.0, len(depth) / _CORRELATION_AREA)
+    leverage = _leverage(u, v) * len(u)  # 1 in the middle of the samples, more beside them
+    shared = _DEPTH_NOISE * found * found
     # How much the depth changes over the error of the pixel.
-    sloped = float(np.linalg.norm(slope[:2])) * found * found * settings.pixel_error
-    uncertainty = math.sqrt(
-        (residual**2 + shared**2) * leverage / independent + _QUANTUM**2 + sloped**2 + doubt**2
-    )
+    sloped = float(np.linalg.norm(plane[:2])) * found * found * _PIXEL_ERROR
+    scatter = (_spread(depth - surface) ** 2 + shared**2) * leverage / independent
     surrounded = all(np.any(sign * axis >= 0.0) for axis in (u, v) for sign in (-1.0, 1.0))
     beside = surrounded and float(np.hypot(u, v).min()) <= _BESIDE
     return _Patch(
         depth=found,
-        gradient=slope[:2],
-        uncertainty=uncertainty,
+        gradient=plane[:2],
+        uncertainty=math.sqrt(scatter + _QUANTUM**2 + sloped**2 + doubt**2),
         method=ContactMethod.MEDIAN if beside else ContactMethod.PLANE,
-        samples=len(values),
-        radius=radius,
     )
 
 
-def _samples(
-    depth: DepthImage, usable: Mask, pixel: tuple[float, float], radius: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Rows, columns and depths of the usable pixels of a window. Shapes (n,). [pixel, m]."""
-    window = _box(usable, pixel, radius)
-    rows, columns = np.nonzero(usable[window])
-    values = depth[window][rows, columns].astype(np.float64)
-    return (
-        rows.astype(np.float64) + window[0].start,
-        columns.astype(np.float64) + window[1].start,
-        values,
-    )
-
-
-def _box(image: Mask, pixel: tuple[float, float], radius: int) -> tuple[slice, slice]:
-    column, row = round(pixel[0]), round(pixel[1])
-    return (
-        slice(max(row - radius, 0), min(row + radius + 1, image.shape[0])),
-        slice(max(column - radius, 0), min(column + radius + 1, image.shape[1])),
-    )
-
-
-def _depth_of(slope: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+def _depth_of(plane: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     """Depth of the plane 1/z = a u + b v + c at pixels (u, v). Shape (n,). [m]."""
-    inverse = slope[0] * u + slope[1] * v + slope[2]
+    inverse = plane[0] * u + plane[1] * v + plane[2]
     return np.asarray(1.0 / np.maximum(inverse, 1e-3))
 
 

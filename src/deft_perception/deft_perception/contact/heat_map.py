@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import Mask
 from deft_core.errors import InvalidInputError, NoObjectError
-from deft_core.validation import FloatArray
-
-CropBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,18 +31,9 @@ class ContactPixel:
     moved: float
 
 
-def spatial_softmax(logits: npt.ArrayLike) -> FloatArray:
-    """Heat maps of unit sum, shape (k, h, w), from scores (k, h, w) or (h, w).
-
-    Raises:
-        InvalidInputError: Another shape, no cell, or scores that are not finite.
-    """
-    scores = _maps('heat map scores', logits)
-    weights = np.exp(scores - scores.max(axis=(1, 2), keepdims=True))
-    return np.asarray(weights / weights.sum(axis=(1, 2), keepdims=True))
-
-
-def contact_pixel(heat_maps: npt.ArrayLike, crop_box: CropBox, mask: Mask) -> ContactPixel:
+def contact_pixel(
+    heat_maps: npt.ArrayLike, crop_box: tuple[int, int, int, int], mask: Mask
+) -> ContactPixel:
     """Average of the expectations of heat maps, as a pixel on the object.
 
     An average may fall beside the object, for example into the handle of a cup; then the nearest
@@ -61,7 +48,13 @@ def contact_pixel(heat_maps: npt.ArrayLike, crop_box: CropBox, mask: Mask) -> Co
         InvalidInputError: A map has negative, missing or only zero weights, or the crop is empty.
         NoObjectError: The mask is empty.
     """
-    maps = _maps('heat maps', heat_maps)
+    maps = np.asarray(heat_maps, dtype=np.float64)
+    if maps.ndim == 2:
+        maps = maps[None]
+    if maps.ndim != 3 or maps.size == 0 or not np.all(np.isfinite(maps)):
+        raise InvalidInputError(
+            f'Heat maps must be finite numbers of shape (k, h, w) or (h, w), got {maps.shape}.'
+        )
     x0, y0, x1, y1 = crop_box
     inside = 0 <= x0 < x1 <= mask.shape[1] and 0 <= y0 < y1 <= mask.shape[0]
     if not inside:
@@ -87,24 +80,11 @@ def contact_pixel(heat_maps: npt.ArrayLike, crop_box: CropBox, mask: Mask) -> Co
 def _on_the_object(column: float, row: float, mask: Mask) -> ContactPixel:
     if not mask.any():
         raise NoObjectError('The mask of the object is empty; segment the object again.')
-    nearest = (
-        min(max(round(column), 0), mask.shape[1] - 1),
-        min(max(round(row), 0), mask.shape[0] - 1),
-    )
-    if mask[nearest[1], nearest[0]]:
+    u = min(max(round(column), 0), mask.shape[1] - 1)
+    v = min(max(round(row), 0), mask.shape[0] - 1)
+    if mask[v, u]:
         return ContactPixel(column, row, 0.0)
-    rows, columns = np.asarray(cv2.findNonZero(mask.astype(np.uint8))).reshape(-1, 2).T[::-1]
+    rows, columns = np.nonzero(mask)
     distance = np.hypot(columns - column, rows - row)
     best = int(np.argmin(distance))
     return ContactPixel(float(columns[best]), float(rows[best]), float(distance[best]))
-
-
-def _maps(name: str, values: npt.ArrayLike) -> FloatArray:
-    maps = np.asarray(values, dtype=np.float64)
-    if maps.ndim == 2:
-        maps = maps[None]
-    if maps.ndim != 3 or maps.size == 0:
-        raise InvalidInputError(f'{name} must have shape (k, h, w) or (h, w), got {maps.shape}.')
-    if not np.all(np.isfinite(maps)):
-        raise InvalidInputError(f'{name} must be finite; {np.sum(~np.isfinite(maps))} are not.')
-    return maps

@@ -17,7 +17,6 @@ from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, R
 from deft_core.observation import ObjectObservation
 from deft_perception.contact.contact_point import (
     ContactPoint,
-    ContactPointSettings,
     locate_contact,
 )
 from deft_perception.contact.heat_map import contact_pixel
@@ -92,7 +91,6 @@ def _contact(frame: RgbdFrame, observation: ObjectObservation) -> ContactPoint:
         frame.intrinsics,
         observation.T_base_camera,
         (pixel.column, pixel.row),
-        ContactPointSettings(),
     )
 
 
