@@ -13,7 +13,7 @@ from deft_core.camera import CameraIntrinsics
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.rotations import invert_transform, matrix_from_euler, transform, transform_points
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
-from deft_perception.calibration.calibration_file import load_calibration
+from deft_perception.calibration.calibration_file import load_named_calibration
 from deft_perception.calibration.collection import ArmPose, Look
 from deft_perception.calibration.hand_eye import HandEyeSolution, pose_difference
 from deft_perception.calibration.report import (
@@ -203,8 +203,11 @@ def test_stored_views_give_the_same_calibration(tmp_path):
     file, lines = calibrate_stored(
         loaded, SETTINGS, name='again', folder=tmp_path, configuration=tmp_path
     )
+    assert file == tmp_path / 'calibration' / 'again.yaml'
     direct = calibrate(taken, CAMERA, SETTINGS).solution.T_base_camera
-    assert load_calibration(file).T_base_camera == pytest.approx(direct, abs=1e-5)
+    assert load_named_calibration('again', tmp_path).T_base_camera == pytest.approx(
+        direct, abs=1e-5
+    )
     assert (tmp_path / 'calibration.png').is_file()
     assert '9 used, 0 rejected' in '\n'.join(lines)
 

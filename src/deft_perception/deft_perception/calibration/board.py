@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
-from deft_core.configuration import load_yaml, nearest
+from deft_core.configuration import load_named, nearest
 from deft_core.errors import ConfigurationError, DeftError
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
@@ -39,8 +39,8 @@ class BoardConfiguration:
         name: File name in `config/boards` without extension.
         squares_x: Columns of the chessboard.
         squares_y: Rows of the chessboard.
-        square_length: Side of a square as printed. [m].
-        marker_length: Side of a marker as printed. [m].
+        square_length: Side as printed. [m].
+        marker_length: Side as printed. [m].
         dictionary: Predefined ArUco dictionary, as OpenCV names it.
     """
 
@@ -101,27 +101,11 @@ def load_board(name: str, directory: Path) -> BoardConfiguration:
     Raises:
         ConfigurationError: There is no such board, or its file is wrong.
     """
-    names = sorted(path.stem for path in (directory / 'boards').glob('*.yaml'))
-    if name not in names:
-        raise ConfigurationError(f'Unknown calibration board {name!r}; {nearest(name, names)}')
-    board = load_yaml(directory / 'boards' / f'{name}.yaml', BoardConfiguration)
-    if board.name != name:
-        raise ConfigurationError(
-            f'Board file {name}.yaml calls itself {board.name!r}; name and file must agree.'
-        )
-    return board
+    return load_named(BoardConfiguration, directory / 'boards', name)
 
 
 def draw_board(board: BoardConfiguration, pixels_per_metre: float) -> npt.NDArray[np.uint8]:
-    """Picture of the board with a white margin of half a square.
-
-    Args:
-        board: What to draw.
-        pixels_per_metre: 300 dots per inch are 11811.
-
-    Returns:
-        Grey values. Shape (height, width).
-    """
+    """Grey picture (height, width) of the board with a white margin of half a square."""
     square = max(8, round(board.square_length * pixels_per_metre))
     margin = round(_BORDER_SQUARES * square)
     size = (board.squares_x * square + 2 * margin, board.squares_y * square + 2 * margin)
@@ -135,14 +119,7 @@ def drawn_size(board: BoardConfiguration) -> tuple[float, float]:
 
 
 def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float]:
-    """Write the board as a PNG that knows its size, for printing.
-
-    Args:
-        board: What to draw.
-        path: PNG to write.
-
-    Returns:
-        Width and height of the picture as it must be printed. [m].
+    """Write the board as a PNG that knows its size; returns the width and height to print [m].
 
     Raises:
         RecordingError: The file cannot be written.
@@ -184,10 +161,7 @@ class BoardDetector:
         self._detector = cv2.aruco.CharucoDetector(object_)
 
     def detect(self, color: ColorImage) -> BoardDetection:
-        """Find the board.
-
-        Args:
-            color: RGB. Shape (height, width, 3).
+        """Find the board in an RGB image (height, width, 3).
 
         Raises:
             NoBoardError: Fewer than six corners are seen, or all on one line.

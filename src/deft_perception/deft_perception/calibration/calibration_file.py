@@ -12,7 +12,7 @@ from typing import Final
 
 import yaml
 
-from deft_core.configuration import load_yaml, nearest
+from deft_core.configuration import load_named
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_quaternion, transform
@@ -135,10 +135,6 @@ class CameraCalibration:
     ) -> tuple[float, float]:
         """Between the board through the arm and through the camera: distance [m], angle [rad].
 
-        Args:
-            T_base_flange: Pose of the flange from the arm. Shape (4, 4). [m].
-            T_camera_board: Where the image puts the board. Shape (4, 4). [m].
-
         Raises:
             ConfigurationError: The calibration was not made with a board.
         """
@@ -158,12 +154,12 @@ def check_fit(
     maximum_age_days: int,
     camera_serial: str,
 ) -> None:
-    """Refuse a calibration that must not be trusted in this session.
+    """Refuse a calibration that must not be trusted in a session of today.
 
     Args:
         calibration: What is to be used.
         today: The day of the session.
-        maximum_age_days: Older ones are refused; 0 allows any age.
+        maximum_age_days: 0 allows any age.
         camera_serial: Of the camera in use, with or without the underscore that realsense2_camera
             wants before it; '' allows any.
 
@@ -196,10 +192,6 @@ def new_calibration_file(identifier: str, directory: Path) -> Path:
     Where the `calibration` folder was installed as links to a source folder (`colcon build
     --symlink-install`), the file goes to the source.
 
-    Args:
-        identifier: Name of the calibration.
-        directory: Configuration folder.
-
     Raises:
         ConfigurationError: The name is not allowed, or taken.
     """
@@ -221,14 +213,9 @@ def new_calibration_file(identifier: str, directory: Path) -> Path:
 
 
 def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
-    """Write a calibration to the `calibration` folder of a configuration folder.
+    """Write a calibration to the `calibration` folder of a configuration folder; returns the file.
 
-    Args:
-        calibration: What to write; its identifier names the file.
-        directory: Configuration folder.
-
-    Returns:
-        The file; where it is not in that folder, a link beside the others leads to it.
+    Where that is not in the folder itself, a link beside the others leads to it.
 
     Raises:
         ConfigurationError: A calibration of this name exists.
@@ -248,27 +235,10 @@ def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
     return file
 
 
-def load_calibration(path: Path) -> CameraCalibration:
-    """Read one calibration file.
-
-    Raises:
-        ConfigurationError: The file is missing, incomplete, or its identifier is not its name.
-    """
-    calibration = load_yaml(path, CameraCalibration)
-    if calibration.identifier != path.stem:
-        raise ConfigurationError(
-            f'{path} calls itself {calibration.identifier!r}; identifier and file name must agree.'
-        )
-    return calibration
-
-
 def load_named_calibration(name: str, directory: Path) -> CameraCalibration:
     """Read a calibration by name from the `calibration` folder of the configuration folder.
 
     Raises:
         ConfigurationError: There is no such calibration, or its file is wrong.
     """
-    names = sorted(path.stem for path in (directory / 'calibration').glob('*.yaml'))
-    if name not in names:
-        raise ConfigurationError(f'Unknown camera calibration {name!r}; {nearest(name, names)}')
-    return load_calibration(directory / 'calibration' / f'{name}.yaml')
+    return load_named(CameraCalibration, directory / 'calibration', name, 'identifier')

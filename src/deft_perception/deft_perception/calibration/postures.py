@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.configuration import load_yaml, nearest
+from deft_core.configuration import load_named
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import write_atomically
 from deft_core.validation import FloatArray, finite_array
@@ -60,24 +60,11 @@ def load_postures(name: str, directory: Path) -> CalibrationPostures:
     Raises:
         ConfigurationError: There is no such file, or it is wrong.
     """
-    names = sorted(path.stem for path in (directory / 'postures').glob('*.yaml'))
-    if name not in names:
-        raise ConfigurationError(f'Unknown calibration postures {name!r}; {nearest(name, names)}')
-    postures = load_yaml(directory / 'postures' / f'{name}.yaml', CalibrationPostures)
-    if postures.name != name:
-        raise ConfigurationError(
-            f'Posture file {name}.yaml calls itself {postures.name!r}; name and file must agree.'
-        )
-    return postures
+    return load_named(CalibrationPostures, directory / 'postures', name)
 
 
 def save_postures(path: Path, joint_names: tuple[str, ...], positions: FloatArray) -> None:
-    """Write a posture file; its name is the file's stem.
-
-    Args:
-        path: File to write, `<name>.yaml`.
-        joint_names: Joints of the arm.
-        positions: Shape (n, joints). [rad].
+    """Write postures (n, joints) [rad] to `<name>.yaml`.
 
     Raises:
         InvalidInputError: Positions of another shape or not finite.
@@ -99,9 +86,9 @@ def straight_joint_move(
 
     Args:
         start: Joint positions. Shape (n,). [rad].
-        end: Joint positions. Shape (n,). [rad].
-        speed: Peak speed of the fastest joint, positive. [rad/s].
-        shortest: Least duration, positive. [s].
+        end: Likewise.
+        speed: Peak speed of the fastest joint. [rad/s].
+        shortest: Least duration. [s].
 
     Returns:
         Times, shape (m,) [s], first 0; positions, shape (m, n) [rad].
