@@ -9,11 +9,13 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from deft_core.camera import DepthImage, Mask
 from deft_core.errors import NoObjectError
 from deft_perception.segmentation.depth_view import DepthView
+from deft_perception.segmentation.settings import SegmentationSettings
 
 _SAMPLES: Final = 400  # points by which the gap between two parts is measured
 _CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on
@@ -39,12 +41,7 @@ def find_clusters(
     table: Mask,
     view: DepthView,
     above: DepthImage,
-    *,
-    depth_jump: float,
-    merge_gap: float,
-    hanging_gap: float,
-    minimum_area: float,
-    maximum_clearance: float,
+    settings: SegmentationSettings,
 ) -> list[Cluster]:
     """Group candidate pixels into bodies that stand on the table, largest first.
 
@@ -60,38 +57,33 @@ def find_clusters(
         table: Pixels at the height of the table. Shape (h, w).
         view: The depth image.
         above: Height of every pixel above the table. Shape (h, w). [m].
-        depth_jump: A larger step between neighbours separates. [m].
-        merge_gap: Parts nearer than this are joined. [m].
-        hanging_gap: A hanging part nearer than this to a standing one is joined to it. [m].
-        minimum_area: Smaller bodies are dropped. [m^2].
-        maximum_clearance: A part stands if it is seen beside the table below this height. [m].
+        settings: What separates and joins bodies.
     """
-    edge = view.behind_an_edge(depth_jump)
+    edge = view.behind_an_edge(settings.depth_jump)
     surface = candidate & ~edge
-    labels, count = _labelled(surface)
+    count, labels = cv2.connectedComponents(surface.view(np.uint8), connectivity=8)
     # Only few pixels are candidates: their indices are found once.
     pixels = np.flatnonzero(surface)
     found = labels.ravel()[pixels]
     areas = np.bincount(found, weights=view.pixel_areas(pixels), minlength=count)
-    contact = _beside_the_table(table & ~edge) & (above <= maximum_clearance)
+    contact = _beside_the_table(table & ~edge) & (above <= settings.maximum_clearance)
     contacts = np.bincount(found[contact.ravel()[pixels]], minlength=count)
-    kept = [i for i in range(1, count) if areas[i] > _SPECK * minimum_area]
-    parts = [_part(i, labels, view, contacts[i] >= _LEAST_CONTACT) for i in kept]
+    parts = 1 + np.flatnonzero(areas[1:] > _SPECK * settings.minimum_area)
+    stands = contacts[parts] >= _LEAST_CONTACT
+    groups = _joined([_cloud(labels == part, view) for part in parts], stands, settings)
     clusters = []
-    for group in _joined(parts, merge_gap, hanging_gap):
-        area = float(sum(areas[part.label] for part in group))
-        if area >= minimum_area and any(part.stands for part in group):
+    for group in range(groups.max(initial=-1) + 1):
+        members = groups == group
+        area = float(areas[parts[members]].sum())
+        if area >= settings.minimum_area and stands[members].any():
             chosen = np.zeros(count, dtype=np.bool_)
-            chosen[[part.label for part in group]] = True
-            mask = chosen[labels]
-            clusters.append(Cluster(mask, area))
+            chosen[parts[members]] = True
+            clusters.append(Cluster(chosen[labels], area))
     return sorted(clusters, key=lambda cluster: -cluster.area)
 
 
 def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radius: int) -> int:
-    """Index of the most prominent body, or of the one under a click.
-
-    The most prominent is the one of which the camera sees the largest area.
+    """Index of the body of which the camera sees the largest area, or of the one under a click.
 
     Args:
         clusters: Bodies, largest first.
@@ -108,24 +100,17 @@ def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radiu
         )
     if click is None:
         return 0
-    best, best_distance = -1, float(radius)
-    for index, cluster in enumerate(clusters):
+    distances = []
+    for cluster in clusters:
         rows, columns = np.nonzero(cluster.mask)
-        distance = float(np.hypot(columns - click[0], rows - click[1]).min())
-        if distance <= best_distance and (best < 0 or distance < best_distance):
-            best, best_distance = index, distance
-    if best < 0:
+        distances.append(float(np.hypot(columns - click[0], rows - click[1]).min()))
+    best = int(np.argmin(distances))
+    if distances[best] > radius:
         raise NoObjectError(
             f'No object lies within {radius} pixels of the click {click}; '
             f'{len(clusters)} other object(s) are on the table, click on one of them.'
         )
     return best
-
-
-def _labelled(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
-    """Number of the connected region of every pixel, 0 outside, and how many numbers there are."""
-    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    return np.asarray(labels, dtype=np.int32), count
 
 
 def _beside_the_table(table: Mask) -> Mask:
@@ -143,34 +128,21 @@ def _beside_the_table(table: Mask) -> Mask:
     return np.asarray(cv2.dilate(largest.view(np.uint8), reach).view(bool))
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Connected pixels: their label, some of their points, and whether they stand on the table."""
-
-    label: int
-    cloud: cKDTree
-    stands: bool
-
-
-def _part(label: int, labels: npt.NDArray[np.int32], view: DepthView, stands: bool) -> _Part:
-    rows, columns = np.nonzero(labels == label)
+def _cloud(mask: Mask, view: DepthView) -> cKDTree:
+    """Some points of a part."""
+    rows, columns = np.nonzero(mask)
     thin = slice(None, None, -(-len(rows) // _SAMPLES))
-    return _Part(label, cKDTree(view.points(rows[thin], columns[thin])), stands)
+    return cKDTree(view.points(rows[thin], columns[thin]))
 
 
-def _joined(parts: list[_Part], merge_gap: float, hanging_gap: float) -> list[list[_Part]]:
-    """Parts in groups; see `find_clusters` for which belong together."""
-    group_of = list(range(len(parts)))
-    for i, first in enumerate(parts):
-        for j, second in enumerate(parts[:i]):
-            limit = merge_gap if first.stands == second.stands else hanging_gap
-            if group_of[i] == group_of[j]:
-                continue
-            distance, _ = first.cloud.query(second.cloud.data, distance_upper_bound=limit)
-            if np.isfinite(distance).any():
-                absorbed, kept = group_of[i], group_of[j]
-                group_of = [kept if group == absorbed else group for group in group_of]
-    return [
-        [part for part, owner in zip(parts, group_of, strict=True) if owner == group]
-        for group in sorted(set(group_of))
-    ]
+def _joined(
+    clouds: list[cKDTree], stands: npt.NDArray[np.bool_], settings: SegmentationSettings
+) -> npt.NDArray[np.int32]:
+    """Number of the group of each part; see `find_clusters` for which belong together."""
+    near = np.eye(len(clouds), dtype=np.bool_)
+    for i, first in enumerate(clouds):
+        for j, second in enumerate(clouds[:i]):
+            limit = settings.merge_gap if stands[i] == stands[j] else settings.hanging_gap
+            distance, _ = first.query(second.data, distance_upper_bound=limit)
+            near[i, j] = np.isfinite(distance).any()
+    return np.asarray(connected_components(near, directed=False)[1])

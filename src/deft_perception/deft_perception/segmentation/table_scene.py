@@ -88,18 +88,8 @@ class TableScene:
 
     def clusters(self) -> list[Cluster]:
         """Bodies that stand on the table inside the workspace, largest first."""
-        settings = self._settings
-        return find_clusters(
-            self.candidates,
-            self.view.valid & (np.abs(self.above) <= self.least),
-            self.view,
-            self.above,
-            depth_jump=settings.depth_jump,
-            merge_gap=settings.merge_gap,
-            hanging_gap=settings.hanging_gap,
-            minimum_area=settings.minimum_area,
-            maximum_clearance=settings.maximum_clearance,
-        )
+        table = self.view.valid & (np.abs(self.above) <= self.least)
+        return find_clusters(self.candidates, table, self.view, self.above, self._settings)
 
     def observe(
         self,
