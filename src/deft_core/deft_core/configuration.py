@@ -59,6 +59,24 @@ def load_yaml(path: Path, kind: type[T]) -> T:
     return build(kind, read_yaml(path), str(path))
 
 
+def load_named(kind: type[T], folder: Path, name: str, key: str = 'name') -> T:
+    """Read `<name>.yaml` of a folder, whose entry `key` must be that name; see `build`.
+
+    Raises:
+        ConfigurationError: There is no such file (the nearest name is told), or it is wrong.
+    """
+    names = sorted(path.stem for path in folder.glob('*.yaml'))
+    if name not in names:
+        raise ConfigurationError(f'There is no {name!r} in {folder}; {nearest(name, names)}')
+    found = load_yaml(folder / f'{name}.yaml', kind)
+    if getattr(found, key) != name:
+        raise ConfigurationError(
+            f'{folder / name}.yaml calls itself {getattr(found, key)!r}; {key} and file name '
+            'must agree.'
+        )
+    return found
+
+
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Make a dataclass from plain values, refusing what is unknown, missing or out of range.
 

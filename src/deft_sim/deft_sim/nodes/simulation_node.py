@@ -40,7 +40,7 @@ from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_perception.charuco_board import BoardConfiguration, load_board
+from deft_perception.calibration.board import BoardConfiguration, load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_bus import BusMotors
