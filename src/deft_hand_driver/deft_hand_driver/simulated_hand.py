@@ -68,13 +68,7 @@ class HandMounting:
     def draw(
         cls, description: HandDescription, errors: MountingErrors, rng: np.random.Generator
     ) -> HandMounting:
-        """One hand.
-
-        Args:
-            description: As it should be.
-            errors: How much it may differ.
-            rng: Source of the draws.
-        """
+        """A hand that differs from its file by at most the errors."""
         joints = len(HAND_JOINT_NAMES)
         return cls(
             errors.zero * rng.uniform(-1.0, 1.0, len(description.motor_names)),
@@ -84,28 +78,12 @@ class HandMounting:
 
 
 def servo_angle(motor: MotorDescription, position: float) -> float:
-    """Angle of a servo, counted from its middle, at a position of its motor.
-
-    Args:
-        motor: Sign, gear and zero.
-        position: As the driver counts. [rad].
-
-    Returns:
-        As `ServoMotor.position` counts. [rad].
-    """
+    """Angle of a servo, as `ServoMotor.position` counts, at a position of its motor. [rad]."""
     return motor.zero + motor.sign * motor.gear * position
 
 
 def motor_position(motor: MotorDescription, angle: float) -> float:
-    """What `servo_angle` undoes.
-
-    Args:
-        motor: Sign, gear and zero.
-        angle: Of the servo, counted from its middle. [rad].
-
-    Returns:
-        As the driver counts. [rad].
-    """
+    """Position of a motor, as the driver counts, at an angle of its servo. [rad]."""
     return (angle - motor.zero) / (motor.sign * motor.gear)
 
 
@@ -132,12 +110,7 @@ def build_hand_bus(description: HandDescription, firmware: int = DEFAULT_FIRMWAR
 def attach_tendons(
     bus: SimulatedBus, description: HandDescription, mounting: HandMounting
 ) -> None:
-    """Give every servo the pull of its free finger.
-
-    Args:
-        bus: Servos of the hand, in the order of its motors.
-        description: The hand as its file says.
-        mounting: How it differs from that.
+    """Give every servo of a hand, in the order of its motors, the pull of its free finger.
 
     Raises:
         ConfigurationError: The hand has no tendons.
@@ -174,14 +147,7 @@ def attach_tendons(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the servos of a hand until told to stop.
-
-    Args:
-        arguments: Of the command line; those of the process when None.
-
-    Returns:
-        Exit status: 0, or 2 when the arguments make no hand.
-    """
+    """Serve the servos of a hand until told to stop; exit status 2 when there is no such hand."""
     parser = server_parser('deft_hand_driver.simulated_hand')
     parser.add_argument('--hand', required=True, help='name of a file in config/hands')
     parser.add_argument(

@@ -27,11 +27,7 @@ class ElasticTendon:
     winds: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse tendons that push or stops that the tendon is past from the start."""
-        if self.winds not in (-1, 1):
-            raise InvalidInputError(f'A tendon winds with 1 or -1, got {self.winds}.')
-        if min(self.stiffness, self.stop_stiffness) < 0.0:
-            raise InvalidInputError('The stiffness of a tendon must not be negative.')
+        """Refuse a stop that the tendon is past from the start."""
         if self.winds * (self.stop_at - self.taut_at) < 0.0:
             raise InvalidInputError(
                 f'The stop of a tendon must lie in winding direction of where it is taut, got '
@@ -39,15 +35,7 @@ class ElasticTendon:
             )
 
     def __call__(self, position: float, velocity: float) -> float:
-        """Torque on the horn.
-
-        Args:
-            position: [rad].
-            velocity: Not used. [rad/s].
-
-        Returns:
-            Against the winding direction, or 0 where it is slack. [N m].
-        """
+        """Torque on the horn, against the winding direction, or 0 where it is slack. [N m]."""
         del velocity
         stretch = self.winds * (position - self.taut_at)
         beyond = self.winds * (position - self.stop_at)
@@ -74,14 +62,12 @@ class TwoWayTendon:
     stop_stiffness: float
 
     def __post_init__(self) -> None:
-        """Refuse stops on one side and negative stiffness."""
+        """Refuse stops on one side."""
         if not self.lower_stop < self.zero < self.upper_stop:
             raise InvalidInputError(
                 f'The zero of a tendon must lie between its stops, got {self.zero} and '
                 f'{self.lower_stop} to {self.upper_stop} rad.'
             )
-        if min(self.stiffness, self.stop_stiffness) < 0.0:
-            raise InvalidInputError('The stiffness of a tendon must not be negative.')
 
     def __call__(self, position: float, velocity: float) -> float:
         """Torque on the horn, towards its zero. [N m]."""

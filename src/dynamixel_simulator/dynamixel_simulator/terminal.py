@@ -77,17 +77,14 @@ class PseudoTerminal:
 
     def close(self) -> None:
         """Take link and device away; a client that has it open gets errors."""
-        if self._link is not None and self._link.is_symlink():
-            if str(self._link.readlink()) == self._device:
-                self._link.unlink()
-            self._link = None
+        link = self._link
+        if link is not None and link.is_symlink() and str(link.readlink()) == self._device:
+            link.unlink()
         self._close_ends()
 
     def _close_ends(self) -> None:
-        for end in (self._near, self._far):
-            if end >= 0:
-                os.close(end)
-        self._near = self._far = -1
+        os.close(self._near)
+        os.close(self._far)
 
 
 def _replace_link(link: Path, device: str) -> None:
