@@ -32,7 +32,8 @@ class Registers:
     def __getitem__(self, name: str) -> int:
         """Raw value of a field."""
         field = self.table[name]
-        return field.decode(self.content[field.address : field.end])
+        data = self.content[field.address : field.address + field.size]
+        return int.from_bytes(data, 'little', signed=field.signed)
 
     def __setitem__(self, name: str, value: int) -> None:
         """Set a field past all rules of the firmware."""

@@ -76,7 +76,9 @@ class PseudoTerminal:
         return _RATE_OF_CODE.get(termios.tcgetattr(self._near)[_OUTPUT_SPEED])
 
     def close(self) -> None:
-        """Take link and device away; a client that has it open gets errors."""
+        """Take link and device away; a client that has it open gets errors. Once is enough."""
+        if self._near < 0:
+            return
         link = self._link
         if link is not None and link.is_symlink() and str(link.readlink()) == self._device:
             link.unlink()
@@ -85,6 +87,7 @@ class PseudoTerminal:
     def _close_ends(self) -> None:
         os.close(self._near)
         os.close(self._far)
+        self._near = self._far = -1
 
 
 def _replace_link(link: Path, device: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -186,7 +187,7 @@ def test_tables_have_the_addresses_of_the_manual(name: str):
     assert table['model_number'].default == MODELS[name].number
     assert MODELS_BY_NUMBER[MODELS[name].number] is MODELS[name]
     fields = list(table)
-    assert all(one.end <= other.address for one, other in zip(fields, fields[1:], strict=False))
+    assert all(one.end <= other.address for one, other in itertools.pairwise(fields))
     assert all(f.minimum <= f.default <= f.maximum for f in fields if f.writable)
 
 
