@@ -88,14 +88,6 @@ def test_it_warms_up_with_the_square_of_the_current_and_cools_down(specification
     assert motor.temperature == pytest.approx(AMBIENT, abs=0.01)
 
 
-def test_a_low_supply_makes_it_weak(specification):
-    motor = ServoMotor(specification)
-    motor.voltage = 0.5 * specification.voltage
-    run(motor, 1.0, 1.0)
-    assert motor.velocity < 0.55 * specification.no_load_speed
-    assert motor.stall_current == pytest.approx(0.5 * specification.stall_current)
-
-
 def test_a_tendon_pulls_only():
     tendon = ElasticTendon(taut_at=0.2, stiffness=0.5, stop_at=1.2, stop_stiffness=20.0)
     assert tendon(0.1, 0.0) == 0.0
