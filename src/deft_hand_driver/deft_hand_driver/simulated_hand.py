@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_hand_driver.calibration.finger_layout import finger_layouts
@@ -21,8 +21,6 @@ from deft_hand_driver.description import HandDescription, load_hand_description
 from deft_hand_driver.motors import MotorDescription
 from dynamixel_simulator.__main__ import serve, server_parser
 from dynamixel_simulator.bus import SimulatedBus
-from dynamixel_simulator.loads import ElasticTendon, TwoWayTendon
-from dynamixel_simulator.motor import Load
 from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
 from dynamixel_simulator.servo import DEFAULT_FIRMWARE, SimulatedServo
 
@@ -75,6 +73,45 @@ class HandMounting:
             1.0 + errors.moment_arm_share * rng.uniform(-1.0, 1.0, joints),
             errors.friction * rng.uniform(0.0, 1.0, joints),
         )
+
+
+@dataclass(frozen=True)
+class Tendon:
+    """A load of a servo: a tendon that bends flexures, until its finger meets a stop.
+
+    Attributes:
+        zero: Position of the horn where it is just taut. [rad].
+        stiffness: Torque per angle of the flexures. [N m/rad].
+        lower_stop: Lowest position of the horn before the lower stop. [rad].
+        upper_stop: Highest position of the horn before the upper stop. [rad].
+        stop_stiffness: Torque per angle against a stop, in addition. [N m/rad].
+        winds: 1 when only larger positions wind it up, -1 when only smaller ones do, and it is
+            slack on the other side; 0 when it runs around its spool and pulls both ways.
+    """
+
+    zero: float
+    stiffness: float
+    lower_stop: float
+    upper_stop: float
+    stop_stiffness: float
+    winds: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse stops on one side."""
+        if not self.lower_stop <= self.zero <= self.upper_stop:
+            raise InvalidInputError(
+                f'The zero of a tendon must lie between its stops, got {self.zero} and '
+                f'{self.lower_stop} to {self.upper_stop} rad.'
+            )
+
+    def __call__(self, position: float, velocity: float) -> float:
+        """Torque on the horn. [N m]."""
+        del velocity
+        stretch = position - self.zero
+        if self.winds * stretch < 0.0:
+            return 0.0
+        beyond = max(0.0, position - self.upper_stop) - max(0.0, self.lower_stop - position)
+        return -self.stiffness * stretch - self.stop_stiffness * beyond
 
 
 def servo_angle(motor: MotorDescription, position: float) -> float:
@@ -138,12 +175,11 @@ def attach_tendons(
                 for limits in (lower, upper)
             ]
             zero = servo_angle(motor, taut)
-            load: Load
-            if np.any(lower[joints] < 0.0):
-                load = TwoWayTendon(zero, flexures, min(ends), max(ends), stop)
-            else:
-                load = ElasticTendon(zero, flexures, ends[1], stop, motor.sign)
-            bus.servos[number].motor.load = load
+            both_ways = bool(np.any(lower[joints] < 0.0))
+            stops = ends if both_ways else [zero, ends[1]]
+            bus.servos[number].motor.load = Tendon(
+                zero, flexures, min(stops), max(stops), stop, 0 if both_ways else motor.sign
+            )
 
 
 def main(arguments: list[str] | None = None) -> int:

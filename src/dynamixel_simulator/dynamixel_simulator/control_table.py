@@ -102,10 +102,6 @@ class ControlTable:
                 f'This motor has no field {name!r}; did you mean {" or ".join(near)}?'
             ) from None
 
-    def __contains__(self, name: str) -> bool:
-        """Whether there is a field of that name."""
-        return name in self._by_name
-
     @property
     def size(self) -> int:
         """First address behind the last field."""

@@ -65,11 +65,6 @@ class MotorSpecification:
     no_load_speed: float
     mass: float
 
-    @property
-    def torque_per_current(self) -> float:
-        """At the horn, from the stall point; friction makes it smaller at low current. [N m/A]."""
-        return self.stall_torque / self.stall_current
-
 
 @dataclass(frozen=True)
 class MotorModel:

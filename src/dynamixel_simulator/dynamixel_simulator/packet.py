@@ -97,11 +97,6 @@ class Status(NamedTuple):
         """Whether the servo has a hardware error; its field `hardware_error_status` says which."""
         return bool(self.error & ALERT_BIT)
 
-    @property
-    def error_number(self) -> int:
-        """A value of `StatusError`, without the alert."""
-        return self.error & ~ALERT_BIT
-
 
 def crc16(data: bytes | bytearray, start: int = 0) -> int:
     """Checksum from the header to the last parameter, going on from that of what came before."""

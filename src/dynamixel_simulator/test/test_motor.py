@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Motor and loads of simulated servos."""
+"""Motor of simulated servos."""
 
 from __future__ import annotations
 
 import pytest
 
-from deft_core.errors import InvalidInputError
-from dynamixel_simulator.loads import ElasticTendon, TwoWayTendon
 from dynamixel_simulator.motor import AMBIENT, ServoMotor
 from dynamixel_simulator.motor_models import MODELS
 
@@ -86,27 +84,3 @@ def test_it_warms_up_with_the_square_of_the_current_and_cools_down(specification
     for _ in range(4000):
         motor.release(1.0)
     assert motor.temperature == pytest.approx(AMBIENT, abs=0.01)
-
-
-def test_a_tendon_pulls_only():
-    tendon = ElasticTendon(taut_at=0.2, stiffness=0.5, stop_at=1.2, stop_stiffness=20.0)
-    assert tendon(0.1, 0.0) == 0.0
-    assert tendon(0.7, 3.0) == pytest.approx(-0.25)
-    assert tendon(1.3, 0.0) == pytest.approx(-0.55 - 2.0)
-    backwards = ElasticTendon(-0.2, 0.5, -1.2, 20.0, winds=-1)
-    assert backwards(-0.7, 0.0) == pytest.approx(0.25)
-    assert backwards(0.7, 0.0) == 0.0
-
-
-def test_a_two_way_tendon_pulls_towards_its_zero():
-    tendon = TwoWayTendon(0.1, 0.5, -1.0, 1.0, 20.0)
-    assert tendon(0.3, 0.0) == pytest.approx(-0.1)
-    assert tendon(1.1, 0.0) == pytest.approx(-0.5 - 2.0)
-    assert tendon(-1.1, 0.0) == pytest.approx(0.6 + 2.0)
-
-
-def test_tendons_that_are_past_their_stop_are_refused():
-    with pytest.raises(InvalidInputError, match='winding direction'):
-        ElasticTendon(taut_at=0.2, stiffness=0.5, stop_at=0.1, stop_stiffness=1.0)
-    with pytest.raises(InvalidInputError, match='between its stops'):
-        TwoWayTendon(0.2, 0.5, 0.3, 1.0, 1.0)

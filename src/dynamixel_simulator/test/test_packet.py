@@ -69,7 +69,6 @@ def test_status_round_trip(identifier: int, error: int, parameters: bytes):
     status = status_of(packet)
     assert status == Status(identifier, error, parameters)
     assert status.alert == bool(error & ALERT_BIT)
-    assert status.error_number == error % ALERT_BIT
 
 
 @given(st.lists(st.tuples(IDS, BODIES), min_size=1, max_size=5), st.randoms(use_true_random=False))
@@ -160,8 +159,7 @@ def test_indirect_block_depends_on_the_firmware(name: str, firmware: int, data: 
     table = MODELS[name].control_table(firmware)
     assert table['indirect_data_1'].address == data
     assert table['indirect_address_1'].default == data
-    assert f'indirect_data_{slots}' in table
-    assert f'indirect_data_{slots + 1}' not in table
+    assert sum(field.name.startswith('indirect_data_') for field in table) == slots
 
 
 def test_unknown_names_come_with_a_suggestion():

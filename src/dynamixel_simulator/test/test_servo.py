@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynamixel_simulator.loads import ElasticTendon
 from dynamixel_simulator.motor_models import (
     MODELS,
     RADIANS_PER_PULSE,
@@ -129,7 +128,7 @@ def test_goal_current_caps_the_force_of_current_based_position(servo):
     scale = servo.model.current_scale
     cap = round(0.2 * servo.model.specification.stall_current / scale)
     enable(servo, OperatingMode.CURRENT_BASED_POSITION, goal_current=cap)
-    servo.motor.load = ElasticTendon(0.0, 0.0, 0.5, 50.0)  # a stop at 0.5 rad
+    servo.motor.load = lambda angle, _: -50.0 * max(0.0, angle - 0.5)  # a stop at 0.5 rad
     servo.write_field('goal_position', 2048 + 1000)
     run(servo, 2.0)
     assert servo.read_field('present_current') == cap
@@ -148,7 +147,7 @@ def test_load_comes_back_as_current(servo):
     run(servo, 2.0)
     current = servo.read_field('present_current') * servo.model.current_scale
     # Dry friction carries a part.
-    assert current == pytest.approx(torque / specification.torque_per_current, rel=0.2)
+    assert current == pytest.approx(torque / servo.motor.torque_per_current, rel=0.2)
 
 
 def test_the_integral_gain_takes_the_error_away(servo):
