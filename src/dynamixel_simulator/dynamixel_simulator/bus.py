@@ -173,36 +173,21 @@ class SimulatedBus:
                 present = sorted({servo.identifier for servo in awake})
                 packets = [packet._replace(identifier=identifier) for identifier in present]
                 return [answer for ping in packets for answer in self._address(awake, ping)]
-            case Instruction.SYNC_READ | Instruction.FAST_SYNC_READ | Instruction.SYNC_WRITE if (
-                len(packet.parameters) >= _HEAD_SIZE
-            ):
-                return self._group(awake, packet.instruction, packet.parameters)
+            case Instruction.SYNC_READ if len(packet.parameters) >= _HEAD_SIZE:
+                return self._sync_read(awake, packet.parameters)
+            case Instruction.FAST_SYNC_READ if len(packet.parameters) >= _HEAD_SIZE:
+                return self._fast_sync_read(awake, packet.parameters)
+            case Instruction.SYNC_WRITE if len(packet.parameters) >= _HEAD_SIZE:
+                _sync_write(awake, packet.parameters)
             case Instruction.WRITE | Instruction.REBOOT:
                 for servo in awake:
                     _execute(servo, packet)
         return []
 
-    def _group(
-        self, awake: list[SimulatedServo], instruction: int, parameters: bytes
-    ) -> list[Answer]:
+    def _sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
         address, size = _head(parameters)
-        rest = parameters[_HEAD_SIZE:]
-        if instruction == Instruction.SYNC_READ:
-            return self._sync_read(awake, address, size, rest)
-        if instruction == Instruction.FAST_SYNC_READ:
-            return self._fast_sync_read(awake, address, size, rest)
-        starts = range(0, len(rest) - size, size + 1)
-        data = {rest[start]: rest[start + 1 : start + 1 + size] for start in starts}
-        for servo in awake:
-            if servo.identifier in data:
-                servo.write(address, data[servo.identifier])
-        return []
-
-    def _sync_read(
-        self, awake: list[SimulatedServo], address: int, size: int, identifiers: bytes
-    ) -> list[Answer]:
         answers: list[Answer] = []
-        for identifier in identifiers:
+        for identifier in parameters[_HEAD_SIZE:]:
             together: list[Answer] = []
             for servo in awake:
                 if servo.identifier == identifier and servo.return_level >= _ANSWERS_READS:
@@ -211,10 +196,10 @@ class SimulatedBus:
             answers += _collide(together)
         return answers
 
-    def _fast_sync_read(
-        self, awake: list[SimulatedServo], address: int, size: int, identifiers: bytes
-    ) -> list[Answer]:
+    def _fast_sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
         """One reply of all, to which every servo adds its part and a checksum of all before."""
+        address, size = _head(parameters)
+        identifiers = parameters[_HEAD_SIZE:]
         by_id = {
             servo.identifier: servo
             for servo in awake
@@ -259,6 +244,15 @@ class SimulatedBus:
         if faults.take(Fault.HALF_PACKET):
             raw = raw[: len(raw) // 2]
         return [Answer(raw, servo.return_delay, faults.take_lateness())]
+
+
+def _sync_write(awake: list[SimulatedServo], parameters: bytes) -> None:
+    address, size = _head(parameters)
+    starts = range(_HEAD_SIZE, len(parameters) - size, size + 1)
+    data = {parameters[start]: parameters[start + 1 : start + 1 + size] for start in starts}
+    for servo in awake:
+        if servo.identifier in data:
+            servo.write(address, data[servo.identifier])
 
 
 def _execute(servo: SimulatedServo, packet: Packet) -> tuple[int, bytes]:

@@ -89,14 +89,7 @@ class MotorModel:
     few_indirect_until: int = 0
 
     def control_table(self, firmware: int) -> ControlTable:
-        """Memory of this model with a firmware.
-
-        Args:
-            firmware: Value of the field `firmware_version`.
-
-        Returns:
-            With the indirect fields `indirect_address_1`..., `indirect_data_1`....
-        """
+        """Memory with a firmware, which decides about `indirect_address_1`... and their data."""
         few = firmware <= self.few_indirect_until
         count, data = (20, 208) if few else (28, 224)
         indirect = []
@@ -156,13 +149,7 @@ _COMMON: Final = (
 def _table(
     number: int, ranges: dict[str, tuple[int, int, int]] | None = None, **defaults: int
 ) -> tuple[Field, ...]:
-    """Fields of a model.
-
-    Args:
-        number: Model number.
-        ranges: Default, minimum and maximum, where these differ from the common table.
-        defaults: Default alone, where that differs.
-    """
+    """Fields of a model: `ranges` of default, minimum and maximum, or `defaults` alone, differ."""
     defaults['model_number'] = number
     fields = []
     for field in _COMMON:

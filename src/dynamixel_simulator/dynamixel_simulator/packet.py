@@ -80,13 +80,7 @@ class Packet(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What one servo answered.
-
-    Attributes:
-        identifier: Of the servo.
-        error: Error byte: a `StatusError`, plus `ALERT_BIT`.
-        parameters: Data that was asked for.
-    """
+    """What one servo answered; the error byte is a `StatusError`, plus `ALERT_BIT`."""
 
     identifier: int
     error: int

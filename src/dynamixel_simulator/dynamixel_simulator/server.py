@@ -25,12 +25,7 @@ _STOP_TIME: Final = 5.0  # [s]
 
 
 class BusServer:
-    """Lets clients talk to a bus through a pseudo-terminal.
-
-    Example:
-        >>> with BusServer(SimulatedBus([SimulatedServo(XC330_T288, 1)])) as server:
-        ...     port = server.path  # doctest: +SKIP
-    """
+    """Lets clients talk to a bus through a pseudo-terminal, as a context while it runs."""
 
     def __init__(
         self,
