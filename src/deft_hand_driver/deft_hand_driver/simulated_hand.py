@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_hand_driver.calibration.finger_layout import finger_layouts
@@ -21,8 +21,6 @@ from deft_hand_driver.description import HandDescription, load_hand_description
 from deft_hand_driver.motors import MotorDescription
 from dynamixel_simulator.__main__ import serve, server_parser
 from dynamixel_simulator.bus import SimulatedBus
-from dynamixel_simulator.loads import ElasticTendon, TwoWayTendon
-from dynamixel_simulator.motor import Load
 from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
 from dynamixel_simulator.servo import DEFAULT_FIRMWARE, SimulatedServo
 
@@ -68,13 +66,7 @@ class HandMounting:
     def draw(
         cls, description: HandDescription, errors: MountingErrors, rng: np.random.Generator
     ) -> HandMounting:
-        """One hand.
-
-        Args:
-            description: As it should be.
-            errors: How much it may differ.
-            rng: Source of the draws.
-        """
+        """A hand that differs from its file by at most the errors."""
         joints = len(HAND_JOINT_NAMES)
         return cls(
             errors.zero * rng.uniform(-1.0, 1.0, len(description.motor_names)),
@@ -83,29 +75,52 @@ class HandMounting:
         )
 
 
-def servo_angle(motor: MotorDescription, position: float) -> float:
-    """Angle of a servo, counted from its middle, at a position of its motor.
+@dataclass(frozen=True)
+class Tendon:
+    """A load of a servo: a tendon that bends flexures, until its finger meets a stop.
 
-    Args:
-        motor: Sign, gear and zero.
-        position: As the driver counts. [rad].
-
-    Returns:
-        As `ServoMotor.position` counts. [rad].
+    Attributes:
+        zero: Position of the horn where it is just taut. [rad].
+        stiffness: Torque per angle of the flexures. [N m/rad].
+        lower_stop: Lowest position of the horn before the lower stop. [rad].
+        upper_stop: Highest position of the horn before the upper stop. [rad].
+        stop_stiffness: Torque per angle against a stop, in addition. [N m/rad].
+        winds: 1 when only larger positions wind it up, -1 when only smaller ones do, and it is
+            slack on the other side; 0 when it runs around its spool and pulls both ways.
     """
+
+    zero: float
+    stiffness: float
+    lower_stop: float
+    upper_stop: float
+    stop_stiffness: float
+    winds: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse stops on one side."""
+        if not self.lower_stop <= self.zero <= self.upper_stop:
+            raise InvalidInputError(
+                f'The zero of a tendon must lie between its stops, got {self.zero} and '
+                f'{self.lower_stop} to {self.upper_stop} rad.'
+            )
+
+    def __call__(self, position: float, velocity: float) -> float:
+        """Torque on the horn. [N m]."""
+        del velocity
+        stretch = position - self.zero
+        if self.winds * stretch < 0.0:
+            return 0.0
+        beyond = max(0.0, position - self.upper_stop) - max(0.0, self.lower_stop - position)
+        return -self.stiffness * stretch - self.stop_stiffness * beyond
+
+
+def servo_angle(motor: MotorDescription, position: float) -> float:
+    """Angle of a servo, as `ServoMotor.position` counts, at a position of its motor. [rad]."""
     return motor.zero + motor.sign * motor.gear * position
 
 
 def motor_position(motor: MotorDescription, angle: float) -> float:
-    """What `servo_angle` undoes.
-
-    Args:
-        motor: Sign, gear and zero.
-        angle: Of the servo, counted from its middle. [rad].
-
-    Returns:
-        As the driver counts. [rad].
-    """
+    """Position of a motor, as the driver counts, at an angle of its servo. [rad]."""
     return (angle - motor.zero) / (motor.sign * motor.gear)
 
 
@@ -132,12 +147,7 @@ def build_hand_bus(description: HandDescription, firmware: int = DEFAULT_FIRMWAR
 def attach_tendons(
     bus: SimulatedBus, description: HandDescription, mounting: HandMounting
 ) -> None:
-    """Give every servo the pull of its free finger.
-
-    Args:
-        bus: Servos of the hand, in the order of its motors.
-        description: The hand as its file says.
-        mounting: How it differs from that.
+    """Give every servo of a hand, in the order of its motors, the pull of its free finger.
 
     Raises:
         ConfigurationError: The hand has no tendons.
@@ -165,23 +175,15 @@ def attach_tendons(
                 for limits in (lower, upper)
             ]
             zero = servo_angle(motor, taut)
-            load: Load
-            if np.any(lower[joints] < 0.0):
-                load = TwoWayTendon(zero, flexures, min(ends), max(ends), stop)
-            else:
-                load = ElasticTendon(zero, flexures, ends[1], stop, motor.sign)
-            bus.servos[number].motor.load = load
+            both_ways = bool(np.any(lower[joints] < 0.0))
+            stops = ends if both_ways else [zero, ends[1]]
+            bus.servos[number].motor.load = Tendon(
+                zero, flexures, min(stops), max(stops), stop, 0 if both_ways else motor.sign
+            )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the servos of a hand until told to stop.
-
-    Args:
-        arguments: Of the command line; those of the process when None.
-
-    Returns:
-        Exit status: 0, or 2 when the arguments make no hand.
-    """
+    """Serve the servos of a hand until told to stop; exit status 2 when there is no such hand."""
     parser = server_parser('deft_hand_driver.simulated_hand')
     parser.add_argument('--hand', required=True, help='name of a file in config/hands')
     parser.add_argument(

@@ -69,7 +69,10 @@ def test_limits_leave_room_to_those_of_the_servo(hand):
         table = motor_model(motor.model).control_table(52)
         assert hand.bus.temperature_limit < table['temperature_limit'].default
         assert table['min_voltage_limit'].default * 0.1 <= hand.bus.lowest_voltage
-        assert motor.current_limit <= table['current_limit'].default * table['current_limit'].scale
+        assert (
+            motor.current_limit
+            <= table['current_limit'].default * motor_model(motor.model).current_scale
+        )
 
 
 def test_poses_are_inside_the_travel(hand):

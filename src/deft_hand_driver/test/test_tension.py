@@ -28,11 +28,11 @@ from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import (
     HandMounting,
     MountingErrors,
+    Tendon,
     attach_tendons,
     build_hand_bus,
 )
 from dynamixel_simulator.faults import Fault
-from dynamixel_simulator.loads import TwoWayTendon
 from dynamixel_simulator.motor_models import XC330_T288
 from dynamixel_simulator.server import BusServer
 
@@ -247,7 +247,7 @@ def test_a_direct_hand_has_no_tension(bench):
     with pytest.raises(ConfigurationError, match='no tendons'):
         attach_tendons(build_hand_bus(leap), leap, HandMounting.nominal(leap))
     with pytest.raises(InvalidInputError, match='between its stops'):
-        TwoWayTendon(1.0, 0.1, -0.5, 0.5, 1.0)
+        Tendon(1.0, 0.1, -0.5, 0.5, 1.0)
 
 
 def run(*words, port):

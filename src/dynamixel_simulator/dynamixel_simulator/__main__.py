@@ -24,14 +24,7 @@ from dynamixel_simulator.servo import DEFAULT_FIRMWARE, SimulatedServo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve motors of one model until told to stop.
-
-    Args:
-        arguments: Of the command line; those of the process when None.
-
-    Returns:
-        Exit status: 0, or 2 when the arguments make no bus.
-    """
+    """Serve motors of one model until told to stop; exit status 2 when the arguments make none."""
     parser = server_parser('dynamixel_simulator')
     parser.add_argument('--model', required=True, help=', '.join(MODELS))
     parser.add_argument('--ids', type=_ids, default=[1], help='such as 1-12 or 1,5,7')
@@ -46,11 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def server_parser(module: str) -> argparse.ArgumentParser:
-    """Parser with the options of every process that serves motors.
-
-    Args:
-        module: What ``python -m`` was given.
-    """
+    """Parser with the options of every process that serves motors, run by ``python -m module``."""
     parser = argparse.ArgumentParser(
         prog=f'python -m {module}', description='Simulated Dynamixel servos on a pseudo-terminal.'
     )
@@ -71,7 +60,7 @@ def serve(bus: SimulatedBus, options: argparse.Namespace) -> int:
         options: Of `server_parser`.
 
     Returns:
-        Exit status: 0, or 2 when the port cannot be opened.
+        Exit status: 2 when the port cannot be opened.
     """
     try:
         server = BusServer(
@@ -110,7 +99,7 @@ def _say(text: str) -> None:
 
 def _bus(options: argparse.Namespace) -> SimulatedBus:
     model = motor_model(options.model)
-    rates = BAUD_RATES[: 1 + (model.control_table(options.firmware)['baud_rate'].maximum or 0)]
+    rates = BAUD_RATES[: 1 + model.control_table(options.firmware)['baud_rate'].maximum]
     if options.baud_rate not in rates:
         known = ', '.join(str(rate) for rate in rates)
         raise InvalidInputError(

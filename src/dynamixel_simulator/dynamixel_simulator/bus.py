@@ -1,46 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servos on one wire: who hears an instruction, who answers, and in which order.
 
-Group reads where a servo is missing: after a plain sync or bulk read the servos behind it still
-answer; the common reply to a fast one ends before it, because every servo waits for the part of
-the one before. The manual shows neither; drivers must survive both.
+Group reads where a servo is missing: after a plain sync read the servos behind it still answer;
+the common reply to a fast one ends before it, because every servo waits for the part of the one
+before. The manual shows neither; drivers must survive both.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from deft_core.errors import InvalidInputError
-from dynamixel_simulator.fast_reply import FastPart, fast_reply
-from dynamixel_simulator.faults import (
-    ANSWER_FAULTS,
-    BUS_FAULTS,
-    AnswerFaults,
-    Fault,
-    harm,
-    heal,
-)
-from dynamixel_simulator.instructions import (
-    HEAD_SIZE,
-    bulk_requests,
-    execute,
-    level_needed,
-    sync_requests,
-    two_words,
-)
+from dynamixel_simulator.faults import ANSWER_FAULTS, AnswerFaults, Fault, harm, heal
 from dynamixel_simulator.packet import (
     BROADCAST_ID,
+    CRC_SIZE,
     MAX_ID,
     Instruction,
     Packet,
+    StatusError,
     build_status,
+    crc16,
+    fast_status_prefix,
 )
 from dynamixel_simulator.servo import SimulatedServo
 
-_ANSWERS_READS: Final = 1  # status return level
-_RESET_ALL: Final = b'\xff'
+_HEAD_SIZE: Final = 4  # bytes of address and size, at the start of reads and sync instructions
+_ANSWERS_PINGS, _ANSWERS_READS, _ANSWERS_ALL = range(3)  # status return levels
 
 
 class Answer(NamedTuple):
@@ -68,11 +56,7 @@ class SimulatedBus:
     """
 
     def __init__(self, servos: Iterable[SimulatedServo]) -> None:
-        """Connect servos.
-
-        Args:
-            servos: Two may have the same id; their answers then collide.
-        """
+        """Connect servos; two may have the same id, their answers then collide."""
         self.lock = threading.RLock()
         self._servos = list(servos)
         self._faults = {id(servo): AnswerFaults() for servo in self._servos}
@@ -105,26 +89,21 @@ class SimulatedBus:
         """Switch a fault on.
 
         Args:
-            fault: Any but `Fault.PORT_GONE`, which is the server's.
-            identifier: Of the servo; None for all, and for faults of the bus.
+            fault: Any.
+            identifier: Of the servo; None for all, and for `Fault.ECHO`.
             answers: For faults of answers: how many suffer; None for all until cleared.
             lateness: Of `Fault.DELAY`. [s].
 
         Raises:
-            InvalidInputError: No such servo, or the fault does not fit.
+            InvalidInputError: No such servo.
         """
-        if fault is Fault.PORT_GONE:
-            raise InvalidInputError('port_gone is a fault of the port: ask the server for it.')
         with self.lock:
-            if fault in BUS_FAULTS:
+            if fault is Fault.ECHO:
                 self._echo = True
                 return
             for servo in self._chosen(identifier):
                 if fault in ANSWER_FAULTS:
-                    faults = self._faults[id(servo)]
-                    faults.add(fault, answers)
-                    if fault is Fault.DELAY:
-                        faults.lateness = lateness
+                    self._faults[id(servo)].add(fault, answers, lateness)
                 else:
                     harm(servo, fault)
 
@@ -145,11 +124,7 @@ class SimulatedBus:
                 heal(servo)
 
     def advance(self, duration: float) -> None:
-        """Let time pass for all servos.
-
-        Args:
-            duration: Positive. [s].
-        """
+        """Let time pass for all servos, more than none. [s]."""
         with self.lock:
             for servo in self._servos:
                 servo.advance(duration)
@@ -175,15 +150,9 @@ class SimulatedBus:
             for servo in awake:
                 servo.feed_watchdog()
             answers = [Answer(packet.raw, 0.0, 0.0)] if self._echo else []
-            group = self._GROUPS.get(packet.instruction)
-            if group is not None:
-                if packet.identifier == BROADCAST_ID:
-                    answers += group(self, awake, packet.parameters)
-            elif packet.identifier == BROADCAST_ID:
-                answers += self._broadcast(awake, packet)
-            else:
-                answers += self._address(awake, packet)
-            return answers
+            if packet.identifier == BROADCAST_ID:
+                return answers + self._broadcast(awake, packet)
+            return answers + self._address(awake, packet)
 
     def _chosen(self, identifier: int | None) -> list[SimulatedServo]:
         return self._servos if identifier is None else [self.servo(identifier)]
@@ -193,121 +162,78 @@ class SimulatedBus:
         for servo in awake:
             if servo.identifier == packet.identifier:
                 level = servo.return_level  # the level counts that held when the packet came
-                error, data = execute(servo, packet)
-                if level >= level_needed(packet.instruction):
+                error, data = _execute(servo, packet)
+                if level >= _level_needed(packet.instruction):
                     answers += self._answer(servo, packet.identifier, error, data)
-            elif servo.secondary == packet.identifier <= MAX_ID:
-                execute(servo, packet)
-        return _collide(answers) if len(answers) > 1 else answers
+        return _collide(answers)
 
     def _broadcast(self, awake: list[SimulatedServo], packet: Packet) -> list[Answer]:
-        if packet.instruction == Instruction.PING:
-            answers = []
-            for identifier in sorted({servo.identifier for servo in awake}):
-                answers += self._address(awake, packet._replace(identifier=identifier))
-            return answers
-        reset_all = packet.instruction == Instruction.FACTORY_RESET
-        if reset_all and packet.parameters == _RESET_ALL:
-            return []  # would give all servos the same id; the firmware does nothing
-        if packet.instruction != Instruction.READ:
-            for servo in awake:
-                execute(servo, packet)
+        match packet.instruction:
+            case Instruction.PING:
+                present = sorted({servo.identifier for servo in awake})
+                packets = [packet._replace(identifier=identifier) for identifier in present]
+                return [answer for ping in packets for answer in self._address(awake, ping)]
+            case Instruction.SYNC_READ if len(packet.parameters) >= _HEAD_SIZE:
+                return self._sync_read(awake, packet.parameters)
+            case Instruction.FAST_SYNC_READ if len(packet.parameters) >= _HEAD_SIZE:
+                return self._fast_sync_read(awake, packet.parameters)
+            case Instruction.SYNC_WRITE if len(packet.parameters) >= _HEAD_SIZE:
+                _sync_write(awake, packet.parameters)
+            case Instruction.WRITE | Instruction.REBOOT:
+                for servo in awake:
+                    _execute(servo, packet)
         return []
 
-    def _read_group(
-        self, awake: list[SimulatedServo], requests: list[tuple[int, int, int]]
-    ) -> list[Answer]:
-        """Plain sync or bulk read: (id, address, size) each."""
+    def _sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
+        address, size = _head(parameters)
         answers: list[Answer] = []
-        for identifier, address, size in requests:
+        for identifier in parameters[_HEAD_SIZE:]:
             together: list[Answer] = []
             for servo in awake:
                 if servo.identifier == identifier and servo.return_level >= _ANSWERS_READS:
                     error, data = servo.read(address, size)
                     together += self._answer(servo, identifier, error, data)
-            answers += _collide(together) if len(together) > 1 else together
+            answers += _collide(together)
         return answers
 
-    def _fast_read_group(
-        self, awake: list[SimulatedServo], requests: list[tuple[int, int, int]]
-    ) -> list[Answer]:
-        """Fast sync or bulk read: one reply of all."""
+    def _fast_sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
+        """One reply of all, to which every servo adds its part and a checksum of all before."""
+        address, size = _head(parameters)
+        identifiers = parameters[_HEAD_SIZE:]
         by_id = {
             servo.identifier: servo
             for servo in awake
             if servo.knows_fast_reads and servo.return_level >= _ANSWERS_READS
         }
-        parts = []
-        lateness, delay = 0.0, None
-        for identifier, address, size in requests:
+        prefix = fast_status_prefix([size] * len(identifiers))
+        wire = bytearray(prefix)
+        crc, done, lateness = 0, 0, 0.0
+        for identifier in identifiers:
             servo = by_id.get(identifier)
-            if servo is None:
+            if servo is None or self._faults[id(servo)].take(Fault.SILENCE):
                 break
             faults = self._faults[id(servo)]
-            if faults.take(Fault.SILENCE):
-                break
+            lateness += faults.take_lateness()
             error, data = servo.read(address, size)
-            delay = servo.return_delay if delay is None else delay
-            lateness += faults.lateness if faults.take(Fault.DELAY) else 0.0
-            part = FastPart(
-                _other_id(identifier) if faults.take(Fault.WRONG_ID) else identifier,
-                servo.with_alert(error),
-                data or bytes(size),
-                faults.take(Fault.WRONG_CRC),
-                faults.take(Fault.HALF_PACKET),
-            )
-            parts.append(part)
-            if part.half:
+            told = _other_id(identifier) if faults.take(Fault.WRONG_ID) else identifier
+            part = bytes((servo.with_alert(error), told)) + (data or bytes(size))
+            if faults.take(Fault.HALF_PACKET):
+                wire += part[: len(part) // 2]
                 break
-        if delay is None:
+            wire += part
+            crc = crc16(wire[done:], crc)
+            done = len(wire)
+            wrong = faults.take(Fault.WRONG_CRC)
+            wire += (crc ^ 0xFFFF if wrong else crc).to_bytes(CRC_SIZE, 'little')
+        if wire == prefix:
             return []
-        raw = fast_reply(parts, [size for _, _, size in requests])
-        return [Answer(raw, delay, lateness)]
-
-    def _sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        return self._read_group(awake, sync_requests(parameters))
-
-    def _fast_sync_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        return self._fast_read_group(awake, sync_requests(parameters))
-
-    def _bulk_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        return self._read_group(awake, bulk_requests(parameters))
-
-    def _fast_bulk_read(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        return self._fast_read_group(awake, bulk_requests(parameters))
-
-    def _sync_write(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        if len(parameters) >= HEAD_SIZE:
-            address, size = two_words(parameters, 0)
-            data = {
-                parameters[place]: parameters[place + 1 : place + 1 + size]
-                for place in range(HEAD_SIZE, len(parameters) - size, size + 1)
-            }
-            for servo in awake:
-                for identifier in {servo.identifier, servo.secondary} & data.keys():
-                    servo.write(address, data[identifier])
-        return []
-
-    def _bulk_write(self, awake: list[SimulatedServo], parameters: bytes) -> list[Answer]:
-        place = 0
-        while place + 5 <= len(parameters):
-            identifier = parameters[place]
-            address, size = two_words(parameters, place + 1)
-            data = parameters[place + 5 : place + 5 + size]
-            place += 5 + size
-            for servo in awake:
-                if identifier in (servo.identifier, servo.secondary) and len(data) == size:
-                    servo.write(address, data)
-        return []
+        return [Answer(bytes(wire), by_id[identifiers[0]].return_delay, lateness)]
 
     def _answer(
         self, servo: SimulatedServo, identifier: int, error: int, data: bytes
     ) -> list[Answer]:
         """Status of one servo, broken as its faults say."""
         faults = self._faults[id(servo)]
-        if not faults:
-            raw = build_status(identifier, servo.with_alert(error), data)
-            return [Answer(raw, servo.return_delay, 0.0)]
         if faults.take(Fault.SILENCE):
             return []
         if faults.take(Fault.WRONG_ID):
@@ -317,19 +243,46 @@ class SimulatedBus:
             raw = raw[:-1] + bytes((raw[-1] ^ 0xFF,))
         if faults.take(Fault.HALF_PACKET):
             raw = raw[: len(raw) // 2]
-        lateness = faults.lateness if faults.take(Fault.DELAY) else 0.0
-        return [Answer(raw, servo.return_delay, lateness)]
+        return [Answer(raw, servo.return_delay, faults.take_lateness())]
 
-    _GROUPS: ClassVar[
-        dict[int, Callable[[SimulatedBus, list[SimulatedServo], bytes], list[Answer]]]
-    ] = {
-        Instruction.SYNC_READ: _sync_read,
-        Instruction.FAST_SYNC_READ: _fast_sync_read,
-        Instruction.BULK_READ: _bulk_read,
-        Instruction.FAST_BULK_READ: _fast_bulk_read,
-        Instruction.SYNC_WRITE: _sync_write,
-        Instruction.BULK_WRITE: _bulk_write,
-    }
+
+def _sync_write(awake: list[SimulatedServo], parameters: bytes) -> None:
+    address, size = _head(parameters)
+    starts = range(_HEAD_SIZE, len(parameters) - size, size + 1)
+    data = {parameters[start]: parameters[start + 1 : start + 1 + size] for start in starts}
+    for servo in awake:
+        if servo.identifier in data:
+            servo.write(address, data[servo.identifier])
+
+
+def _execute(servo: SimulatedServo, packet: Packet) -> tuple[int, bytes]:
+    """Do what an instruction asks of one servo; error number and data of the answer."""
+    parameters = packet.parameters
+    match packet.instruction:
+        case Instruction.PING:
+            return StatusError.NONE, servo.identity()
+        case Instruction.READ if len(parameters) == _HEAD_SIZE:
+            return servo.read(*_head(parameters))
+        case Instruction.WRITE if len(parameters) >= 2:
+            return servo.write(int.from_bytes(parameters[:2], 'little'), parameters[2:]), b''
+        case Instruction.READ | Instruction.WRITE:
+            return StatusError.DATA_LENGTH, b''
+        case Instruction.REBOOT:
+            servo.reboot()
+            return StatusError.NONE, b''
+    return StatusError.INSTRUCTION, b''
+
+
+def _level_needed(instruction: int) -> int:
+    """Lowest status return level at which an instruction is answered."""
+    if instruction == Instruction.PING:
+        return _ANSWERS_PINGS
+    return _ANSWERS_READS if instruction == Instruction.READ else _ANSWERS_ALL
+
+
+def _head(parameters: bytes) -> tuple[int, int]:
+    """Address and size."""
+    return parameters[0] | parameters[1] << 8, parameters[2] | parameters[3] << 8
 
 
 def _other_id(identifier: int) -> int:
@@ -338,6 +291,8 @@ def _other_id(identifier: int) -> int:
 
 def _collide(answers: list[Answer]) -> list[Answer]:
     """Servos of one id drive the wire at the same time, a little apart: a low level wins."""
+    if len(answers) < 2:
+        return answers
     length = max(len(answer.data) for answer in answers) + len(answers) - 1
     wire = bytearray(b'\xff' * length)
     for offset, answer in enumerate(answers):

@@ -21,11 +21,7 @@ kinds: {kinds}
 
 
 def obey(server: BusServer, line: str) -> str:
-    """Do what a line says.
-
-    Args:
-        server: Of the bus.
-        line: A command of `HELP`, or nothing.
+    """Do what a line, a command of `HELP` or nothing, says.
 
     Returns:
         ``ok``, the help, or ``error: `` and why.

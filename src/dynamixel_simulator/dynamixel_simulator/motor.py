@@ -9,18 +9,19 @@ the stall point or the speed without load.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from dynamixel_simulator.motor_models import MotorSpecification
 
 # Estimated, as shares of the stall torque: dry friction, and viscous friction at no-load speed.
-_DRY_FRICTION = 0.03
-_VISCOUS_FRICTION = 0.30
-_MECHANICAL_TIME = 0.025  # [s], estimated; sets the inertia that the gear multiplies
+_DRY_FRICTION: Final = 0.03
+_VISCOUS_FRICTION: Final = 0.30
+_MECHANICAL_TIME: Final = 0.025  # [s], estimated; sets the inertia that the gear multiplies
 # Estimated warming of a servo of 18 g; larger ones by surface and volume.
-_SMALLEST_MASS = 0.018  # [kg]
-_THERMAL_RESISTANCE = 20.0  # [K/W]
-_THERMAL_TIME = 200.0  # [s]
-AMBIENT = 25.0  # [degC]
+_SMALLEST_MASS: Final = 0.018  # [kg]
+_THERMAL_RESISTANCE: Final = 20.0  # [K/W]
+_THERMAL_TIME: Final = 200.0  # [s]
+AMBIENT: Final = 25.0  # [degC]
 
 # Torque that the world puts on the horn [N m] at a position [rad] and velocity [rad/s].
 Load = Callable[[float, float], float]
@@ -40,15 +41,10 @@ class ServoMotor:
         stuck: Whether the horn is blocked.
     """
 
-    def __init__(self, specification: MotorSpecification, position: float = 0.0) -> None:
-        """At rest, cold, at the recommended voltage.
-
-        Args:
-            specification: Data sheet.
-            position: Where the horn is. [rad].
-        """
+    def __init__(self, specification: MotorSpecification) -> None:
+        """At rest in the middle, cold, at the recommended voltage."""
         torque, speed = specification.stall_torque, specification.no_load_speed
-        self.position = position
+        self.position = 0.0
         self.velocity = 0.0
         self.current = 0.0
         self.temperature = AMBIENT
@@ -77,12 +73,11 @@ class ServoMotor:
         """At the present voltage. [A]."""
         return self._stall_current * self.voltage / self._nominal_voltage
 
-    def drive_current(self, wanted: float, output_limit: float, duration: float) -> float:
+    def drive_current(self, wanted: float, duration: float) -> float:
         """Step with a current loop around the winding.
 
         Args:
             wanted: Current that the loop tries to keep. [A].
-            output_limit: Largest share of the supply voltage, 0 to 1.
             duration: [s].
 
         Returns:
@@ -90,35 +85,23 @@ class ServoMotor:
         """
         supply = self.voltage / self._nominal_voltage
         needed = wanted / self._stall_current + self.velocity / self._winding_speed
-        limit = output_limit * supply
-        if -limit <= needed <= limit:
-            self.current = wanted
-            self._move(self.torque_per_current * wanted, self._viscous, duration)
-            return needed / supply if supply > 0.0 else 0.0
-        return self.drive_voltage(output_limit if needed > 0.0 else -output_limit, duration)
+        if abs(needed) > supply:
+            output = 1.0 if needed > 0.0 else -1.0
+            self.drive_voltage(output, duration)
+            return output
+        self.current = wanted
+        self._move(self.torque_per_current * wanted, self._viscous, duration)
+        return needed / supply if supply > 0.0 else 0.0
 
-    def drive_voltage(self, output: float, duration: float) -> float:
-        """Step with a voltage on the winding.
-
-        Args:
-            output: Share of the supply voltage, -1 to 1.
-            duration: [s].
-
-        Returns:
-            The same share.
-        """
+    def drive_voltage(self, output: float, duration: float) -> None:
+        """Step with a share of the supply voltage on the winding, -1 to 1."""
         share = output * self.voltage / self._nominal_voltage
         torque = self.torque_per_current * self._stall_current * share
         self._move(torque, self._viscous + self._back_emf, duration)
         self.current = self._stall_current * (share - self.velocity / self._winding_speed)
-        return output
 
     def release(self, duration: float) -> None:
-        """Step with an open winding.
-
-        Args:
-            duration: [s].
-        """
+        """Step with an open winding."""
         self.current = 0.0
         self._move(0.0, self._viscous, duration)
 

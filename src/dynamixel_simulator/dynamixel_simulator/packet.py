@@ -3,7 +3,8 @@
 
 Source: e-Manual, "DYNAMIXEL Protocol 2.0". Layout of both, numbers little-endian:
 ``FF FF FD 00 | id | length (2) | instruction | parameters | CRC (2)``; a status packet is the
-instruction 0x55 whose first parameter is the error byte.
+instruction 0x55 whose first parameter is the error byte. The packets are ours because those of
+`dynamixel_sdk` 4.1.0 are not stuffed when sent and wrongly unstuffed when received.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from fastcrc import crc16 as variants
+from fastcrc import crc16 as checksums
 
 from deft_core.errors import InvalidInputError
 
@@ -24,8 +25,9 @@ ALERT_BIT: Final = 0x80
 # Header, id and length before the instruction; the CRC behind the parameters.
 PREFIX_SIZE: Final = 7
 CRC_SIZE: Final = 2
-MAX_LENGTH: Final = 0xFFFF
 
+# After every FF FF FD from instruction to last parameter goes an FD: nothing there looks like a
+# header.
 _PATTERN: Final = b'\xff\xff\xfd'
 _STUFFED: Final = b'\xff\xff\xfd\xfd'
 _PREFIX: Final = struct.Struct('<4sBH')
@@ -40,19 +42,11 @@ class Instruction(enum.IntEnum):
     PING = 0x01
     READ = 0x02
     WRITE = 0x03
-    REG_WRITE = 0x04
-    ACTION = 0x05
-    FACTORY_RESET = 0x06
     REBOOT = 0x08
-    CLEAR = 0x10
-    BACKUP = 0x20
     STATUS = 0x55
     SYNC_READ = 0x82
     SYNC_WRITE = 0x83
     FAST_SYNC_READ = 0x8A
-    BULK_READ = 0x92
-    BULK_WRITE = 0x93
-    FAST_BULK_READ = 0x9A
 
 
 class StatusError(enum.IntEnum):
@@ -86,13 +80,7 @@ class Packet(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What one servo answered.
-
-    Attributes:
-        identifier: Of the servo.
-        error: Error byte: a `StatusError`, plus `ALERT_BIT`.
-        parameters: Data that was asked for.
-    """
+    """What one servo answered; the error byte is a `StatusError`, plus `ALERT_BIT`."""
 
     identifier: int
     error: int
@@ -103,121 +91,53 @@ class Status(NamedTuple):
         """Whether the servo has a hardware error; its field `hardware_error_status` says which."""
         return bool(self.error & ALERT_BIT)
 
-    @property
-    def error_number(self) -> int:
-        """A value of `StatusError`, without the alert."""
-        return self.error & ~ALERT_BIT
-
 
 def crc16(data: bytes | bytearray, start: int = 0) -> int:
-    """Checksum of a packet from its header to its last parameter.
-
-    Args:
-        data: Bytes.
-        start: Checksum of what came before, to go on from it.
-
-    Returns:
-        0 to 65535; it travels low byte first.
-    """
-    return variants.umts(bytes(data), start)
-
-
-def stuff(body: bytes) -> bytes:
-    """Break every FF FF FD from instruction to last parameter, so that none looks like a header.
-
-    Args:
-        body: Instruction and parameters.
-
-    Returns:
-        The body with an FD after each FF FF FD.
-    """
-    return body.replace(_PATTERN, _STUFFED)
-
-
-def unstuff(body: bytes) -> bytes:
-    """Take back what `stuff` put in.
-
-    Args:
-        body: As received.
-
-    Returns:
-        Instruction and parameters.
-    """
-    return body.replace(_STUFFED, _PATTERN)
+    """Checksum from the header to the last parameter, going on from that of what came before."""
+    return checksums.umts(bytes(data), start)
 
 
 def build_packet(identifier: int, instruction: int, parameters: bytes = b'') -> bytes:
-    """Bytes of a packet.
+    """Bytes of a packet with stuffing and checksum.
 
     Args:
         identifier: 0 to 252, or `BROADCAST_ID`.
         instruction: A value of `Instruction`.
         parameters: Without stuffing.
 
-    Returns:
-        The whole packet with stuffing and checksum.
-
     Raises:
-        InvalidInputError: No such id, or too many parameters.
+        InvalidInputError: No such id.
     """
     if not 0 <= identifier <= MAX_ID and identifier != BROADCAST_ID:
         raise InvalidInputError(
             f'A servo id must be 0 to {MAX_ID}, or {BROADCAST_ID} for all, got {identifier}.'
         )
-    body = bytes((instruction,)) + parameters
-    if _PATTERN in body:
-        body = stuff(body)
-    length = len(body) + CRC_SIZE
-    if length > MAX_LENGTH:
-        raise InvalidInputError(f'A packet body holds at most {MAX_LENGTH} bytes, got {length}.')
-    packet = _PREFIX.pack(HEADER, identifier, length) + body
+    body = (bytes((instruction,)) + parameters).replace(_PATTERN, _STUFFED)
+    packet = _PREFIX.pack(HEADER, identifier, len(body) + CRC_SIZE) + body
     return packet + crc16(packet).to_bytes(CRC_SIZE, 'little')
 
 
 def build_status(identifier: int, error: int = 0, parameters: bytes = b'') -> bytes:
-    """Bytes of a status packet.
-
-    Args:
-        identifier: 0 to 252.
-        error: Error byte.
-        parameters: Without stuffing.
-
-    Returns:
-        The whole packet with stuffing and checksum.
-
-    Raises:
-        InvalidInputError: No such id, or too many parameters.
-    """
+    """Bytes of a status packet; see `build_packet`."""
     return build_packet(identifier, Instruction.STATUS, bytes((error,)) + parameters)
 
 
-def build_fast_status(parts: Sequence[Status]) -> bytes:
-    """Bytes of the common reply to a fast sync read or fast bulk read.
+def fast_status_prefix(sizes: Sequence[int]) -> bytes:
+    """Beginning of the common reply to a fast sync read.
 
     ``FF FF FD 00 FE length 55``, then per servo ``error id data CRC``; each checksum covers
     everything before it. Nothing is stuffed: the first servo writes the length before it knows
     what the others will say.
 
     Args:
-        parts: Answers in the order of the request; not empty.
-
-    Returns:
-        The whole packet.
+        sizes: Bytes of data that each servo was asked for.
     """
-    length = 1 + sum(2 + len(part.parameters) + CRC_SIZE for part in parts)
-    packet = bytearray(_PREFIX.pack(HEADER, BROADCAST_ID, length))
-    packet.append(Instruction.STATUS)
-    crc, done = 0, 0
-    for part in parts:
-        packet += bytes((part.error, part.identifier)) + part.parameters
-        crc = crc16(packet[done:], crc)
-        done = len(packet)
-        packet += crc.to_bytes(CRC_SIZE, 'little')
-    return bytes(packet)
+    length = 1 + sum(2 + size + CRC_SIZE for size in sizes)
+    return _PREFIX.pack(HEADER, BROADCAST_ID, length) + bytes((Instruction.STATUS,))
 
 
 def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
-    """Take the common reply to a fast read apart.
+    """Take the common reply to a fast sync read apart.
 
     Args:
         raw: From the header on; may end early.
@@ -227,13 +147,11 @@ def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
         The leading parts that are complete and whose checksum is right; as many as `sizes` has
         entries if all went well.
     """
-    length = 1 + sum(size + 4 for size in sizes)
-    start = PREFIX_SIZE + 1
-    prefix = _PREFIX.pack(HEADER, BROADCAST_ID, length) + bytes((Instruction.STATUS,))
-    if raw[:start] != prefix:
+    prefix = fast_status_prefix(sizes)
+    if not raw.startswith(prefix):
         return []
     parts = []
-    crc, done = 0, 0
+    crc, done, start = 0, 0, len(prefix)
     for size in sizes:
         end = start + 2 + size
         if len(raw) < end + CRC_SIZE:
@@ -247,14 +165,7 @@ def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
 
 
 def status_of(packet: Packet) -> Status | None:
-    """Read a packet as the status of one servo.
-
-    Args:
-        packet: As received.
-
-    Returns:
-        None when it is an instruction, such as an echo, or has no error byte.
-    """
+    """Status of one servo; None for an instruction, such as an echo, or without an error byte."""
     if packet.instruction != Instruction.STATUS or not packet.parameters:
         return None
     return Status(packet.identifier, packet.parameters[0], packet.parameters[1:])
@@ -283,18 +194,10 @@ class PacketReader:
 
     def clear(self) -> None:
         """Forget a packet that is not complete."""
-        self.skipped_bytes += len(self._buffer)
-        self._buffer.clear()
+        self._skip(len(self._buffer))
 
     def feed(self, data: bytes) -> list[Packet]:
-        """Take bytes.
-
-        Args:
-            data: As they came from the port.
-
-        Returns:
-            The packets that are complete now, oldest first.
-        """
+        """Take bytes as they came; the packets that are complete now, oldest first."""
         buffer = self._buffer
         buffer += data
         packets: list[Packet] = []
@@ -350,7 +253,7 @@ def _length_of_garbage(buffer: bytearray) -> int:
 
 def _packet(raw: bytes) -> Packet:
     identifier, instruction = raw[4], raw[PREFIX_SIZE]
-    body = raw[PREFIX_SIZE + 1 : -CRC_SIZE]
+    body = raw[PREFIX_SIZE:-CRC_SIZE]
     if not (identifier == BROADCAST_ID and instruction == Instruction.STATUS):
-        body = unstuff(raw[PREFIX_SIZE:-CRC_SIZE])[1:]
-    return Packet(identifier, instruction, body, raw)
+        body = body.replace(_STUFFED, _PATTERN)
+    return Packet(identifier, instruction, body[1:], raw)

@@ -9,33 +9,37 @@ several fields changes none of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import struct
 from typing import Final
 
-from dynamixel_simulator.actions import RegisterActions
-from dynamixel_simulator.bus_watchdog import BusWatchdog
-from dynamixel_simulator.control import ControlLoop
+from dynamixel_simulator.control_loop import ControlLoop
 from dynamixel_simulator.control_table import Field
-from dynamixel_simulator.memory import ServoMemory
 from dynamixel_simulator.motor import ServoMotor
 from dynamixel_simulator.motor_models import (
     BAUD_RATES,
+    PULSES_PER_TURN,
+    RADIANS_PER_PULSE,
+    RADIANS_PER_SECOND,
     RETURN_DELAY_UNIT,
+    REVERSE,
     HardwareError,
     MotorModel,
+    OperatingMode,
 )
 from dynamixel_simulator.packet import ALERT_BIT, StatusError
-from dynamixel_simulator.protection import Protection
-from dynamixel_simulator.rules import WriteRules
-from dynamixel_simulator.state_registers import show_state
+from dynamixel_simulator.protection import BusWatchdog, Protection
+from dynamixel_simulator.registers import Registers
 
 STEP: Final = 0.004  # [s] at most, of the control loop and the motor
 BOOT_TIME: Final = 0.1  # [s] without an answer after a reboot, estimated
 DEFAULT_FIRMWARE: Final = 50
 
-_ID: Final = 7  # addresses that are the same in every model
-_BAUD_RATE: Final = 8
-_SECONDARY_ID: Final = 12
+_VELOCITY_COUNT: Final = RADIANS_PER_SECOND / RADIANS_PER_PULSE  # [pulse/s]
+_FURTHEST: Final = 256 * PULSES_PER_TURN - 1  # in the modes without position limits
+_GAINS: Final = ('position_p_gain', 'position_i_gain', 'position_d_gain')
+# Present current, velocity and position lie side by side; so do voltage and temperature.
+_MEASURED: Final = struct.Struct('<hii')
+_SUPPLY: Final = struct.Struct('<HB')
 
 
 class SimulatedServo:
@@ -61,7 +65,7 @@ class SimulatedServo:
             firmware: Decides about fast reads and the place of indirect data.
         """
         self.model = model
-        self.memory = ServoMemory(model.control_table(firmware))
+        self.memory = Registers(model.control_table(firmware))
         self.memory['firmware_version'] = firmware
         self.memory['id'] = identifier
         self.motor = ServoMotor(model.specification)
@@ -69,27 +73,20 @@ class SimulatedServo:
         self.knows_fast_reads = firmware >= model.fast_sync_read_firmware
         self._loop = ControlLoop(self.motor, model.current_scale)
         self._watchdog = BusWatchdog(self.memory)
-        self._start_protection()
-        self._registered: tuple[int, bytes] | None = None
+        self._protection = Protection(self.memory)
         self._booting = 0.0  # [s] left
-        self._time = 0.0
         self._shown = False
         self._boot()
 
     @property
     def identifier(self) -> int:
         """Its id."""
-        return self.memory.content[_ID]
-
-    @property
-    def secondary(self) -> int:
-        """Second id, at which it obeys without an answer; above 252 there is none."""
-        return self.memory.content[_SECONDARY_ID]
+        return self.memory['id']
 
     @property
     def baud_rate(self) -> int:
         """At which it listens. [bit/s]."""
-        return BAUD_RATES[self.memory.content[_BAUD_RATE]]
+        return BAUD_RATES[self.memory['baud_rate']]
 
     @property
     def listening(self) -> bool:
@@ -121,14 +118,7 @@ class SimulatedServo:
         return bytes(self.memory.content[0:2]) + bytes(self.memory.content[6:7])
 
     def with_alert(self, error: int) -> int:
-        """Error byte of an answer.
-
-        Args:
-            error: Error number.
-
-        Returns:
-            With `ALERT_BIT` when a hardware error is latched.
-        """
+        """Error byte of an answer: `ALERT_BIT` in addition when a hardware error is latched."""
         return error | ALERT_BIT if self._protection.errors else error
 
     def feed_watchdog(self) -> None:
@@ -136,33 +126,20 @@ class SimulatedServo:
         self._watchdog.feed()
 
     def read(self, address: int, size: int) -> tuple[int, bytes]:
-        """Read registers.
-
-        Args:
-            address: First byte.
-            size: Number of bytes.
-
-        Returns:
-            Error number and data.
-        """
+        """Error number and data of registers."""
         self._show()
         data = self.memory.read(address, size)
         return (StatusError.ACCESS, b'') if data is None else (StatusError.NONE, data)
 
     def write(self, address: int, data: bytes) -> int:
-        """Write registers.
-
-        Args:
-            address: First byte.
-            data: New bytes.
-
-        Returns:
-            Error number.
-        """
-        error, values = self._judge(address, data)
+        """Write registers; the error number."""
+        error, values = self.memory.split_write(address, data)
         for field, value in values:
-            self.memory.store(field, value)
-            self._actions.act_on(field.name, value)
+            error = error or self._refusal(field, value)
+        if not error:
+            for field, value in values:
+                self.memory.store(field, value)
+                self._act_on(field.name, value)
         return error
 
     def read_field(self, name: str) -> int:
@@ -175,14 +152,7 @@ class SimulatedServo:
         return self.memory[name]
 
     def write_field(self, name: str, value: int) -> int:
-        """Write a register as a client does.
-
-        Args:
-            name: Of the field.
-            value: Raw counts.
-
-        Returns:
-            Error number.
+        """Write raw counts to a register as a client does; the error number.
 
         Raises:
             InvalidInputError: No such field, or the value does not fit into it.
@@ -190,74 +160,13 @@ class SimulatedServo:
         field = self.memory.table[name]
         return self.write(field.address, field.encode(value))
 
-    def register_write(self, address: int, data: bytes) -> int:
-        """Keep a write for the next action.
-
-        Args:
-            address: First byte.
-            data: New bytes.
-
-        Returns:
-            Error number.
-        """
-        error, _ = self._judge(address, data)
-        if not error:
-            self._registered = address, data
-            self.memory['registered_instruction'] = 1
-        return error
-
-    def action(self) -> int:
-        """Do what was registered.
-
-        Returns:
-            Error number.
-        """
-        if self._registered is None:
-            return StatusError.INSTRUCTION
-        address, data = self._registered
-        self._registered = None
-        self.memory['registered_instruction'] = 0
-        return self.write(address, data)
-
-    def clear_turns(self) -> int:
-        """Count Present Position within one turn again.
-
-        Returns:
-            Error number.
-        """
-        if self._loop.moving:
-            return StatusError.RESULT_FAIL
-        self._actions.count_from_one_turn()
-        self._shown = False
-        return StatusError.NONE
-
     def reboot(self) -> None:
         """Start again: off the bus for a moment, then RAM is as from the shop."""
         self._booting = BOOT_TIME
         self._loop.enabled = False
 
-    def factory_reset(self, keep_id: bool, keep_baud_rate: bool) -> None:
-        """Set the whole table to its factory values and start again.
-
-        Args:
-            keep_id: Keep the id.
-            keep_baud_rate: Keep the baud rate.
-        """
-        kept = ['model_number', 'firmware_version']
-        kept += ['id'] if keep_id else []
-        kept += ['baud_rate'] if keep_baud_rate else []
-        for field in self.memory.table:
-            if field.eeprom and field.name not in kept:
-                self.memory.store(field, field.default or 0)
-                self._actions.act_on(field.name, field.default or 0)
-        self.reboot()
-
     def place(self, position: float) -> None:
-        """Turn the horn by hand to where it is when the servo starts.
-
-        Args:
-            position: As `ServoMotor.position`. [rad].
-        """
+        """Turn the horn by hand to where it is when the servo starts. [rad]."""
         self.motor.position = position
         self.motor.velocity = 0.0
         self._boot()
@@ -273,75 +182,146 @@ class SimulatedServo:
         self.reboot()
 
     def latch(self, errors: HardwareError) -> None:
-        """Make the firmware see hardware errors now.
-
-        Args:
-            errors: Which.
-        """
+        """Make the firmware see hardware errors now."""
         self._protection.errors |= errors
         self._react_to_errors()
 
     def advance(self, duration: float) -> None:
-        """Let time pass.
-
-        Args:
-            duration: Positive. [s].
-        """
-        self._time += duration
+        """Let time pass, more than none. [s]."""
         self._shown = False
         if self._booting > 0.0:
             self._booting -= duration
             if self._booting <= 0.0:
                 self._boot()
         count = max(1, math.ceil(duration / STEP - 1e-6))
-        step = self._loop.step
         for _ in range(count):
-            step(duration / count)
+            self._loop.step(duration / count)
         if self.listening:
             if self._watchdog.expires(self._loop.enabled, duration):
-                self._actions.stop()
-            self._protection.watch(self.motor, self._loop.output, self._loop.moving, duration)
+                # The manual says "stops", not "torque off".
+                self.memory['profile_velocity'] = 0
+                self._loop.halt()
+            self._protection.watch(self.motor, self._loop.output, duration)
             if self._protection.errors:
                 self._react_to_errors()
 
-    def _judge(self, address: int, data: bytes) -> tuple[int, Sequence[tuple[Field, int]]]:
-        """Error number, and the fields that are written when there is none."""
-        error, values = self.memory.values(address, data)
-        for field, value in values:
-            error = self._rules.refusal(field, value)
-            if error:
-                break
-        return error, () if error else values
+    def _refusal(self, field: Field, value: int) -> StatusError:
+        """Why the firmware does not take a value; `StatusError.NONE` when it does."""
+        if field.eeprom and self._loop.enabled:
+            return StatusError.ACCESS
+        if not field.minimum <= value <= field.maximum:
+            return StatusError.DATA_RANGE
+        match field.name:
+            case 'goal_position' | 'goal_current' if self._watchdog.expired:
+                return StatusError.DATA_RANGE
+            case 'bus_watchdog' if self._watchdog.expired and value:
+                return StatusError.DATA_RANGE
+            case 'goal_position' if not self._lowest_goal() <= value <= self._highest_goal():
+                return StatusError.DATA_LIMIT
+            case 'goal_current' if abs(value) > self.memory['current_limit']:
+                return StatusError.DATA_LIMIT
+            case 'torque_enable' if value and self._protection.shut_down:
+                return StatusError.RESULT_FAIL
+        return StatusError.NONE
 
-    def _start_protection(self) -> None:
-        self._protection = Protection(self.memory)
-        self._rules = WriteRules(
-            # Torque on by goal update came with the same firmware as fast reads.
-            self.memory,
-            self._loop,
-            self._protection,
-            self.knows_fast_reads,
-        )
-        self._actions = RegisterActions(self.memory, self._loop, self._watchdog, self._rules)
+    def _lowest_goal(self) -> int:
+        limited = self._loop.mode == OperatingMode.POSITION
+        return self.memory['min_position_limit'] if limited else -_FURTHEST
+
+    def _highest_goal(self) -> int:
+        limited = self._loop.mode == OperatingMode.POSITION
+        return self.memory['max_position_limit'] if limited else _FURTHEST
+
+    def _act_on(self, name: str, value: int) -> None:
+        """Do what a new value of a register, already stored, means."""
+        loop = self._loop
+        match name:
+            case 'goal_position' if loop.enabled:
+                self._head_for(value)
+            case 'goal_current':
+                loop.goal_current = value
+            case 'torque_enable':
+                self._switch_torque(bool(value))
+            case 'operating_mode':
+                self._reset_goals()
+                if loop.mode == OperatingMode.POSITION:
+                    self._count_from_one_turn()
+            case 'position_p_gain' | 'position_i_gain' | 'position_d_gain':
+                loop.set_gains(*[self.memory[gain] for gain in _GAINS])
+            case 'bus_watchdog':
+                self._watchdog.feed()
+            case 'drive_mode' | 'homing_offset':
+                self._read_settings()
+
+    def _switch_torque(self, on: bool) -> None:
+        loop = self._loop
+        if on and not loop.enabled:
+            if loop.mode == OperatingMode.POSITION:
+                loop.count_from_one_turn()
+            loop.halt()
+            self._watchdog.feed()
+            self._head_for(self.memory['goal_position'])
+        loop.enabled = on
+
+    def _head_for(self, goal: int) -> None:
+        self._loop.goal = goal
+        self._loop.speed = self.memory['profile_velocity'] * _VELOCITY_COUNT
+
+    def _reset_goals(self) -> None:
+        """What a start and a change of the operating mode have in common."""
+        memory, loop = self.memory, self._loop
+        for name in (*_GAINS, 'profile_velocity'):
+            memory[name] = memory.table[name].default
+        loop.mode = OperatingMode(memory['operating_mode'])
+        memory['goal_current'] = loop.goal_current = memory['current_limit']
+        loop.set_gains(*[memory[gain] for gain in _GAINS])
+        loop.halt()
+
+    def _read_settings(self) -> None:
+        self._loop.direction = -1 if self.memory['drive_mode'] & REVERSE else 1
+        self._loop.homing_offset = self.memory['homing_offset']
+        self._loop.halt()
+
+    def _count_from_one_turn(self) -> None:
+        """Forget whole turns; the goal becomes where the horn is."""
+        self._loop.count_from_one_turn()
+        self.memory['goal_position'] = round(self._loop.present_position)
 
     def _boot(self) -> None:
-        """Power-on: RAM as from the shop, one turn only."""
-        memory = self.memory
-        for field in memory.table:
+        """Power-on: RAM as from the shop, one turn only, nothing latched."""
+        for field in self.memory.table:
             if not field.eeprom:
-                memory.store(field, field.default or 0)
-        self._registered = None
-        self._start_protection()
+                self.memory.store(field, field.default)
+        self._protection = Protection(self.memory)
         self._watchdog.feed()
-        self._actions.start()
+        self._loop.enabled = False
+        self._read_settings()
+        self._reset_goals()
+        self._count_from_one_turn()
+        self._shown = False
 
     def _react_to_errors(self) -> None:
         self.memory['hardware_error_status'] = int(self._protection.errors)
-        if self._rules.shut_down():
+        if self._protection.shut_down:
             self.memory['torque_enable'] = 0
             self._loop.enabled = False
 
     def _show(self) -> None:
-        if not self._shown:
-            show_state(self.memory, self._loop, self.motor, self._time)
-            self._shown = True
+        """Bring the registers that tell the state up to date, once per step."""
+        if self._shown:
+            return
+        self._shown = True
+        memory, loop, motor = self.memory, self._loop, self.motor
+        _MEASURED.pack_into(
+            memory.content,
+            memory.table['present_current'].address,
+            round(loop.present_current),
+            round(loop.present_velocity / _VELOCITY_COUNT),
+            round(loop.present_position),
+        )
+        _SUPPLY.pack_into(
+            memory.content,
+            memory.table['present_input_voltage'].address,
+            max(0, round(motor.voltage * 10.0)),
+            max(0, min(255, round(motor.temperature))),
+        )

@@ -76,17 +76,17 @@ class PseudoTerminal:
         return _RATE_OF_CODE.get(termios.tcgetattr(self._near)[_OUTPUT_SPEED])
 
     def close(self) -> None:
-        """Take link and device away; a client that has it open gets errors."""
-        if self._link is not None and self._link.is_symlink():
-            if str(self._link.readlink()) == self._device:
-                self._link.unlink()
-            self._link = None
+        """Take link and device away; a client that has it open gets errors. Once is enough."""
+        if self._near < 0:
+            return
+        link = self._link
+        if link is not None and link.is_symlink() and str(link.readlink()) == self._device:
+            link.unlink()
         self._close_ends()
 
     def _close_ends(self) -> None:
-        for end in (self._near, self._far):
-            if end >= 0:
-                os.close(end)
+        os.close(self._near)
+        os.close(self._far)
         self._near = self._far = -1
 
 
