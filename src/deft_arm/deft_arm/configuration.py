@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from deft_arm.geometry import Obstacle
-from deft_arm.paths import ARM_JOINTS, MotionLimits
-from deft_arm.plan import Phase
-from deft_arm.xarm_bringup import ControllerSettings
+from deft_arm.planning.geometry import Obstacle
+from deft_arm.planning.paths import ARM_JOINTS, MotionLimits
+from deft_arm.planning.plan import Phase
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
@@ -20,11 +19,30 @@ from deft_core.validation import FloatArray
 Six: TypeAlias = tuple[float, float, float, float, float, float]
 Three: TypeAlias = tuple[float, float, float]
 
-_ANGLE = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
-_LENGTH = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-_WIDE = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
-_FASTEST_CAP = 2.0  # [m/s] the controller stops faster tools by itself
-_DURATION = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+_ANGLE: Final = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
+_LENGTH: Final = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+_BOX: Final = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
+_FASTEST_CAP: Final = 2.0  # [m/s] the controller stops faster tools by itself
+_DURATION: Final = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """What is set on the controller of the arm before it moves.
+
+    Attributes:
+        collision_sensitivity: 1 to 5, larger stops earlier; the vendor advises 3 or more.
+        tool_mass: Hand with its mount. [kg].
+        tool_centre_of_mass: In the flange frame. [m].
+        fence_lower: Lowest corner of the box that the flange may not leave. [m].
+        fence_upper: Highest corner of that box. [m].
+    """
+
+    collision_sensitivity: int = field(metadata={'minimum': 1, 'maximum': 5})
+    tool_mass: float = field(metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 'kg'})
+    tool_centre_of_mass: Three = field(metadata={'minimum': -0.5, 'maximum': 0.5, 'unit': 'm'})
+    fence_lower: Three = field(metadata=_BOX)
+    fence_upper: Three = field(metadata=_BOX)
 
 
 @dataclass(frozen=True)
@@ -80,8 +98,8 @@ class ArmConfiguration:
     home: Six = field(metadata=_ANGLE)
     workspace_lower: Three = field(metadata=_LENGTH)
     workspace_upper: Three = field(metadata=_LENGTH)
-    envelope_lower: Three = field(metadata=_WIDE)
-    envelope_upper: Three = field(metadata=_WIDE)
+    envelope_lower: Three = field(metadata=_BOX)
+    envelope_upper: Three = field(metadata=_BOX)
     obstacles: tuple[Obstacle, ...]
     obstacle_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
     table_height: float = field(metadata=_LENGTH)
@@ -153,11 +171,7 @@ class ArmConfiguration:
 
 
 def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:
-    """Read `arms/<name>.yaml`.
-
-    Args:
-        name: Name of the arm, such as `xarm6`.
-        directory: Configuration folder; the installed one when None.
+    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None.
 
     Raises:
         ConfigurationError: No such arm, or the file is wrong.

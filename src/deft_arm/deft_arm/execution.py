@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from deft_arm.paths import JointPath, braked
-from deft_arm.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.paths import JointPath, braked
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
 from deft_core.clock import Deadline, MonotonicClock
 from deft_core.validation import FloatArray
 
@@ -27,12 +27,12 @@ _BEGIN_TIME: Final = 0.5  # [s] until a controller has begun with what it was se
 _STANDSTILL_MOTION: Final = 0.01  # [rad] an arm moves less than this while it stands
 
 
-class Failure(enum.Enum):
-    """Why a motion ended early."""
+class Failure(enum.StrEnum):
+    """Why a motion ended early; the values are error constants of the actions."""
 
-    COLLISION = 'collision'
-    STALE_STATE = 'stale state'
-    MOTION_TIMEOUT = 'motion timeout'
+    COLLISION = 'COLLISION'
+    STALE_STATE = 'STALE_STATE'
+    MOTION_TIMEOUT = 'MOTION_TIMEOUT'
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,13 @@ class PlanExecution:
 
     def progress(self, now: float) -> float:
         """Share of the running phase that has passed, 0 to 1. Time in ROS seconds."""
-        return self._share(self._along(now), self.phase.duration)
+        return min(1.0, self._along(now) / self.phase.duration)
 
     def total_progress(self, now: float) -> float:
         """Share of the whole plan that has passed, 0 to 1. Time in ROS seconds."""
         before = sum(phase.duration for phase in self._phases[: max(self._index, 0)])
-        return self._share(before + min(self._along(now), self.phase.duration), self._duration)
+        along = min(self._along(now), self.phase.duration)
+        return min(1.0, (before + along) / self._duration)
 
     def stop_path(self, observed: Observed) -> JointPath:
         """Short path that holds the arm where it is, as after a collision.
@@ -183,11 +184,7 @@ class PlanExecution:
         return braked(self.phase.arm, self._elapsed(observed.now), _FINISH_HOLD)
 
     def update(self, observed: Observed) -> Update:
-        """One cycle.
-
-        Args:
-            observed: Newest measurement and time.
-        """
+        """One cycle, with the newest measurement and time."""
         if observed.now > self._latest:
             self._latest = observed.now
             self._moving_clock = Deadline(self._settings.state_timeout, self._clock)
@@ -339,7 +336,3 @@ class PlanExecution:
 
     def _elapsed(self, now: float) -> float:
         return max(0.0, now - self._begin) if self._index >= 0 else 0.0
-
-    @staticmethod
-    def _share(part: float, whole: float) -> float:
-        return min(1.0, part / whole)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from std_srvs.srv import SetBool, Trigger
 
-from deft_arm.xarm_codes import DISCONNECTED, OK
+from deft_arm.xarm.codes import DISCONNECTED, OK
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.qos import STATE
 from deft_sim.joint_sample import JointSample

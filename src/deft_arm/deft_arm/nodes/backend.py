@@ -8,9 +8,23 @@ from typing import Protocol
 
 from builtin_interfaces.msg import Time
 
-from deft_arm.faults import Fault
-from deft_arm.paths import JointPath
+from deft_arm.planning.paths import JointPath
 from deft_core.validation import FloatArray
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why nothing moves until a person has cleared it.
+
+    Attributes:
+        name: Error constant of the actions, such as COLLISION or CONTROLLER_ERROR.
+        message: What happened and what to do.
+        code: Error code of the controller, 0 where it has none.
+    """
+
+    name: str
+    message: str
+    code: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +34,8 @@ class Measurement:
     Attributes:
         joint_positions: Shape (6,). [rad].
         joint_velocities: Empty where they are not known. [rad/s].
-        stamp: Of the measurement.
         received: Monotonic time. [s].
+        stamp: Of the measurement.
     """
 
     joint_positions: FloatArray
@@ -36,20 +50,20 @@ class ArmBackend(Protocol):
     Attributes:
         own_pace: Whether the controller moves along a path at a pace of its own.
         source: What the joints are read from, for messages.
-        error_code: Error code of the controller, 0 where it has none.
+        measurement: The newest report, None before the first.
     """
 
     own_pace: bool
     source: str
-    error_code: int
-
-    @property
-    def measurement(self) -> Measurement | None:
-        """The newest report, None before the first."""
+    measurement: Measurement | None
 
     @property
     def ready(self) -> bool:
         """Whether a path can be started now."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes nothing before `recover`."""
 
     @property
     def waits_for(self) -> str:
@@ -59,25 +73,21 @@ class ArmBackend(Protocol):
     def idle(self) -> bool:
         """Whether the controller has carried out all that it was sent."""
 
-    def incident(self) -> Fault | None:
-        """What went wrong since the last call, if anything; called in every cycle."""
+    @property
+    def error_code(self) -> int:
+        """Error code of the controller, 0 where it has none."""
 
     def start(self, path: JointPath) -> None:
         """Begin a path at its first setpoint."""
 
-    def halt(self, held: JointPath | None) -> None:
-        """Stop now.
+    def stop(self, path: JointPath | None, *, for_good: bool) -> None:
+        """Come to rest now.
 
         Args:
-            held: Where the arm is to stay, for controllers that hold what they are told; None
-                where no path is under way.
-        """
-
-    def brake(self, path: JointPath) -> None:
-        """Come to rest; motion goes on with the next goal, without a person.
-
-        Args:
-            path: Braking on the way, for controllers that follow setpoints.
+            path: On which it comes to rest, for controllers that follow setpoints; None where
+                nothing is under way.
+            for_good: Whether nothing moves before `recover`; else motion goes on with the next
+                goal.
         """
 
     def recover(self) -> None:

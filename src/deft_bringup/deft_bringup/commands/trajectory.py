@@ -12,9 +12,14 @@ from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.demonstration.extraction import Extraction, ExtractionSettings, extract
 from deft_arm.demonstration.figure import draw
-from deft_arm.demonstration.pose_track import PoseTrack, load_track, read_document
-from deft_arm.demonstration.trackers import TRACKERS, track_from_frames
-from deft_arm.planning import EpisodePlanner
+from deft_arm.demonstration.tracks import (
+    TRACKERS,
+    PoseTrack,
+    load_track,
+    read_document,
+    track_from_frames,
+)
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, SafetyError, UnreachableError
