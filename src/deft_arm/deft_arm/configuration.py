@@ -28,15 +28,7 @@ _DURATION: Final = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """What is set on the controller of the arm before it moves.
-
-    Attributes:
-        collision_sensitivity: 1 to 5, larger stops earlier; the vendor advises 3 or more.
-        tool_mass: Hand with its mount. [kg].
-        tool_centre_of_mass: In the flange frame. [m].
-        fence_lower: Lowest corner of the box that the flange may not leave. [m].
-        fence_upper: Highest corner of that box. [m].
-    """
+    """What is set on the controller of the arm before it moves."""
 
     collision_sensitivity: int = field(metadata={'minimum': 1, 'maximum': 5})
     tool_mass: float = field(metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 'kg'})
@@ -49,41 +41,7 @@ class ControllerSettings:
 class ArmConfiguration:
     """Limits, home pose and episode timing of an arm; every length is in the base frame.
 
-    Attributes:
-        name: Name of the arm.
-        joint_names: Joints from base to flange.
-        position_lower: Lowest allowed joint positions. [rad].
-        position_upper: Highest allowed joint positions. [rad].
-        position_margin: Kept free at both ends of the travel when planning. [rad].
-        speed_limit: Largest planned joint speeds. [rad/s].
-        acceleration_limit: Largest planned joint accelerations. [rad/s^2].
-        jerk_limit: Largest planned joint jerks. [rad/s^3].
-        speed_caps: Largest speed of any part of arm and hand in a phase, by its name; a phase
-            that is not named has none beyond the joints' own. [m/s].
-        home: Pose in which the camera sees the table and the operator can reach it. [rad].
-        workspace_lower: Lowest corner of the box that the grasp centre may enter. [m].
-        workspace_upper: Highest corner of that box. [m].
-        envelope_lower: Lowest corner of the box that no part of arm and hand may leave; its
-            height is that of the table where it is lower. [m].
-        envelope_upper: Highest corner of that box. [m].
-        obstacles: What stands in the cell, such as the camera's stand.
-        obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
-        table_height: Height of the table top. [m].
-        rigid_clearance: Least height of arm links and motor housing over the table. [m].
-        palm_clearance: Least planned height of the palm over the table. [m].
-        finger_clearance: Least planned height of the fingers over the table. Negative values
-            let the soft hand be pressed on it. [m].
-        travel_clearance: Height over the table that everything keeps in joint moves, as far as
-            the two ends of the move allow. [m].
-        fold_clearance: Least distance of wrist and palm from base and upper arm. [m].
-        move_duration: Shortest joint move between two rests. [s].
-        lift_speed: Mean speed of straight moves up and down. [m/s].
-        approach_duration: Shortest straight approach. [s].
-        approach_waypoints: Poses that are solved along the approach.
-        close_duration: Ramp of the hand, closing or opening. [s].
-        settle_duration: Rest after that ramp. [s].
-        hold_duration: Rest after the last displacement. [s].
-        controller: What is set on the arm's own controller.
+    `config/arms/xarm6.yaml` explains the entries.
     """
 
     name: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -35,33 +35,50 @@ class Failure(enum.StrEnum):
     MOTION_TIMEOUT = 'MOTION_TIMEOUT'
 
 
+def seconds(minimum: float, maximum: float, doc: str) -> dict[str, Any]:
+    """Metadata of a setting that is a time. [s]."""
+    return {'minimum': minimum, 'maximum': maximum, 'unit': 's', 'doc': doc}
+
+
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """Tolerances and time-outs while moving.
-
-    Attributes:
-        goal_tolerance: Largest distance of a joint from the end of a phase. [rad].
-        path_tolerance: Largest distance of a joint from the recent path. [rad].
-        path_window: How far back the recent path reaches, for servo lag and latency. [s].
-        lateness: How many times its planned duration a phase may take where the controller, and
-            not this computer, decides on the time.
-        settle_timeout: Real time to reach the end of a phase after its planned duration. [s].
-        state_timeout: Real time without joint states, or with a ROS clock that stands. [s].
-    """
+    """Tolerances and time-outs while moving; time-outs count real time."""
 
     goal_tolerance: float = field(
-        default=0.05, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
+        default=0.05,
+        metadata={
+            'minimum': 0.001,
+            'maximum': 0.5,
+            'unit': 'rad',
+            'doc': 'of each joint at the end of a phase',
+        },
     )
     path_tolerance: float = field(
-        default=0.25, metadata={'minimum': 0.01, 'maximum': 1.0, 'unit': 'rad'}
+        default=0.25,
+        metadata={
+            'minimum': 0.01,
+            'maximum': 1.0,
+            'unit': 'rad',
+            'doc': 'of each joint from its recent path',
+        },
     )
-    path_window: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 's'})
-    lateness: float = field(default=2.0, metadata={'minimum': 1.0, 'maximum': 20.0})
+    path_window: float = field(
+        default=0.5, metadata=seconds(0.0, 5.0, 'how far back the recent path reaches')
+    )
+    lateness: float = field(
+        default=2.0,
+        metadata={
+            'minimum': 1.0,
+            'maximum': 20.0,
+            'doc': 'times its planned duration that a phase may take at its own pace',
+        },
+    )
     settle_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's'}
+        default=5.0, metadata=seconds(0.1, 60.0, 'to arrive after the planned end of a phase')
     )
     state_timeout: float = field(
-        default=2.0, metadata={'minimum': 0.05, 'maximum': 60.0, 'unit': 's'}
+        default=2.0,
+        metadata=seconds(0.05, 60.0, 'without joint states, or with a ROS clock that stands'),
     )
 
 

@@ -11,14 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from deft_arm.planning.paths import MotionLimits, constant_rate, hold, point_to_point
 from deft_arm.xarm.codes import COLLISIONS, describe_error, describe_return, describe_state
-from deft_arm.xarm.commands import (
-    CLEARING,
-    ENABLING,
-    CommandFeed,
-    commands_of,
-    ready,
-    settings_calls,
-)
+from deft_arm.xarm.commands import CLEARING, ENABLING, motion_calls, settings_calls
 
 LIMITS = MotionLimits(np.full(6, 2.0), np.full(6, 8.0), np.full(6, 400.0))
 
@@ -31,23 +24,6 @@ def test_numbers_in_words():
     assert 'not listed' in describe_return(555)
     assert describe_state(5, 0) == 'state 5 (changed), mode 0 (position)'
     assert describe_state(77, 99) == 'state 77 (77), mode 99 (99)'
-
-
-@pytest.mark.parametrize(
-    ('report', 'fine'),
-    [
-        ((2, 0, 63, 0), True),
-        ((1, 0, 63, 0), True),
-        ((3, 0, 63, 0), False),
-        ((4, 0, 63, 0), False),
-        ((5, 0, 63, 0), False),
-        ((2, 1, 63, 0), False),
-        ((2, 0, 31, 0), False),
-        ((2, 0, 63, 31), False),
-    ],
-)
-def test_ready_means_state_mode_motors_and_no_error(report, fine):
-    assert ready(*report) == fine
 
 
 def test_the_order_of_a_recovery(configuration):
@@ -82,48 +58,32 @@ WAYPOINTS = st.integers(2, 30).flatmap(
 @given(WAYPOINTS)
 def test_commands_end_at_the_path_and_stop_only_there(waypoints):
     path = constant_rate(waypoints, 10.0, LIMITS)
-    commands = commands_of(path)
+    commands = [call.fields for call in motion_calls(path, 6.0)]
     if not commands:
         assert np.abs(path.positions - path.positions[0]).max() < 0.01
         return
-    np.testing.assert_allclose(commands[-1].joint_positions, path.positions[-1])
-    assert [command.radius < 0.0 for command in commands] == [False] * (len(commands) - 1) + [True]
-    # 0 would mean the last speed that anybody used.
-    assert all(command.speed > 0.0 for command in commands)
+    np.testing.assert_allclose(commands[-1]['angles'], path.positions[-1])
+    stops = [command['radius'] < 0.0 for command in commands]
+    assert stops == [False] * (len(commands) - 1) + [True]
     for command in commands:
-        assert np.abs(path.positions - command.joint_positions).max(axis=1).min() < 0.05
+        # 0 would mean the last speed that anybody used.
+        assert command['speed'] > 0.0
+        assert command['acc'] == 6.0
+        assert not command['wait']
+        assert np.abs(path.positions - command['angles']).max(axis=1).min() < 0.05
 
 
 def test_commands_keep_the_pace_of_the_path():
     path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
-    commands = commands_of(path)
+    commands = [call.fields for call in motion_calls(path, 6.0)]
     # Ways too short for a command of their own are joined to the next one.
     assert len(commands) in (19, 20)
     position, total = path.positions[0], 0.0
     for command in commands:
-        total += np.abs(command.joint_positions - position).max() / command.speed
-        position = command.joint_positions
+        total += np.abs(np.subtract(command['angles'], position)).max() / command['speed']
+        position = command['angles']
     assert total == pytest.approx(path.duration, rel=0.05)
 
 
 def test_a_path_at_rest_needs_no_command():
-    assert commands_of(hold(np.full(6, 0.3), 1.3)) == []
-
-
-def test_few_commands_wait_in_the_controller():
-    feed = CommandFeed(3)
-    path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
-    feed.load(commands_of(path))
-    sent = [feed.next() for _ in range(5)]
-    assert [command is not None for command in sent] == [True, True, True, False, False]
-    for _ in range(3):
-        feed.taken()
-    assert feed.next() is None  # they are in the queue now
-    feed.reported(1)
-    assert feed.next() is not None
-    assert feed.next() is not None
-    assert feed.next() is None
-    assert not feed.empty
-    feed.clear()
-    feed.reported(0)
-    assert feed.empty
+    assert motion_calls(hold(np.full(6, 0.3), 1.3), 6.0) == []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -19,10 +19,10 @@ from std_srvs.srv import Trigger
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.execution import Observed, PlanExecution
 from deft_arm.nodes.arm_parameters import XARM_API, ArmParameters
-from deft_arm.nodes.backend import ArmBackend, Fault
 from deft_arm.nodes.messages import (
     FEEDBACK_PHASES,
     Action,
+    Fault,
     flange_to_msg,
     marks_to_msg,
     refusal_name,
@@ -42,6 +42,9 @@ from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState, HandCommand, HandState
+
+if TYPE_CHECKING:
+    from deft_arm.nodes.xarm_backend import XArmBackend
 
 CLEAR_SERVICE: Final = '/arm/clear_fault'
 _CYCLE: Final = 0.02  # [s] of real time
@@ -129,7 +132,7 @@ class ArmNode(Node):
         for server in self._servers:
             server.destroy()
 
-    def _make_backend(self) -> ArmBackend:
+    def _make_backend(self) -> Ros2ControlBackend | XArmBackend:
         settings, planner = self._settings, self._planner
         if settings.arm_interface != XARM_API:
             return Ros2ControlBackend(self, planner.configuration.joint_names)

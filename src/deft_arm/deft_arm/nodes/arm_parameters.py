@@ -4,18 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from deft_arm.execution import ExecutionSettings
+from deft_arm.execution import ExecutionSettings, seconds
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
 ROS2_CONTROL: Final = 'ros2_control'
 XARM_API: Final = 'xarm_api'
-
-
-def _seconds(minimum: float, maximum: float, doc: str) -> dict[str, Any]:
-    return {'minimum': minimum, 'maximum': maximum, 'unit': 's', 'doc': doc}
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,13 @@ class ArmParameters(ExecutionSettings):
     )
     ready_timeout: float = field(
         default=60.0,
-        metadata=_seconds(
+        metadata=seconds(
             0.1, 120.0, 'that a goal waits for a controller or a hand that is being made ready'
         ),
     )
     clearance_wait: float = field(
         default=0.0,
-        metadata=_seconds(
+        metadata=seconds(
             0.0,
             600.0,
             'that a goal waits for a person to clear a fault; 0 on a robot, where motion must not '
@@ -64,10 +60,10 @@ class ArmParameters(ExecutionSettings):
         default=6.0,
         metadata={'minimum': 0.1, 'maximum': 20.0, 'unit': 'rad/s^2', 'doc': 'of motion commands'},
     )
-    call_timeout: float = field(default=5.0, metadata=_seconds(0.1, 60.0, 'of a service call'))
+    call_timeout: float = field(default=5.0, metadata=seconds(0.1, 60.0, 'of a service call'))
     error_delay: float = field(
         default=0.5,
-        metadata=_seconds(
+        metadata=seconds(
             0.0, 5.0, 'until an error code is reported after the stop that it explains'
         ),
     )

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import PoseStamped
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -23,6 +24,39 @@ from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 
 Action = type[ExecuteGrasp] | type[ReturnHome]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why nothing moves until a person has cleared it.
+
+    Attributes:
+        name: Error constant of the actions, such as COLLISION or CONTROLLER_ERROR.
+        message: What happened and what to do.
+        code: Error code of the controller, 0 where it has none.
+    """
+
+    name: str
+    message: str
+    code: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One report of the arm.
+
+    Attributes:
+        joint_positions: Shape (6,). [rad].
+        joint_velocities: Empty where they are not known. [rad/s].
+        received: Monotonic time. [s].
+        stamp: Of the measurement.
+    """
+
+    joint_positions: FloatArray
+    joint_velocities: list[float]
+    received: float
+    stamp: Time = field(default_factory=Time)
+
 
 FEEDBACK_PHASES: Final = {
     Phase.MOVE_TO_PREGRASP: ExecuteGrasp.Goal.PREGRASP,

@@ -11,8 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from deft_arm.nodes.backend import Measurement
-from deft_arm.nodes.messages import path_to_msg
+from deft_arm.nodes.messages import Measurement, path_to_msg
 from deft_arm.planning.paths import JointPath
 from deft_core.decode import order_joints
 from deft_core.errors import InvalidInputError
@@ -24,9 +23,18 @@ STATE_TOPIC: Final = '/joint_states'
 
 
 class Ros2ControlBackend:
-    """One trajectory per phase, to the topic of `xarm6_traj_controller`.
+    """One trajectory per phase, to the topic of `xarm6_traj_controller`; no call blocks.
 
     The controller tells nothing but joint states: that it has stopped is seen from them.
+
+    Attributes:
+        own_pace: Whether the controller moves along a path at a pace of its own.
+        source: What the joints are read from, for messages.
+        waits_for: What it waits for while it is not ready, for messages.
+        idle: Whether the controller says that it has carried out all that it was sent.
+        error_code: Error code of the controller, 0 where it has none.
+        measurement: The newest report, None before the first.
+        stopped: Whether it takes nothing before `recover`.
     """
 
     own_pace = False
@@ -54,13 +62,16 @@ class Ros2ControlBackend:
         self._publisher.publish(path_to_msg(path, self._names))
 
     def stop(self, path: JointPath | None, *, for_good: bool) -> None:
-        """Send the path on which the arm comes to rest; where it was sent nothing, it rests."""
+        """Send the path on which the arm comes to rest, None where nothing is under way.
+
+        For good: nothing moves before `recover`; else motion goes on with the next goal.
+        """
         self.stopped |= for_good
         if path is not None:
             self.start(path)
 
     def recover(self) -> None:
-        """The controller takes the next trajectory."""
+        """Take the next trajectory; a person has seen to the cause."""
         self.stopped = False
 
     def cycle(self) -> None:

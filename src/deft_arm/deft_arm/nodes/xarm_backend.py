@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from deft_arm.configuration import ArmConfiguration
 from deft_arm.nodes.arm_parameters import ArmParameters
-from deft_arm.nodes.backend import Fault, Measurement
+from deft_arm.nodes.messages import Fault, Measurement
 from deft_arm.nodes.xarm_calls import TO_BE_SWITCHED_ON, XArmCalls
 from deft_arm.planning.kinematics import ArmKinematics
 from deft_arm.planning.paths import ARM_JOINTS, JointPath
@@ -22,21 +22,13 @@ from deft_arm.xarm.codes import (
     COLLISIONS,
     OK,
     SET_STOP,
+    Mode,
     State,
     describe_error,
     describe_return,
     describe_state,
 )
-from deft_arm.xarm.commands import (
-    CLEARING,
-    ENABLING,
-    Call,
-    CommandFeed,
-    JointCommand,
-    commands_of,
-    ready,
-    settings_calls,
-)
+from deft_arm.xarm.commands import CLEARING, ENABLING, Call, motion_calls, settings_calls
 from deft_core.errors import InvalidInputError
 from deft_core.nodes.qos import STATE
 from deft_core.validation import finite_array
@@ -61,6 +53,8 @@ class Stage(enum.Enum):
 
 class XArmBackend:
     """Feeds planned paths to the command queue of the controller, a few commands ahead.
+
+    What the node asks of it is described in `Ros2ControlBackend`.
 
     Only calls that do not wait: the driver has one thread, and a waiting call would block the
     stop. A return code of 0 proves little (some are swallowed by the driver), so that motion
@@ -97,7 +91,8 @@ class XArmBackend:
             parameters.call_timeout,
             with_settings=parameters.controller_settings,
         )
-        self._feed = CommandFeed(parameters.queue_depth)
+        self._to_send: list[Call] = []
+        self._ahead = 0  # motions on their way to the controller and waiting in it
         self._enter(Stage.ABSENT)
         self._report: RobotMsg | None = None
         self._refusal = ''  # what a motion command was answered
@@ -135,8 +130,8 @@ class XArmBackend:
         """Whether queue and state say that the arm has nothing to do."""
         return (
             self._report is not None
-            and self._feed.empty
-            and self._report.cmdnum == 0
+            and not self._to_send
+            and self._ahead == 0
             and self._report.state == State.READY
         )
 
@@ -147,12 +142,12 @@ class XArmBackend:
 
     def start(self, path: JointPath) -> None:
         """Begin a path; a path at rest sends nothing."""
-        self._feed.load(commands_of(path))
+        self._to_send = motion_calls(path, self._parameters.acceleration)
         self._pump()
 
     def stop(self, path: JointPath | None, *, for_good: bool) -> None:  # noqa: ARG002 (it brakes by itself)
         """Stop the controller; unless for good, make it ready again as soon as the arm rests."""
-        self._feed.clear()
+        self._to_send = []
         self._calls.drop()
         self._enter(Stage.STOPPED if for_good else Stage.STOPPING)
         self._send_stop()
@@ -173,7 +168,7 @@ class XArmBackend:
             self._configured = False  # another driver, perhaps another controller
         if missing or not self._fresh():
             if self.ready:  # what it does meanwhile is not known
-                self._feed.clear()
+                self._to_send = []
                 self._enter(Stage.ABSENT)
             return
         report = self._report
@@ -217,7 +212,7 @@ class XArmBackend:
             return
         self._report = message
         self.measurement = Measurement(joints, [], time.monotonic(), message.header.stamp)
-        self._feed.reported(int(message.cmdnum))
+        self._ahead = int(message.cmdnum) + self._calls.under_way
         if self.ready:
             self._supervise(message)
             self._pump()
@@ -283,7 +278,7 @@ class XArmBackend:
 
     def _disturb(self, refusal: str) -> None:
         """Send nothing more until it is known why commands are not taken."""
-        self._feed.clear()
+        self._to_send = []
         self._refusal = refusal
         if self._stage is Stage.READY:
             self._enter(Stage.DISTURBED)
@@ -322,29 +317,27 @@ class XArmBackend:
         self._calls.call(Call('set_state', {'data': SET_STOP}), lambda _: None, unheard)
 
     def _pump(self) -> None:
-        while self._stage is Stage.READY and (command := self._feed.next()) is not None:
-            self._calls.call(self._motion(command), self._answered, self._fail)
-
-    def _motion(self, command: JointCommand) -> Call:
-        fields = {
-            'angles': command.joint_positions.tolist(),
-            'speed': command.speed,
-            'acc': self._parameters.acceleration,
-            'radius': command.radius,
-            'wait': False,
-        }
-        return Call('set_servo_angle', fields)
+        while (
+            self._stage is Stage.READY
+            and self._to_send
+            and self._ahead < self._parameters.queue_depth
+        ):
+            self._ahead += 1
+            self._calls.call(self._to_send.pop(0), self._answered, self._fail)
 
     def _answered(self, code: int) -> None:
         if code != OK:
             self._disturb(f'The controller refused a motion: {describe_return(code)}.')
-            return
-        self._feed.taken()
-        self._pump()
 
 
 def _fine(report: RobotMsg) -> bool:
-    return ready(report.state, report.mode, report.mt_able, report.err)
+    """Whether the arm takes motion commands."""
+    return (
+        report.state in (State.MOVING, State.READY)
+        and report.mode == Mode.POSITION
+        and report.mt_able & ALL_JOINTS_ENABLED == ALL_JOINTS_ENABLED
+        and report.err == 0
+    )
 
 
 def _rests(report: RobotMsg) -> bool:

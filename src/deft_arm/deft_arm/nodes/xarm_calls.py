@@ -57,6 +57,11 @@ class XArmCalls:
         }
         self._pending: dict[Future, tuple[str, Deadline, _Fail]] = {}
 
+    @property
+    def under_way(self) -> int:
+        """Calls that were not answered yet."""
+        return len(self._pending)
+
     def missing(self) -> list[str]:
         """Names of the services that nobody offers."""
         return [name for name, client in self._clients.items() if not client.service_is_ready()]

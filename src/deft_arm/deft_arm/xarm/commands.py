@@ -18,8 +18,7 @@ import numpy as np
 
 from deft_arm.configuration import ControllerSettings
 from deft_arm.planning.paths import JointPath
-from deft_arm.xarm.codes import ALL_JOINTS, ALL_JOINTS_ENABLED, SET_READY, Mode, State
-from deft_core.validation import FloatArray
+from deft_arm.xarm.codes import ALL_JOINTS, SET_READY, Mode
 
 _MILLIMETRES: Final = 1000.0
 _VIA_PERIOD: Final = 0.1  # [s] between commands of a path without marks
@@ -70,97 +69,27 @@ def settings_calls(settings: ControllerSettings) -> list[Call]:
     ]
 
 
-def ready(state: int, mode: int, motors: int, error: int) -> bool:
-    """Whether a report says that the arm takes motion commands; one bit per enabled motor."""
-    return (
-        state in (State.MOVING, State.READY)
-        and mode == Mode.POSITION
-        and motors & ALL_JOINTS_ENABLED == ALL_JOINTS_ENABLED
-        and error == 0
-    )
-
-
-class JointCommand(NamedTuple):
-    """One request of `set_servo_angle`.
-
-    Attributes:
-        joint_positions: Where to. Shape (6,). [rad].
-        speed: Of the joint that has the longest way. [rad/s].
-        radius: Not negative where the arm goes on without stopping. [mm].
-    """
-
-    joint_positions: FloatArray
-    speed: float
-    radius: float
-
-
-def commands_of(path: JointPath) -> list[JointCommand]:
-    """Commands whose execution follows a path; none for a path that rests."""
+def motion_calls(path: JointPath, acceleration: float) -> list[Call]:
+    """Calls whose execution follows a path, at an acceleration [rad/s^2]; none where it rests."""
     times = path.marks if len(path.marks) else np.arange(_VIA_PERIOD, path.duration, _VIA_PERIOD)
     if len(times) == 0 or times[-1] < path.duration - 1e-6:
         times = np.append(times, path.duration)
-    commands: list[JointCommand] = []
+    calls: list[Call] = []
     position, begin = path.positions[0], 0.0
     for time in times:
         target = path.sample(float(time))
         way = float(np.abs(target - position).max())
         if way < (_LEAST_WAY if time < path.duration - 1e-6 else 1e-12):
             continue
-        speed = max(_SLOWEST, way / (float(time) - begin))
-        commands.append(JointCommand(target, speed, _BLEND_RADIUS))
+        fields = {
+            'angles': target.tolist(),
+            'speed': max(_SLOWEST, way / (float(time) - begin)),
+            'acc': acceleration,
+            'radius': _BLEND_RADIUS,
+            'wait': False,
+        }
+        calls.append(Call('set_servo_angle', fields))
         position, begin = target, float(time)
-    if commands:  # the path rests at its end
-        commands[-1] = JointCommand(path.positions[-1], commands[-1].speed, _STOP_AT_POINT)
-    return commands
-
-
-class CommandFeed:
-    """Decides when the next command goes to the controller.
-
-    Args:
-        depth: Most commands that may be on their way to the controller and wait in it.
-    """
-
-    def __init__(self, depth: int) -> None:
-        """Start with nothing to send."""
-        self._depth = depth
-        self._commands: list[JointCommand] = []
-        self._waiting = 0  # as the controller reported
-        self._unreported = 0  # taken since that report
-        self._in_flight = 0
-
-    def load(self, commands: list[JointCommand]) -> None:
-        """Send these from now on."""
-        self._commands = list(commands)
-
-    def clear(self) -> None:
-        """Send nothing more; a stop empties the queue of the controller, too."""
-        self._commands = []
-        self._unreported = 0
-        self._in_flight = 0
-
-    def reported(self, waiting: int) -> None:
-        """The controller says how many commands wait in it."""
-        self._waiting = waiting
-        self._unreported = 0
-
-    def taken(self) -> None:
-        """A command on its way arrived."""
-        self._in_flight = max(0, self._in_flight - 1)
-        self._unreported += 1
-
-    def next(self) -> JointCommand | None:
-        """A command to send now, if there is one and the controller has room for it."""
-        if not self._commands or self._ahead >= self._depth:
-            return None
-        self._in_flight += 1
-        return self._commands.pop(0)
-
-    @property
-    def empty(self) -> bool:
-        """Whether everything was sent, taken and carried out as far as is known."""
-        return not self._commands and self._ahead == 0
-
-    @property
-    def _ahead(self) -> int:
-        return self._waiting + self._unreported + self._in_flight
+    if calls:  # the path rests at its end
+        calls[-1].fields.update(angles=path.positions[-1].tolist(), radius=_STOP_AT_POINT)
+    return calls

@@ -80,7 +80,7 @@ class Robot:
         self.driver = self.new_driver()
         self.blocked = False  # whether the arm is held fast, without the box noticing
         self.measured = self.box.setpoint()
-        self.path = []
+        self.path, self.most_waiting = [], 0
         peer = self.peer = graph.make('peer')
         self.clock = peer.create_publisher(Clock, '/clock', STATE_PUBLISHER)
         self.hand = peer.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
@@ -109,6 +109,7 @@ class Robot:
         return self
 
     def tick(self):
+        self.most_waiting = max(self.most_waiting, self.box.report().waiting)
         for _ in range(self.steps):
             self.now += PERIOD
             setpoint = self.box.step(PERIOD, self.measured)

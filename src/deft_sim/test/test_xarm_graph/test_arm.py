@@ -34,6 +34,8 @@ def test_an_episode_and_the_way_home(ready):
     ready.steps = 4  # poses are measured more often
     result = ready.run(ready.grasp, ready.grasp_goal())
     assert result.error_code == GRASP.NONE, result.error_message
+    # Few commands wait in the controller: the arm goes on with them when this computer dies.
+    assert 5 < ready.most_waiting <= 10
     assert result.last_phase == GRASP.HOLD
     assert {message.phase for message in ready.feedback} == {0, 1, 2, 3, 4, 5}
     # The poses are those of the demonstration: 4 mm up with every displacement.
