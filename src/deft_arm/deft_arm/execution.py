@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -82,8 +82,7 @@ class ExecutionSettings:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Observed:
+class Observed(NamedTuple):
     """What is known about the arm in one cycle.
 
     Attributes:
@@ -99,16 +98,8 @@ class Observed:
     idle: bool = True
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
-    """What one cycle brought.
-
-    Attributes:
-        start: Phase to send now, None where the running one goes on.
-        finished: Whether the last phase has ended well.
-        failure: Why the motion must be stopped, None where it goes on.
-        message: What happened and what to do, with a failure.
-    """
+class Update(NamedTuple):
+    """What one cycle brought: a phase to send now, the good end, or why to stop and what to do."""
 
     start: PlannedPhase | None = None
     finished: bool = False
@@ -116,14 +107,8 @@ class Update:
     message: str = ''
 
 
-@dataclass(frozen=True, eq=False)
-class PassedMark:
-    """Measured arm at the end of one displacement.
-
-    Attributes:
-        stamp: ROS time. [s].
-        joint_positions: Shape (6,). [rad].
-    """
+class PassedMark(NamedTuple):
+    """Measured arm, shape (6,) [rad], at the end of one displacement, and the ROS time [s]."""
 
     stamp: float
     joint_positions: FloatArray
@@ -146,12 +131,7 @@ class PlanExecution:
     ) -> None:
         """Prepare the first phase.
 
-        Args:
-            plan: What to run.
-            settings: Tolerances and time-outs.
-            clock: Source of monotonic seconds.
-            own_pace: Whether the controller moves along the path at a pace of its own, so that
-                only where the arm is counts, and not when.
+        At its `own_pace` a controller decides on the time: where the arm is counts, and not when.
         """
         self._own_pace = own_pace
         self._passed = 0  # index of the setpoint that the arm has come to, at its own pace

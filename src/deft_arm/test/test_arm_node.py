@@ -216,14 +216,6 @@ def test_grasp_then_home(graph, cell, planner, cup):
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
 
 
-def test_no_setpoint_jumps_between_trajectories(graph, cell):
-    _, future = graph.send(cell.grasp, graph.grasp_goal())
-    graph.result(future)
-    ends = [positions[-1] for _, positions in cell.trajectories[:-1]]
-    starts = [positions[0] for _, positions in cell.trajectories[1:]]
-    np.testing.assert_allclose(starts, ends, atol=1e-9)
-
-
 @pytest.mark.parametrize(
     'phase',
     [
@@ -303,17 +295,6 @@ def test_emergency_stop_aborts_and_stays_latched(graph, cell):
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
     _, future = graph.send(cell.home, graph.home_goal())
     assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
-
-
-def test_a_release_by_another_does_not_undo_a_press(graph, cell):
-    cell.press(True)
-    graph.until(lambda: cell.states[-1].emergency_stop)
-    cell.press(False, source='somebody else')
-    cell.states.clear()
-    graph.until(lambda: len(cell.states) > 3)
-    assert cell.states[-1].emergency_stop
-    cell.press(False)
-    graph.until(lambda: not cell.states[-1].emergency_stop)
 
 
 def kill(station):
@@ -444,16 +425,6 @@ def test_a_second_goal_is_rejected_while_busy(graph, cell):
         handle, _ = graph.send(client, goal)
         assert not handle.accepted
     assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.NONE
-
-
-def test_an_arm_that_stops_is_a_collision(graph, cell):
-    _, future = graph.send(cell.grasp, graph.grasp_goal())
-    graph.until_phase(ExecuteGrasp.Goal.PREGRASP)
-    graph.until(lambda: cell.feedback[-1].progress > 0.3)  # an arm that never began is only late
-    cell.moving = False
-    status, result = graph.result(future)
-    assert status == GoalStatus.STATUS_ABORTED
-    assert result.error_code == ExecuteGrasp.Goal.COLLISION
 
 
 def test_silent_joint_states_stop_the_motion(graph):

@@ -142,11 +142,6 @@ def test_our_parameter_file_switches_on_what_we_need(make_bench):
     assert bench.code('set_tcp_load', weight=0.7) == PARAMETER_ERROR
 
 
-def test_debug_switches_everything_on(make_bench):
-    bench = make_bench(switches={'debug': True})
-    assert bench.code('set_tcp_load', weight=0.7, center_of_gravity=[0.0, 0.0, 85.0]) == OK
-
-
 def test_a_switch_that_nobody_knows_is_refused(graph):
     """The real driver says nothing, and the service is missed much later."""
     with pytest.raises(ConfigurationError, match="did you mean 'set_mode'"):

@@ -56,22 +56,13 @@ _LATCHED: Final = frozenset({'COLLISION', 'EMERGENCY_STOP', 'CONTROLLER_ERROR', 
 
 @dataclass
 class Job:
-    """The motion of one goal, from its arrival to its answer.
-
-    Attributes:
-        action: Its type.
-        goal: Its handle.
-        plan: Makes the plan from where the arm is.
-        arrived: Monotonic time. [s].
-        execution: None until motion is allowed and planned.
-        planned: Monotonic time after planning. [s].
-    """
+    """The motion of one goal, from its arrival to its answer; times are monotonic [s]."""
 
     action: Action
     goal: ServerGoalHandle
-    plan: Callable[[Any], MotionPlan]
+    plan: Callable[[Any], MotionPlan]  # from where the arm is
     arrived: float = field(default_factory=time.monotonic)
-    execution: PlanExecution | None = None
+    execution: PlanExecution | None = None  # until motion is allowed and planned
     planned: float = 0.0
 
     @property

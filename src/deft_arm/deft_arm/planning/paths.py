@@ -157,10 +157,8 @@ def rest_to_rest(
     acceleration vanish at both ends; the joints follow a smooth curve through the waypoints,
     shape (n, 6) [rad], at equal steps of s. The duration [s] grows until every limit holds.
     """
-    checked = _at_least_two(waypoints)
-    curve = make_interp_spline(
-        np.linspace(0.0, 1.0, len(checked)), checked, k=min(_DEGREE, len(checked) - 1)
-    )
+    count = len(waypoints)
+    curve = make_interp_spline(np.linspace(0.0, 1.0, count), waypoints, k=min(_DEGREE, count - 1))
     peaks = _peaks(lambda share: curve(_minimum_jerk(share)), _FINE_STEPS)
     duration = max(minimum_duration, limits.excess(*peaks))
     times = np.linspace(0.0, duration, _setpoint_count(duration))
@@ -184,25 +182,24 @@ def constant_rate(waypoints: FloatArray, rate: float, limits: MotionLimits) -> J
     Returns:
         Path with a mark at every waypoint but the first.
     """
-    checked = _at_least_two(waypoints)
-    steps = len(checked) - 1
+    steps = len(waypoints) - 1
     wanted = np.linspace(0.0, steps / rate, steps + 1)
     rest = [(1, np.zeros(ARM_JOINTS)), (2, np.zeros(ARM_JOINTS))]
-    clamped = make_interp_spline(wanted, checked, k=_DEGREE, bc_type=(rest, rest))
+    clamped = make_interp_spline(wanted, waypoints, k=_DEGREE, bc_type=(rest, rest))
     grid = np.linspace(0.0, wanted[-1], _SAMPLES_PER_WAYPOINT * steps + 1)
     slower = limits.excess(*(np.abs(clamped(grid, order)).max(axis=0) for order in (1, 2, 3)))
     if slower <= 1.0:
-        return _sampled(clamped, wanted[-1], wanted[1:], checked)
-    free = make_interp_spline(wanted, checked, k=min(_DEGREE, steps))
+        return _sampled(clamped, wanted[-1], wanted[1:], waypoints)
+    free = make_interp_spline(wanted, waypoints, k=min(_DEGREE, steps))
     pace = _Pace(float(wanted[-1]))
     grid = np.linspace(0.0, pace.duration, _SAMPLES_PER_WAYPOINT * steps + 1)
     ramped = make_interp_spline(grid, free(pace.along(grid)), k=_DEGREE)
     peaks = [np.abs(ramped(grid, order)).max(axis=0) for order in (1, 2, 3)]
     stretch = max(1.0, limits.excess(*peaks))
     if slower * wanted[-1] < stretch * pace.duration:
-        return _sampled(clamped, wanted[-1], wanted[1:], checked, slower)
+        return _sampled(clamped, wanted[-1], wanted[1:], waypoints, slower)
     return _sampled(ramped, pace.duration, np.interp(wanted[1:], pace.along(grid), grid),
-                    checked, stretch)  # fmt: skip
+                    waypoints, stretch)  # fmt: skip
 
 
 class _Pace:
@@ -280,13 +277,6 @@ def _peaks(
         for order in (1, 2, 3)
     )
     return first, second, third
-
-
-def _at_least_two(waypoints: FloatArray) -> FloatArray:
-    checked = finite_array('waypoints', waypoints, (-1, ARM_JOINTS))
-    if len(checked) < 2:
-        raise InvalidInputError('A timed path needs at least two waypoints.')
-    return checked
 
 
 def _minimum_jerk(share: FloatArray) -> FloatArray:

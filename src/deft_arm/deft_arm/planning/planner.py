@@ -217,21 +217,15 @@ class EpisodePlanner:
             [labels[count]], np.repeat(grasp[None], len(closing), axis=0), closing
         )
         after = self.kinematics.follow(targets[count + 1 :], before[-1])
-        follow = self._follow_path(np.concatenate([grasp[None], after]), rate)
-        follow = check(Phase.FOLLOW_TRAJECTORY, follow, closed, labels=labels[count:])
-        return approach, follow
-
-    def _follow_path(self, poses: FloatArray, rate: float) -> JointPath:
-        """The displacements at the pace of the demonstration, or slower within reason."""
-        path = constant_rate(poses, rate, self._limits)
-        intended = (len(poses) - 1) / rate
-        if path.duration > _SLOWEST * intended:
+        follow = constant_rate(np.concatenate([grasp[None], after]), rate, self._limits)
+        intended = len(after) / rate
+        if follow.duration > _SLOWEST * intended:
             raise UnreachableError(
-                f'The trajectory would take {path.duration:.1f} s instead of {intended:.1f} s '
+                f'The trajectory would take {follow.duration:.1f} s instead of {intended:.1f} s '
                 'within the limits of the joints: it passes too close to a stretched posture. '
                 'Move the object or choose another demonstration.'
             )
-        return path
+        return approach, check(Phase.FOLLOW_TRAJECTORY, follow, closed, labels=labels[count:])
 
     def _hand_phase(self, name: Phase, arm: FloatArray, hand: FloatArray) -> PlannedPhase:
         limits = self.configuration

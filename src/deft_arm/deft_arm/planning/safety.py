@@ -72,13 +72,10 @@ class MotionGuard:
 
         Args:
             labels: Which posture each is, for the message, or one for all. Length n or 1.
-            arm: Arm joint positions. Shape (n, 6). [rad].
-            hand: Hand joint positions in `HAND_JOINT_NAMES` order. Shape (16,) or (n, 16). [rad].
+            arm: Shape (n, 6). [rad].
+            hand: In `HAND_JOINT_NAMES` order. Shape (16,) or (n, 16). [rad].
             leaving: The first posture is given, not chosen: what is too near there may be as
                 near on the way out, but no nearer.
-
-        Returns:
-            The free space that was found.
 
         Raises:
             CollisionError: Something is lower than allowed, outside the envelope of the cell, or
