@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from deft_arm.plan import Phase
+from deft_arm.planning.plan import Phase
 from deft_core.errors import TrainingError
 from deft_core.rotations import rotation_vector_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.plan import EpisodePlan, PlannedPhase
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.plan import MotionPlan, PlannedPhase
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.camera import RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.episode import Outcome
@@ -118,7 +118,7 @@ class TableTopEnvironment:
                 return Outcome.COLLISION
         return Outcome.COMPLETED
 
-    def plan(self, grasp: GraspParameters, trajectory: WristTrajectory) -> EpisodePlan:
+    def plan(self, grasp: GraspParameters, trajectory: WristTrajectory) -> MotionPlan:
         """Plan an episode from where the arm is now.
 
         Args:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import ArmConfiguration, load_arm_configuration
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.kinematics import ArmKinematics
+from deft_arm.planning.kinematics import ArmKinematics
 from deft_core.configuration import config_directory, read_yaml
 from deft_core.errors import ConfigurationError
 from deft_sim.configuration import ARM

@@ -5,30 +5,30 @@ from __future__ import annotations
 
 import enum
 import time
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from rclpy.node import Node
 
 from deft_arm.configuration import ArmConfiguration
-from deft_arm.faults import Fault
-from deft_arm.kinematics import ArmKinematics
-from deft_arm.nodes.backend import Measurement
+from deft_arm.nodes.arm_parameters import ArmParameters
+from deft_arm.nodes.messages import Fault, Measurement
 from deft_arm.nodes.xarm_calls import TO_BE_SWITCHED_ON, XArmCalls
-from deft_arm.nodes.xarm_parameters import XArmParameters
-from deft_arm.paths import ARM_JOINTS, JointPath
-from deft_arm.xarm_bringup import clearing, enabling, ready, settings_calls
-from deft_arm.xarm_codes import (
+from deft_arm.planning.kinematics import ArmKinematics
+from deft_arm.planning.paths import ARM_JOINTS, JointPath
+from deft_arm.xarm.codes import (
     ALL_JOINTS_ENABLED,
+    COLLISIONS,
+    OK,
     SET_STOP,
+    Mode,
     State,
-    controller_error,
     describe_error,
     describe_return,
     describe_state,
 )
-from deft_arm.xarm_queue import CommandFeed, JointCommand, commands_of
-from deft_core.clock import Deadline
+from deft_arm.xarm.commands import CLEARING, ENABLING, Call, motion_calls, settings_calls
 from deft_core.errors import InvalidInputError
 from deft_core.nodes.qos import STATE
 from deft_core.validation import finite_array
@@ -40,18 +40,21 @@ _MILLIMETRE: Final = 0.001
 
 
 class Stage(enum.Enum):
-    """How far the controller is from taking motion commands."""
+    """How far the controller is from taking motion commands; the value says what it waits for."""
 
     ABSENT = 'the driver of the arm'
     PREPARING = 'the controller to take its settings'
     CONFIRMING = 'the controller to report that it is ready'
     READY = 'nothing'
+    DISTURBED = 'the controller to say why it does not take commands'
     STOPPING = 'the arm to come to rest'
     STOPPED = 'a person to clear the fault'
 
 
-class XArmApiBackend:
+class XArmBackend:
     """Feeds planned paths to the command queue of the controller, a few commands ahead.
+
+    What the node asks of it is described in `Ros2ControlBackend`.
 
     Only calls that do not wait: the driver has one thread, and a waiting call would block the
     stop. A return code of 0 proves little (some are swallowed by the driver), so that motion
@@ -63,40 +66,36 @@ class XArmApiBackend:
     def __init__(
         self,
         node: Node,
-        parameters: XArmParameters,
+        parameters: ArmParameters,
         configuration: ArmConfiguration,
         kinematics: ArmKinematics,
-        state_timeout: float,
+        failed: Callable[[Fault], None],
     ) -> None:
         """Create clients and subscription on `node`.
 
         Args:
             node: Owner.
-            parameters: Of this back end.
+            parameters: Of the node.
             configuration: Limits, and what is set on the controller.
             kinematics: To compare the reported pose with.
-            state_timeout: Real time without a report after which the driver counts as gone. [s].
+            failed: Called when the controller was stopped for a reason of its own.
         """
         self._node = node
         self._parameters = parameters
         self._configuration = configuration
         self._kinematics = kinematics
-        self._state_timeout = state_timeout
+        self._failed = failed
         self._calls = XArmCalls(
             node,
             parameters.xarm_namespace,
             parameters.call_timeout,
             with_settings=parameters.controller_settings,
         )
-        self._feed = CommandFeed(parameters.queue_depth)
-        self._stage = Stage.ABSENT
+        self._to_send: list[Call] = []
+        self._ahead = 0  # motions on their way to the controller and waiting in it
+        self._enter(Stage.ABSENT)
         self._report: RobotMsg | None = None
-        self._incident: Fault | None = None
-        self._refusal = ''  # what a call was answered, until the report explains it
-        self._abnormal: Deadline | None = None
-        self._confirm_by: Deadline | None = None
-        self._error_by: Deadline | None = None
-        self._stop_again: Deadline | None = None
+        self._refusal = ''  # what a motion command was answered
         self._to_clear = False
         self._configured = False
         self.measurement: Measurement | None = None
@@ -106,7 +105,12 @@ class XArmApiBackend:
     @property
     def ready(self) -> bool:
         """Whether a path can be started now."""
-        return self._stage is Stage.READY
+        return self._stage in (Stage.READY, Stage.DISTURBED)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes nothing before `recover`."""
+        return self._stage is Stage.STOPPED
 
     @property
     def waits_for(self) -> str:
@@ -126,8 +130,8 @@ class XArmApiBackend:
         """Whether queue and state say that the arm has nothing to do."""
         return (
             self._report is not None
-            and self._feed.empty
-            and self._report.cmdnum == 0
+            and not self._to_send
+            and self._ahead == 0
             and self._report.state == State.READY
         )
 
@@ -136,52 +140,67 @@ class XArmApiBackend:
         """Error code of the controller."""
         return 0 if self._report is None else int(self._report.err)
 
-    def incident(self) -> Fault | None:
-        """What went wrong since the last call."""
-        incident, self._incident = self._incident, None
-        return incident
-
     def start(self, path: JointPath) -> None:
         """Begin a path; a path at rest sends nothing."""
-        self._feed.load(commands_of(path, self._parameters.acceleration))
+        self._to_send = motion_calls(path, self._parameters.acceleration)
         self._pump()
 
-    def halt(self, held: JointPath | None) -> None:  # noqa: ARG002 (the controller holds by itself)
-        """Stop the controller; it takes nothing until a person has cleared the fault."""
-        self._stop(Stage.STOPPED)
-
-    def brake(self, path: JointPath) -> None:  # noqa: ARG002 (the controller brakes by itself)
-        """Stop the controller and make it ready again as soon as the arm rests."""
-        self._stop(Stage.STOPPING)
+    def stop(self, path: JointPath | None, *, for_good: bool) -> None:  # noqa: ARG002 (it brakes by itself)
+        """Stop the controller; unless for good, make it ready again as soon as the arm rests."""
+        self._to_send = []
+        self._calls.drop()
+        self._enter(Stage.STOPPED if for_good else Stage.STOPPING)
+        self._send_stop()
 
     def recover(self) -> None:
         """Clear errors, enable the motors, set the mode and state 0."""
-        self._to_clear = True
-        self._configured = False
-        self._incident = None
-        self._stage = Stage.ABSENT
-        self.cycle()
+        if self.stopped:
+            self._to_clear = True
+            self._configured = False
+            self._enter(Stage.ABSENT)
+            self.cycle()
 
     def cycle(self) -> None:
         """Go on with bring-up, feed or supervision."""
         self._calls.look()
-        if self._calls.missing():
+        missing = bool(self._calls.missing())
+        if missing:
             self._configured = False  # another driver, perhaps another controller
-        if not self._present():
-            if self._stage is Stage.READY:  # what it does meanwhile is not known
-                self._feed.clear()
-                self._stage = Stage.ABSENT
-        elif self._stage is Stage.ABSENT:
-            self._prepare()
+        if missing or not self._fresh():
+            if self.ready:  # what it does meanwhile is not known
+                self._to_send = []
+                self._enter(Stage.ABSENT)
+            return
+        report = self._report
+        assert report is not None
+        if self._stage is Stage.ABSENT:
+            self._prepare(report)
         elif self._stage is Stage.CONFIRMING:
-            self._confirm()
-        elif self._stage is Stage.READY:
-            self._supervise()
+            self._confirm(report)
+        elif self.ready:
+            self._supervise(report)
             self._pump()
-        elif self._stage is Stage.STOPPING and self._at_rest():
-            self._enable()
-        elif self._stage is Stage.STOPPED and self._moves_on():
+        elif self._stage is Stage.STOPPING and _rests(report):
+            self._enable([])
+        elif self.stopped and report.state == State.MOVING and self._for > _STOP_PERIOD:
+            self._enter(Stage.STOPPED)
             self._send_stop()  # the driver was away when the arm was to stop
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._entered = time.monotonic()
+
+    @property
+    def _for(self) -> float:
+        """How long it has been in its stage. [s]."""
+        return time.monotonic() - self._entered
+
+    def _fresh(self) -> bool:
+        measured = self.measurement
+        return (
+            measured is not None
+            and time.monotonic() - measured.received < self._parameters.state_timeout
+        )
 
     def _on_report(self, message: RobotMsg) -> None:
         try:
@@ -193,54 +212,35 @@ class XArmApiBackend:
             return
         self._report = message
         self.measurement = Measurement(joints, [], time.monotonic(), message.header.stamp)
-        self._feed.reported(int(message.cmdnum))
-        if self._stage is Stage.READY:
-            self._supervise()
+        self._ahead = int(message.cmdnum) + self._calls.under_way
+        if self.ready:
+            self._supervise(message)
             self._pump()
 
-    def _present(self) -> bool:
-        """Whether the driver reports and offers its services."""
-        measured = self.measurement
-        fresh = measured is not None and time.monotonic() - measured.received < self._state_timeout
-        return fresh and not self._calls.missing()
-
-    def _prepare(self) -> None:
-        report = self._report
-        assert report is not None
+    def _prepare(self, report: RobotMsg) -> None:
         if report.err and not self._to_clear:
             # Whoever starts the node has not looked at the arm: errors are for a person to clear.
             self._fail(describe_error(report.err), report.err)
             return
-        calls = clearing() if self._to_clear else []
+        calls = list(CLEARING) if self._to_clear else []
         if self._parameters.controller_settings and not self._configured:
             if report.cmdnum or report.state == State.MOVING:
                 return  # these calls would block the driver until the arm rests
             calls += settings_calls(self._configuration.controller)
         self._to_clear = False
         self._configured = True
-        self._stage = Stage.PREPARING
-        self._calls.run(calls + enabling(), self._await_ready, self._fail)
+        self._enable(calls)
 
-    def _enable(self) -> None:
-        self._stage = Stage.PREPARING
-        self._calls.run(enabling(), self._await_ready, self._fail)
+    def _enable(self, before: list[Call]) -> None:
+        self._enter(Stage.PREPARING)
+        self._calls.run([*before, *ENABLING], lambda: self._enter(Stage.CONFIRMING), self._fail)
 
-    def _await_ready(self) -> None:
-        self._stage = Stage.CONFIRMING
-        self._confirm_by = Deadline(_READY_TIME)
-        self._error_by = Deadline(self._parameters.error_delay)
-
-    def _confirm(self) -> None:
-        report = self._report
-        assert report is not None
-        assert self._confirm_by is not None
-        assert self._error_by is not None
-        if ready(report.state, report.mode, report.mt_able, report.err):
-            self._refusal, self._abnormal = '', None
+    def _confirm(self, report: RobotMsg) -> None:
+        if _fine(report):
             if self._pose_agrees(report):
-                self._stage = Stage.READY
+                self._enter(Stage.READY)
         # The answers of a bring-up tell nothing, and errors are reported late, old ones too.
-        elif self._confirm_by.passed or (report.err and self._error_by.passed):
+        elif self._for > (self._parameters.error_delay if report.err else _READY_TIME):
             what = describe_error(report.err) if report.err else 'it reports no error'
             self._fail(
                 f'The controller did not become ready ({describe_state(report.state, report.mode)}'
@@ -263,21 +263,25 @@ class XArmApiBackend:
         )
         return False
 
-    def _supervise(self) -> None:
+    def _supervise(self, report: RobotMsg) -> None:
         """Look whether the controller still takes motion commands."""
-        report = self._report
-        assert report is not None
-        decelerating = report.state == State.DECELERATING and not report.err
-        fine = ready(report.state, report.mode, report.mt_able, report.err) or decelerating
-        if fine and not self._refusal:
-            self._abnormal = None
+        fine = _fine(report) or (report.state == State.DECELERATING and not report.err)
+        if self._stage is Stage.READY and not fine:
+            self._disturb('')
+        if self._stage is not Stage.DISTURBED:
             return
-        if self._abnormal is None:
-            self._feed.clear()
-            self._abnormal = Deadline(self._parameters.error_delay)
+        if fine and not self._refusal:
+            self._enter(Stage.READY)
         # The error code reaches the topic up to 0.2 s after the state.
-        if report.err or self._abnormal.passed:
+        elif report.err or self._for > self._parameters.error_delay:
             self._fail(self._explain(report), report.err)
+
+    def _disturb(self, refusal: str) -> None:
+        """Send nothing more until it is known why commands are not taken."""
+        self._to_send = []
+        self._refusal = refusal
+        if self._stage is Stage.READY:
+            self._enter(Stage.DISTURBED)
 
     def _explain(self, report: RobotMsg) -> str:
         if report.err:
@@ -289,7 +293,7 @@ class XArmApiBackend:
             )
         if report.mt_able & ALL_JOINTS_ENABLED != ALL_JOINTS_ENABLED:
             return f'Motors are not enabled ({report.mt_able:06b}), without an error code.'
-        if not ready(report.state, report.mode, report.mt_able, report.err):
+        if not _fine(report):
             return (
                 f'The controller left position mode ({describe_state(report.state, report.mode)})'
                 f' without an error; is another program using the arm? {self._refusal}'.rstrip()
@@ -298,59 +302,44 @@ class XArmApiBackend:
 
     def _fail(self, message: str, code: int = 0) -> None:
         """Stop, tell the node, and wait for a person."""
-        name = 'COLLISION' if controller_error(code).collision else 'CONTROLLER_ERROR'
-        self._incident = Fault(name, message, code)
-        self._stop(Stage.STOPPED)
-
-    def _stop(self, stage: Stage) -> None:
-        self._feed.clear()
-        self._calls.drop()
-        self._refusal, self._abnormal = '', None
-        self._stage = stage
-        self._send_stop()
+        self.stop(None, for_good=True)
+        name = 'COLLISION' if code in COLLISIONS else 'CONTROLLER_ERROR'
+        self._failed(Fault(name, message, code))
 
     def _send_stop(self) -> None:
         if self._calls.missing():
             return
-        self._stop_again = Deadline(_STOP_PERIOD)
 
         def unheard(message: str) -> None:
-            self._incident = Fault('CONTROLLER_ERROR', f'The arm was not stopped. {message}')
-            self._stage = Stage.STOPPED
+            self._enter(Stage.STOPPED)
+            self._failed(Fault('CONTROLLER_ERROR', f'The arm was not stopped. {message}'))
 
-        self._calls.call('set_state', {'data': SET_STOP}, lambda _: None, unheard)
-
-    def _moves_on(self) -> bool:
-        assert self._report is not None
-        return self._report.state == State.MOVING and (
-            self._stop_again is None or self._stop_again.passed
-        )
-
-    def _at_rest(self) -> bool:
-        """Whether a stop has been carried out, so that the controller can be made ready again."""
-        assert self._report is not None
-        return self._report.state not in (State.MOVING, State.DECELERATING, State.READY)
+        self._calls.call(Call('set_state', {'data': SET_STOP}), lambda _: None, unheard)
 
     def _pump(self) -> None:
-        if self._stage is not Stage.READY or self._abnormal is not None:
-            return
-        while (command := self._feed.next()) is not None:
-            self._calls.call('set_servo_angle', _fields(command), self._answered, self._fail)
+        while (
+            self._stage is Stage.READY
+            and self._to_send
+            and self._ahead < self._parameters.queue_depth
+        ):
+            self._ahead += 1
+            self._calls.call(self._to_send.pop(0), self._answered, self._fail)
 
     def _answered(self, code: int) -> None:
-        if code == 0:
-            self._feed.taken()
-            self._pump()
-            return
-        self._feed.clear()
-        self._refusal = f'The controller refused a motion: {describe_return(code)}.'
+        if code != OK:
+            self._disturb(f'The controller refused a motion: {describe_return(code)}.')
 
 
-def _fields(command: JointCommand) -> dict[str, object]:
-    return {
-        'angles': command.joint_positions.tolist(),
-        'speed': command.speed,
-        'acc': command.acceleration,
-        'radius': command.radius,
-        'wait': False,
-    }
+def _fine(report: RobotMsg) -> bool:
+    """Whether the arm takes motion commands."""
+    return (
+        report.state in (State.MOVING, State.READY)
+        and report.mode == Mode.POSITION
+        and report.mt_able & ALL_JOINTS_ENABLED == ALL_JOINTS_ENABLED
+        and report.err == 0
+    )
+
+
+def _rests(report: RobotMsg) -> bool:
+    """Whether a stop has been carried out, so that the controller can be made ready again."""
+    return report.state not in (State.MOVING, State.DECELERATING, State.READY)

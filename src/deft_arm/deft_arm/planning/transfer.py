@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.configuration import ArmConfiguration
-from deft_arm.kinematics import ArmKinematics
-from deft_arm.paths import JointPath, point_to_point, rest_to_rest
-from deft_arm.safety import CollisionError, MotionGuard
+from deft_arm.planning.kinematics import ArmKinematics, TargetPose
+from deft_arm.planning.paths import JointPath, point_to_point, rest_to_rest
+from deft_arm.planning.safety import CollisionError, MotionGuard
 from deft_core.errors import UnreachableError
 from deft_core.validation import FloatArray
 
@@ -25,46 +23,20 @@ _DIP: Final = 0.005  # [m] how much lower than its ends a move may get
 _OBJECT_MARGIN: Final = 0.02  # [m] how much closer to the object than its ends a move may get
 
 
-@dataclass(frozen=True, eq=False)
-class Lift:
-    """Straight upward motion from a posture.
+class TransferPlanner:
+    """Plans straight lifts and joint moves high above the table.
 
-    Attributes:
-        positions: Joint positions from the bottom up. Shape (n, 6). [rad].
-        lowest: Lowest point of arm and hand at each of them, above the table. Shape (n,). [m].
+    Arm positions have shape (6,), those of the hand shape (16,) [rad].
     """
 
-    positions: FloatArray
-    lowest: FloatArray
-
-
-class TransferPlanner:
-    """Plans straight lifts and joint moves high above the table."""
-
     def __init__(
-        self,
-        configuration: ArmConfiguration,
-        kinematics: ArmKinematics,
-        solver: BranchSolver,
-        guard: MotionGuard,
+        self, configuration: ArmConfiguration, kinematics: ArmKinematics, guard: MotionGuard
     ) -> None:
         """Take the parts of a planner."""
         self._configuration = configuration
         self._kinematics = kinematics
-        self._solver = solver
         self._guard = guard
         self._limits = configuration.motion_limits()
-
-    def move(self, start: FloatArray, end: FloatArray, duration: float = 0.0) -> JointPath:
-        """Straight joint move between two rests. Start and end shape (6,). [rad].
-
-        Args:
-            start: Where the arm is.
-            end: Where it goes.
-            duration: Shortest duration; that of the configuration when smaller. [s].
-        """
-        shortest = max(duration, self._configuration.move_duration)
-        return point_to_point(start, end, shortest, self._limits)
 
     def into(
         self, start: FloatArray, end: FloatArray, hand: FloatArray, object_position: FloatArray
@@ -72,9 +44,9 @@ class TransferPlanner:
         """Move over the table to a point above `end`, then straight down to it.
 
         Args:
-            start: Where the arm is. Shape (6,). [rad].
-            end: Where it goes. Shape (6,). [rad].
-            hand: Hand on the way. Shape (16,). [rad].
+            start: Where the arm is.
+            end: Where it goes.
+            hand: Hand on the way.
             object_position: Point to keep away from, base frame. Shape (3,). [m].
 
         Raises:
@@ -83,29 +55,20 @@ class TransferPlanner:
         lift = self._lift(end, hand)
         failure: CollisionError | None = None
         wanted = self._configuration.travel_clearance
-        for index in self._lift_order(lift):
-            above = lift.positions[index]
-            path = self.move(start, above)
+        for index in self._heights_to_try(lift, hand):
+            path = self._move(start, lift[index])
             try:
                 self._check_move('move to pre-grasp', path, hand, wanted, object_position)
             except CollisionError as error:
                 failure = error
                 continue
-            if index == 0:
-                return path
-            down = self._vertical(lift.positions[index::-1])
-            return path.then(down)
+            return path.then(self._vertical(lift[index::-1])) if index else path
         raise _no_way('pre-grasp pose', failure)
 
     def out(
         self, start: FloatArray, end: FloatArray, hand: FloatArray
     ) -> tuple[JointPath | None, JointPath]:
         """Straight up from `start`, then a joint move to `end`.
-
-        Args:
-            start: Where the arm is. Shape (6,). [rad].
-            end: Where it goes. Shape (6,). [rad].
-            hand: Hand on the way. Shape (16,). [rad].
 
         Returns:
             The lift, None where the arm is high enough already, and the move.
@@ -119,14 +82,13 @@ class TransferPlanner:
         # The way home must be found from nearly everywhere: where no direct move keeps the full
         # height, the arm folds back before it turns, and then less height is accepted.
         for fold_first, least in ((False, wanted), (True, wanted), (True, 0.5 * wanted)):
-            for index in self._lift_order(lift):
+            for index in self._heights_to_try(lift, hand):
                 try:
-                    path = self._home_move(lift.positions[index], end, hand, least, fold_first)
+                    path = self._home_move(lift[index], end, hand, least, fold_first)
                 except CollisionError as error:
                     failure = error
                     continue
-                up = self._vertical(lift.positions[: index + 1]) if index else None
-                return up, path
+                return self._vertical(lift[: index + 1]) if index else None, path
         raise _no_way('home pose', failure)
 
     def _home_move(
@@ -134,18 +96,18 @@ class TransferPlanner:
     ) -> JointPath:
         """Joint move home, on request with shoulder and elbow before all other joints."""
         if not fold_first:
-            path = self.move(start, end)
+            path = self._move(start, end)
             self._check_move('move home', path, hand, least)
             return path
         folded = start.copy()
         folded[_FOLDING_JOINTS] = end[_FOLDING_JOINTS]
-        back, turn = self.move(start, folded), self.move(folded, end)
+        back, turn = self._move(start, folded), self._move(folded, end)
         self._check_move('move back', back, hand, least)
         self._check_move('turn home', turn, hand, least)
         return back.then(turn)
 
-    def _lift(self, bottom: FloatArray, hand: FloatArray) -> Lift:
-        """Joint positions straight up from `bottom`, as far as the arm reaches."""
+    def _lift(self, bottom: FloatArray, hand: FloatArray) -> FloatArray:
+        """Joint positions straight up from `bottom`, as far as the arm reaches. Shape (n, 6)."""
         rotation, position = self._kinematics.forward(bottom)
         wanted = 2.0 * self._configuration.travel_clearance
         # The hand is what is low, and a lift only shifts it.
@@ -154,22 +116,22 @@ class TransferPlanner:
         for step in range(1, int(np.ceil(missing / _LIFT_STEP)) + 1):
             raised = position + np.array([0.0, 0.0, step * _LIFT_STEP])
             try:
-                solved, _ = self._solver.follow(
+                (solved,) = self._kinematics.follow(
                     [TargetPose('lift', rotation, raised)], positions[-1]
                 )
             except UnreachableError:  # The top of the reachable space: lower lifts remain.
                 break
-            positions.append(solved[0])
-        stacked = np.stack(positions)
-        return Lift(stacked, self._heights(stacked, hand))
+            positions.append(solved)
+        return np.stack(positions)
 
-    def _lift_order(self, lift: Lift) -> list[int]:
-        """Lifts to try: the first that is high enough, then higher ones, then lower ones."""
-        high = np.flatnonzero(lift.lowest >= self._configuration.travel_clearance)
-        first = int(high[0]) if len(high) else len(lift.positions) - 1
-        higher = list(range(first, len(lift.positions), 2))
-        lower = list(range(first - 2, -1, -2))
-        return higher + lower
+    def _heights_to_try(self, lift: FloatArray, hand: FloatArray) -> list[int]:
+        """Indices into a lift: the first that is high enough, then higher ones, then lower."""
+        high = np.flatnonzero(self._heights(lift, hand) >= self._configuration.travel_clearance)
+        first = int(high[0]) if len(high) else len(lift) - 1
+        return [*range(first, len(lift), 2), *range(first - 2, -1, -2)]
+
+    def _move(self, start: FloatArray, end: FloatArray) -> JointPath:
+        return point_to_point(start, end, self._configuration.move_duration, self._limits)
 
     def _vertical(self, positions: FloatArray) -> JointPath:
         length = (len(positions) - 1) * _LIFT_STEP

@@ -38,14 +38,9 @@ class MotionLimits:
     jerk: FloatArray
 
     def excess(self, speed: FloatArray, acceleration: FloatArray, jerk: FloatArray) -> float:
-        """How many times too fast a motion is; at most 1 where every limit holds.
+        """How many times too fast peaks of a motion, shapes (6,), are; at most 1 within limits.
 
         Slowing a motion by k divides speed by k, acceleration by k^2 and jerk by k^3.
-
-        Args:
-            speed: Peaks of every joint. Shape (6,). [rad/s].
-            acceleration: Peaks of every joint. Shape (6,). [rad/s^2].
-            jerk: Peaks of every joint. Shape (6,). [rad/s^3].
         """
         return max(
             float(np.max(speed / self.speed)),
@@ -88,10 +83,7 @@ class JointPath:
         return float(self.times[-1])
 
     def sample(self, time: float) -> FloatArray:
-        """Setpoint at a time since the start, held before 0 and after the end. Shape (6,). [rad].
-
-        Args:
-            time: Time since the start of the path. [s].
+        """Setpoint at a time [s], held before 0 and after the end. Shape (6,). [rad].
 
         Raises:
             InvalidInputError: The time is NaN or infinite.
@@ -99,10 +91,8 @@ class JointPath:
         if not np.isfinite(time):
             raise InvalidInputError(f'A path time must be finite, got {time}.')
         upper = int(np.searchsorted(self.times, time, side='right'))
-        if upper == 0:
-            return np.array(self.positions[0])
-        if upper == len(self.times):
-            return np.array(self.positions[-1])
+        if upper in (0, len(self.times)):
+            return np.array(self.positions[max(0, upper - 1)])
         start, end = self.times[upper - 1], self.times[upper]
         share = (time - start) / (end - start)
         low, high = self.positions[upper - 1], self.positions[upper]
@@ -142,27 +132,19 @@ def hold(positions: FloatArray, duration: float) -> JointPath:
 def point_to_point(
     start: FloatArray, end: FloatArray, minimum_duration: float, limits: MotionLimits
 ) -> JointPath:
-    """Straight line in joint space between two rests, limited in speed, acceleration and jerk.
+    """Straight line in joint space between two rests, shapes (6,) [rad], within all limits.
 
-    Ruckig finds the fastest profile. Where it is faster than wanted, all limits are lowered as
-    if time ran slower, so that a slow move is also a gentle one.
-
-    Args:
-        start: Shape (6,). [rad].
-        end: Shape (6,). [rad].
-        minimum_duration: Shortest allowed duration, positive. [s].
-        limits: Of every joint.
+    Ruckig finds the fastest profile. Where it is faster than `minimum_duration` [s], all limits
+    are lowered as if time ran slower, so that a slow move is also a gentle one.
     """
-    first = finite_array('start of the move', start, (ARM_JOINTS,))
-    last = finite_array('end of the move', end, (ARM_JOINTS,))
-    if float(np.abs(last - first).max()) < _RATE_TOLERANCE:
-        return hold(first, minimum_duration)
-    profile = _ruckig(first, last, limits, 1.0)
+    if float(np.abs(end - start).max()) < _RATE_TOLERANCE:
+        return hold(start, minimum_duration)
+    profile = _ruckig(start, end, limits, 1.0)
     if profile.duration < minimum_duration:
-        profile = _ruckig(first, last, limits, minimum_duration / profile.duration)
+        profile = _ruckig(start, end, limits, minimum_duration / profile.duration)
     times = np.linspace(0.0, profile.duration, _setpoint_count(profile.duration))
     positions = np.array([profile.at_time(time)[0] for time in times])
-    positions[-1] = last
+    positions[-1] = end
     return JointPath(times, positions)
 
 
@@ -172,21 +154,11 @@ def rest_to_rest(
     """Time waypoints with a minimum-jerk profile that starts and ends at rest.
 
     The progress is s(t) = 10 t^3 - 15 t^4 + 6 t^5 over the normalised time, so speed and
-    acceleration vanish at both ends; the joints follow a smooth curve through the waypoints at
-    equal steps of s. The duration grows until every limit holds.
-
-    Args:
-        waypoints: Joint positions, at least two. Shape (n, 6). [rad].
-        minimum_duration: Shortest allowed duration, positive. [s].
-        limits: Of every joint.
-
-    Returns:
-        Path sampled at `SETPOINT_RATE` or a little faster.
+    acceleration vanish at both ends; the joints follow a smooth curve through the waypoints,
+    shape (n, 6) [rad], at equal steps of s. The duration [s] grows until every limit holds.
     """
-    checked = _at_least_two(waypoints)
-    curve = make_interp_spline(
-        np.linspace(0.0, 1.0, len(checked)), checked, k=min(_DEGREE, len(checked) - 1)
-    )
+    count = len(waypoints)
+    curve = make_interp_spline(np.linspace(0.0, 1.0, count), waypoints, k=min(_DEGREE, count - 1))
     peaks = _peaks(lambda share: curve(_minimum_jerk(share)), _FINE_STEPS)
     duration = max(minimum_duration, limits.excess(*peaks))
     times = np.linspace(0.0, duration, _setpoint_count(duration))
@@ -210,25 +182,24 @@ def constant_rate(waypoints: FloatArray, rate: float, limits: MotionLimits) -> J
     Returns:
         Path with a mark at every waypoint but the first.
     """
-    checked = _at_least_two(waypoints)
-    steps = len(checked) - 1
+    steps = len(waypoints) - 1
     wanted = np.linspace(0.0, steps / rate, steps + 1)
     rest = [(1, np.zeros(ARM_JOINTS)), (2, np.zeros(ARM_JOINTS))]
-    clamped = make_interp_spline(wanted, checked, k=_DEGREE, bc_type=(rest, rest))
+    clamped = make_interp_spline(wanted, waypoints, k=_DEGREE, bc_type=(rest, rest))
     grid = np.linspace(0.0, wanted[-1], _SAMPLES_PER_WAYPOINT * steps + 1)
     slower = limits.excess(*(np.abs(clamped(grid, order)).max(axis=0) for order in (1, 2, 3)))
     if slower <= 1.0:
-        return _sampled(clamped, wanted[-1], wanted[1:], checked)
-    free = make_interp_spline(wanted, checked, k=min(_DEGREE, steps))
+        return _sampled(clamped, wanted[-1], wanted[1:], waypoints)
+    free = make_interp_spline(wanted, waypoints, k=min(_DEGREE, steps))
     pace = _Pace(float(wanted[-1]))
     grid = np.linspace(0.0, pace.duration, _SAMPLES_PER_WAYPOINT * steps + 1)
     ramped = make_interp_spline(grid, free(pace.along(grid)), k=_DEGREE)
     peaks = [np.abs(ramped(grid, order)).max(axis=0) for order in (1, 2, 3)]
     stretch = max(1.0, limits.excess(*peaks))
     if slower * wanted[-1] < stretch * pace.duration:
-        return _sampled(clamped, wanted[-1], wanted[1:], checked, slower)
+        return _sampled(clamped, wanted[-1], wanted[1:], waypoints, slower)
     return _sampled(ramped, pace.duration, np.interp(wanted[1:], pace.along(grid), grid),
-                    checked, stretch)  # fmt: skip
+                    waypoints, stretch)  # fmt: skip
 
 
 class _Pace:
@@ -269,15 +240,8 @@ def _sampled(
 def braked(path: JointPath, elapsed: float, duration: float) -> JointPath:
     """Come to rest on a path: where it leads is known to be free, beside it is not.
 
-    Time along the path slows from its pace to a stand, so the arm goes on for half as long.
-
-    Args:
-        path: Followed until now.
-        elapsed: Time since its start. [s].
-        duration: Time to come to rest, positive. [s].
-
-    Returns:
-        Path from now on, `duration` long.
+    Time along the path slows from its pace at `elapsed` [s] to a stand within `duration` [s], so
+    the arm goes on for half as long.
     """
     count = _setpoint_count(duration)
     share = np.linspace(0.0, 1.0, count)
@@ -313,13 +277,6 @@ def _peaks(
         for order in (1, 2, 3)
     )
     return first, second, third
-
-
-def _at_least_two(waypoints: FloatArray) -> FloatArray:
-    checked = finite_array('waypoints', waypoints, (-1, ARM_JOINTS))
-    if len(checked) < 2:
-        raise InvalidInputError('A timed path needs at least two waypoints.')
-    return checked
 
 
 def _minimum_jerk(share: FloatArray) -> FloatArray:

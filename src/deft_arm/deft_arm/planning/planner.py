@@ -7,19 +7,17 @@ displacements of the demonstration, hold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_arm.branches import BranchSolver, TargetPose
 from deft_arm.configuration import ArmConfiguration
-from deft_arm.kinematics import ArmKinematics
-from deft_arm.paths import JointPath, constant_rate, hold, rest_to_rest
-from deft_arm.plan import EpisodePlan, MotionPlan, Phase, PlannedPhase
-from deft_arm.safety import CollisionError, MotionGuard, check_hand
-from deft_arm.transfer import TransferPlanner
+from deft_arm.planning.kinematics import ArmKinematics, TargetPose
+from deft_arm.planning.paths import JointPath, constant_rate, hold, rest_to_rest
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.safety import CollisionError, MotionGuard, check_hand
+from deft_arm.planning.transfer import TransferPlanner
 from deft_core.errors import InvalidInputError, UnreachableError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import GraspParameters
@@ -30,23 +28,6 @@ from deft_core.validation import FloatArray, finite_array
 _LONGEST_APPROACH: Final = 0.3  # [m]
 _SLOWEST: Final = 3.0  # A trajectory stretched more than this is another motion.
 _CLOSING_SHARES: Final = np.linspace(0.0, 1.0, 5)[:, None]  # looked at while the hand closes
-
-
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """What was found on one branch of the inverse kinematics.
-
-    Attributes:
-        approach: From the pre-grasp to the grasp.
-        grasp: Arm at the grasp. Shape (6,). [rad].
-        follow: All displacements.
-        pose_errors: As in `EpisodePlan`. Shape (n,). [m].
-    """
-
-    approach: JointPath
-    grasp: FloatArray
-    follow: JointPath
-    pose_errors: FloatArray
 
 
 class EpisodePlanner:
@@ -66,8 +47,7 @@ class EpisodePlanner:
         self.configuration = configuration
         self.kinematics = ArmKinematics(configuration)
         self.guard = MotionGuard(configuration)
-        self._solver = BranchSolver(self.kinematics, configuration)
-        self._transfer = TransferPlanner(configuration, self.kinematics, self._solver, self.guard)
+        self._transfer = TransferPlanner(configuration, self.kinematics, self.guard)
         self._limits = configuration.motion_limits()
 
     def plan(
@@ -78,7 +58,7 @@ class EpisodePlanner:
         pregrasp_direction: npt.ArrayLike,
         current_joint_positions: npt.ArrayLike,
         open_hand: npt.ArrayLike,
-    ) -> EpisodePlan:
+    ) -> MotionPlan:
         """Plan all phases of one episode.
 
         Args:
@@ -102,28 +82,23 @@ class EpisodePlanner:
         current = self.guard.check_measured(current_joint_positions)
         opened = check_hand('open hand', open_hand)
         closed = check_hand('closed hand', grasp.joint_positions)
-        approach = _approach_offset(pregrasp_distance, pregrasp_direction)
-        targets = self._targets(grasp, trajectory, approach)
+        offset = _approach_offset(pregrasp_distance, pregrasp_direction)
+        targets = self._targets(grasp, trajectory, offset)
         for target in targets:
             self.guard.check_workspace(target.label, target.position)
-        found = self._solve(targets, current, opened, closed, trajectory.rate)
-        limits = self.configuration
-        transfer = self._transfer.into(
-            current, found.approach.positions[0], opened, grasp.position
-        )
+        approach, follow = self._solve(targets, current, opened, closed, trajectory.rate)
+        transfer = self._transfer.into(current, approach.positions[0], opened, grasp.position)
         transfer = self.guard.check_motion(Phase.MOVE_TO_PREGRASP, transfer, opened, leaving=True)
-        last = found.follow.positions[-1]
-        return EpisodePlan(
-            phases=(
+        limits = self.configuration
+        last = follow.positions[-1]
+        return MotionPlan(
+            (
                 PlannedPhase(Phase.MOVE_TO_PREGRASP, transfer, opened, limits.close_duration),
-                PlannedPhase(Phase.APPROACH, found.approach),
-                self._hand_phase(Phase.CLOSE_HAND, found.grasp, closed),
-                PlannedPhase(Phase.FOLLOW_TRAJECTORY, found.follow),
+                PlannedPhase(Phase.APPROACH, approach),
+                self._hand_phase(Phase.CLOSE_HAND, approach.positions[-1], closed),
+                PlannedPhase(Phase.FOLLOW_TRAJECTORY, follow),
                 PlannedPhase(Phase.HOLD, hold(last, limits.hold_duration)),
-            ),
-            grasp=grasp,
-            grasp_joint_positions=found.grasp,
-            pose_errors=found.pose_errors,
+            )
         )
 
     def plan_home(
@@ -151,18 +126,16 @@ class EpisodePlanner:
         home = np.asarray(self.configuration.home)
         # The open hand reaches furthest, so its height stands for a closed one, too.
         lift, move = self._transfer.out(current, home, opened)
-        check = self.guard.check_motion
         motion = [
-            PlannedPhase(Phase.MOVE_HOME, check(Phase.MOVE_HOME, move, opened, leaving=True))
+            PlannedPhase(name, self.guard.check_motion(name, path, opened, leaving=True))
+            for name, path in ((Phase.RETREAT, lift), (Phase.MOVE_HOME, move))
+            if path is not None
         ]
-        if lift is not None:
-            lift = check(Phase.RETREAT, lift, opened, leaving=True)
-            motion.insert(0, PlannedPhase(Phase.RETREAT, lift))
         release = self._hand_phase(Phase.OPEN_HAND, current if release_first else home, opened)
         return MotionPlan(tuple([release, *motion] if release_first else [*motion, release]))
 
     def _targets(
-        self, grasp: GraspParameters, trajectory: WristTrajectory, approach: FloatArray
+        self, grasp: GraspParameters, trajectory: WristTrajectory, offset: FloatArray
     ) -> list[TargetPose]:
         """Pre-grasp, way points, grasp, then the pose after each displacement."""
         for what, frame in (('grasp', grasp.frame_id), ('trajectory', trajectory.frame_id)):
@@ -180,7 +153,7 @@ class EpisodePlanner:
                 'the palm away from the vertical.'
             )
         rotation = grasp.rotation_matrix()
-        start = grasp.position - rotation @ approach
+        start = grasp.position - rotation @ offset
         count = self.configuration.approach_waypoints
         targets = [TargetPose('pre-grasp pose', rotation, start)]
         for index in range(1, count):
@@ -200,15 +173,15 @@ class EpisodePlanner:
         opened: FloatArray,
         closed: FloatArray,
         rate: float,
-    ) -> _Way:
-        """The way through all targets on the first branch that passes.
+    ) -> tuple[JointPath, JointPath]:
+        """Approach and displacements on the first branch that passes.
 
         The grasp is solved first, because it is the pose that matters; the approach is followed
         backwards from it and the trajectory forwards.
         """
         grasp = targets[self.configuration.approach_waypoints]
         failure: UnreachableError | CollisionError | None = None
-        for branch in self._solver.branches(grasp, current):
+        for branch in self.kinematics.branches(grasp, current):
             for start in branch:
                 try:
                     return self._follow(targets, start, opened, closed, rate)
@@ -230,35 +203,29 @@ class EpisodePlanner:
         opened: FloatArray,
         closed: FloatArray,
         rate: float,
-    ) -> _Way:
-        """The way through all targets on the branch of `start`, timed and checked."""
+    ) -> tuple[JointPath, JointPath]:
+        """Approach and displacements on the branch of `start`, timed and checked."""
         count = self.configuration.approach_waypoints
         labels = [target.label for target in targets]
         check = self.guard.check_motion
-        before, errors_before = self._solver.follow(targets[count::-1], start)
-        approach = rest_to_rest(before[::-1], self.configuration.approach_duration, self._limits)
+        before = self.kinematics.follow(targets[count::-1], start)[::-1]
+        approach = rest_to_rest(before, self.configuration.approach_duration, self._limits)
         approach = check(Phase.APPROACH, approach, opened, labels=labels[: count + 1])
-        grasp = approach.positions[-1].copy()
+        grasp = approach.positions[-1]
         closing = opened + _CLOSING_SHARES * (closed - opened)
         self.guard.check_postures(
             [labels[count]], np.repeat(grasp[None], len(closing), axis=0), closing
         )
-        after, errors_after = self._solver.follow(targets[count + 1 :], before[0])
-        follow = self._follow_path(np.concatenate([grasp[None], after]), rate)
-        follow = check(Phase.FOLLOW_TRAJECTORY, follow, closed, labels=labels[count:])
-        return _Way(approach, grasp, follow, np.append(errors_before[::-1], errors_after))
-
-    def _follow_path(self, poses: FloatArray, rate: float) -> JointPath:
-        """The displacements at the pace of the demonstration, or slower within reason."""
-        path = constant_rate(poses, rate, self._limits)
-        intended = (len(poses) - 1) / rate
-        if path.duration > _SLOWEST * intended:
+        after = self.kinematics.follow(targets[count + 1 :], before[-1])
+        follow = constant_rate(np.concatenate([grasp[None], after]), rate, self._limits)
+        intended = len(after) / rate
+        if follow.duration > _SLOWEST * intended:
             raise UnreachableError(
-                f'The trajectory would take {path.duration:.1f} s instead of {intended:.1f} s '
+                f'The trajectory would take {follow.duration:.1f} s instead of {intended:.1f} s '
                 'within the limits of the joints: it passes too close to a stretched posture. '
                 'Move the object or choose another demonstration.'
             )
-        return path
+        return approach, check(Phase.FOLLOW_TRAJECTORY, follow, closed, labels=labels[count:])
 
     def _hand_phase(self, name: Phase, arm: FloatArray, hand: FloatArray) -> PlannedPhase:
         limits = self.configuration

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the shapes of arm and hand are along a motion: over the table, in the cell, to each other.
 
-The shapes are those of the robot model (capsules, boxes and cylinders around the links). Their
-bounds are computed here for all postures at once; distances come from MuJoCo's collision
-detection, on a model of its own in which arm and hand can touch and the obstacles of the cell
-stand.
+The shapes are those of the robot model. Their bounds are computed here for all postures at once;
+distances come from MuJoCo's collision detection, on a model of its own in which arm and hand can
+touch and the obstacles of the cell stand.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ class RobotGeometry:
         Args:
             fold_clearance: Least distance between parts of the arm and the stiff hand. [m].
             obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
-            obstacles: What stands in the cell.
+            obstacles: Of the cell.
 
         Raises:
             ConfigurationError: The robot model has a shape whose bounds are not known here.

@@ -4,28 +4,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import PoseStamped
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from deft_arm.execution import Failure, PassedMark
-from deft_arm.faults import Fault
-from deft_arm.kinematics import ArmKinematics
-from deft_arm.nodes.backend import Measurement
-from deft_arm.paths import JointPath
-from deft_arm.plan import Phase
-from deft_arm.planning import EpisodePlanner
-from deft_arm.safety import CollisionError, WorkspaceError
+from deft_arm.execution import PassedMark
+from deft_arm.planning.kinematics import ArmKinematics
+from deft_arm.planning.paths import JointPath
+from deft_arm.planning.plan import Phase
+from deft_arm.planning.safety import CollisionError, WorkspaceError
 from deft_core.errors import DeftError, InvalidInputError, SafetyError, UnreachableError
 from deft_core.frames import BASE_FRAME
-from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.nodes.encode import header, pose_to_msg
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
-from deft_msgs.msg import ArmState, HandCommand
+
+Action = type[ExecuteGrasp] | type[ReturnHome]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why nothing moves until a person has cleared it.
+
+    Attributes:
+        name: Error constant of the actions, such as COLLISION or CONTROLLER_ERROR.
+        message: What happened and what to do.
+        code: Error code of the controller, 0 where it has none.
+    """
+
+    name: str
+    message: str
+    code: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One report of the arm.
+
+    Attributes:
+        joint_positions: Shape (6,). [rad].
+        joint_velocities: Empty where they are not known. [rad/s].
+        received: Monotonic time. [s].
+        stamp: Of the measurement.
+    """
+
+    joint_positions: FloatArray
+    joint_velocities: list[float]
+    received: float
+    stamp: Time = field(default_factory=Time)
+
 
 FEEDBACK_PHASES: Final = {
     Phase.MOVE_TO_PREGRASP: ExecuteGrasp.Goal.PREGRASP,
@@ -34,12 +65,7 @@ FEEDBACK_PHASES: Final = {
     Phase.FOLLOW_TRAJECTORY: ExecuteGrasp.Goal.TRAJECTORY,
     Phase.HOLD: ExecuteGrasp.Goal.HOLD,
 }
-FAILURE_NAMES: Final = {
-    Failure.COLLISION: 'COLLISION',
-    Failure.STALE_STATE: 'STALE_STATE',
-    Failure.MOTION_TIMEOUT: 'MOTION_TIMEOUT',
-}
-# The more special kinds stand first.
+# The more special kinds stand first. Names while grasping, then while returning home.
 _REFUSALS: Final[tuple[tuple[type[DeftError], str, str], ...]] = (
     (WorkspaceError, 'OUTSIDE_WORKSPACE', 'UNREACHABLE'),
     (UnreachableError, 'UNREACHABLE', 'UNREACHABLE'),
@@ -49,12 +75,7 @@ _REFUSALS: Final[tuple[tuple[type[DeftError], str, str], ...]] = (
 )
 
 
-def error_code(action: type[ExecuteGrasp] | type[ReturnHome], name: str) -> int:
-    """Number of an error constant of an action."""
-    return int(getattr(action.Goal, name))
-
-
-def refusal_name(action: type[ExecuteGrasp] | type[ReturnHome], error: DeftError) -> str:
+def refusal_name(action: Action, error: DeftError) -> str:
     """Error constant that stands for a refused plan."""
     for kind, when_grasping, when_returning in _REFUSALS:
         if isinstance(error, kind):
@@ -77,23 +98,10 @@ def path_to_msg(path: JointPath, joint_names: Sequence[str]) -> JointTrajectory:
     return JointTrajectory(joint_names=list(joint_names), points=points)
 
 
-def hand_command(
-    joint_positions: Sequence[float] | FloatArray, duration: float, sequence: int, stamp: float
-) -> HandCommand:
-    """Command to the hand driver. Shape (16,) [rad], duration and stamp [s]."""
-    return HandCommand(
-        header=header(stamp, ''),
-        sequence=sequence,
-        joint_names=list(HAND_JOINT_NAMES),
-        joint_positions=[float(angle) for angle in joint_positions],
-        duration=duration,
-    )
-
-
-def flange_matrix(kinematics: ArmKinematics, joint_positions: FloatArray) -> FloatArray:
-    """Flange in the base frame. Shape (4, 4). [m]."""
+def flange_to_msg(kinematics: ArmKinematics, joint_positions: FloatArray) -> Any:
+    """Flange in the base frame."""
     rotation, _ = kinematics.forward(joint_positions)
-    return transform(rotation, kinematics.flange_position(joint_positions))
+    return pose_to_msg(transform(rotation, kinematics.flange_position(joint_positions)))
 
 
 def marks_to_msg(marks: Sequence[PassedMark], kinematics: ArmKinematics) -> list[PoseStamped]:
@@ -101,25 +109,7 @@ def marks_to_msg(marks: Sequence[PassedMark], kinematics: ArmKinematics) -> list
     return [
         PoseStamped(
             header=header(mark.stamp, BASE_FRAME),
-            pose=pose_to_msg(flange_matrix(kinematics, mark.joint_positions)),
+            pose=flange_to_msg(kinematics, mark.joint_positions),
         )
         for mark in marks
     ]
-
-
-def state_to_msg(
-    state: int, fault: Fault | None, measured: Measurement, planner: EpisodePlanner
-) -> ArmState:
-    """State of the arm, one of the constants of the message, with the newest measurement."""
-    flange = flange_matrix(planner.kinematics, measured.joint_positions)
-    message = ArmState(
-        state=state,
-        fault='' if fault is None else fault.message,
-        joint_names=list(planner.configuration.joint_names),
-        joint_positions=measured.joint_positions.tolist(),
-        joint_velocities=measured.joint_velocities,
-        flange_pose=pose_to_msg(flange),
-    )
-    message.header.stamp = measured.stamp
-    message.header.frame_id = BASE_FRAME
-    return message

@@ -9,7 +9,7 @@ doc/api/xarm_api_code.md), controller errors and their handling (ufactory_doc_us
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -55,7 +55,7 @@ STATE_NOT_READY: Final = 9
 WAIT_TIMEOUT: Final = 100
 PARAMETER_ERROR: Final = 997  # made by the ROS node itself
 
-_RETURNS: Final = MappingProxyType(
+_RETURNS: Final[Mapping[int, str]] = MappingProxyType(
     {
         -12: 'a second call while one waits for the arm',
         -11: 'a second call while one waits for the arm',
@@ -87,99 +87,66 @@ _RETURNS: Final = MappingProxyType(
     }
 )
 
-
-@dataclass(frozen=True)
-class ControllerError:
-    """One error of the controller.
-
-    Attributes:
-        meaning: What happened.
-        remedy: What a person does before clearing it.
-        collision: Whether the arm touched something, or was about to.
-    """
-
-    meaning: str
-    remedy: str
-    collision: bool = False
-
+COLLISIONS: Final = frozenset({22, 31, 35, 37})
+"""Errors after which the arm touched something, or was about to."""
 
 _POWER: Final = 'switch the controller off and on again, and check its cables'
 _SLOWER: Final = 'move the object away from the stretched arm, and check speed caps'
-_ERRORS: Final = MappingProxyType(
+_OTHER_WAY: Final = 'plan another way'
+# What happened, and what a person does before clearing it.
+_ERRORS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
-        1: ControllerError(
+        1: (
             'the emergency stop button of the controller was pressed',
             'find out why, then turn the button to release it',
         ),
-        2: ControllerError(
+        2: (
             'the emergency stop input of the controller was triggered',
             'find out why, then release the input',
         ),
-        3: ControllerError(
-            'the three-state switch stopped the arm', 'hold the switch in its middle position'
-        ),
-        **{
-            code: ControllerError(f'servo motor {code - 10} failed', _POWER)
-            for code in range(11, 18)
-        },
-        10: ControllerError('a servo motor failed', _POWER),
-        18: ControllerError('the force sensor does not communicate', _POWER),
-        19: ControllerError('the end module does not communicate', _POWER),
-        21: ControllerError('kinematic error', 'plan another way'),
-        22: ControllerError(
-            'the arm would collide with itself',
-            'move it apart in manual mode',
-            collision=True,
-        ),
-        23: ControllerError('a joint is at its limit', 'move it back in manual mode'),
-        24: ControllerError('a speed limit was exceeded', _SLOWER),
-        25: ControllerError('planning error', 'plan another way'),
-        26: ControllerError('Linux RT error', _POWER),
-        27: ControllerError('an answer of the servo bus was wrong', _POWER),
-        28: ControllerError('the end module answered wrongly', _POWER),
-        29: ControllerError('an unknown error', _POWER),
-        30: ControllerError('a measured speed limit was exceeded', _SLOWER),
-        31: ControllerError(
+        3: ('the three-state switch stopped the arm', 'hold the switch in its middle position'),
+        10: ('a servo motor failed', _POWER),
+        **{code: (f'servo motor {code - 10} failed', _POWER) for code in range(11, 18)},
+        18: ('the force sensor does not communicate', _POWER),
+        19: ('the end module does not communicate', _POWER),
+        21: ('kinematic error', _OTHER_WAY),
+        22: ('the arm would collide with itself', 'move it apart in manual mode'),
+        23: ('a joint is at its limit', 'move it back in manual mode'),
+        24: ('a speed limit was exceeded', _SLOWER),
+        25: ('planning error', _OTHER_WAY),
+        26: ('Linux RT error', _POWER),
+        27: ('an answer of the servo bus was wrong', _POWER),
+        28: ('the end module answered wrongly', _POWER),
+        29: ('an unknown error', _POWER),
+        30: ('a measured speed limit was exceeded', _SLOWER),
+        31: (
             'abnormal current of a motor, as in a collision',
             'free the arm; if nothing was hit check payload, mounting and collision sensitivity',
-            collision=True,
         ),
-        32: ControllerError('no circle through the points', 'plan another way'),
-        33: ControllerError('the controller GPIO failed', _POWER),
-        34: ControllerError('recording timed out', 'record again'),
-        35: ControllerError(
+        32: ('no circle through the points', _OTHER_WAY),
+        33: ('the controller GPIO failed', _POWER),
+        34: ('recording timed out', 'record again'),
+        35: (
             'the safety boundary was reached',
             'move the arm back inside in manual mode; keep the envelope within the boundary',
-            collision=True,
         ),
-        36: ControllerError('too many delayed commands', 'check the network and the load'),
-        37: ControllerError(
-            'abnormal motion in manual mode', 'check payload and mounting', collision=True
-        ),
-        38: ControllerError('abnormal joint angle', _POWER),
-        39: ControllerError('the power board does not communicate', _POWER),
-        40: ControllerError('no inverse kinematics', 'plan another way'),
-        **{
-            code: ControllerError('the force sensor failed', 'check the force sensor')
-            for code in range(50, 54)
-        },
-        60: ControllerError('the tool was too fast in servo mode', _SLOWER),
-        110: ControllerError('the base board does not communicate', _POWER),
-        111: ControllerError('the RS-485 bus does not communicate', _POWER),
+        36: ('too many delayed commands', 'check the network and the load'),
+        37: ('abnormal motion in manual mode', 'check payload and mounting'),
+        38: ('abnormal joint angle', _POWER),
+        39: ('the power board does not communicate', _POWER),
+        40: ('no inverse kinematics', _OTHER_WAY),
+        **dict.fromkeys(range(50, 54), ('the force sensor failed', 'check the force sensor')),
+        60: ('the tool was too fast in servo mode', _SLOWER),
+        110: ('the base board does not communicate', _POWER),
+        111: ('the RS-485 bus does not communicate', _POWER),
     }
 )
-_UNKNOWN: Final = ControllerError('an error that is not listed', 'see the manual')
-
-
-def controller_error(code: int) -> ControllerError:
-    """What an error of the controller means; a neutral answer for unknown ones."""
-    return _ERRORS.get(code, _UNKNOWN)
 
 
 def describe_error(code: int) -> str:
     """Sentence for a person, such as `C31: abnormal current ...; free the arm ...`."""
-    error = controller_error(code)
-    return f'C{code}: {error.meaning}; {error.remedy}'
+    meaning, remedy = _ERRORS.get(code, ('an error that is not listed', 'see the manual'))
+    return f'C{code}: {meaning}; {remedy}'
 
 
 def describe_return(code: int) -> str:
@@ -192,8 +159,3 @@ def describe_state(state: int, mode: int) -> str:
     names = [State(state).name.lower() if state in set(State) else str(state)]
     names.append(Mode(mode).name.lower().replace('_', ' ') if mode in set(Mode) else str(mode))
     return f'state {state} ({names[0]}), mode {mode} ({names[1]})'
-
-
-def listed_errors() -> dict[int, ControllerError]:
-    """All errors with an entry, by code."""
-    return dict(_ERRORS)

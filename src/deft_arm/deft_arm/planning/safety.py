@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_arm.configuration import ArmConfiguration
-from deft_arm.geometry import RobotGeometry, Sweep
-from deft_arm.paths import ARM_JOINTS, JointPath
-from deft_arm.plan import Phase
+from deft_arm.planning.geometry import RobotGeometry, Sweep
+from deft_arm.planning.paths import ARM_JOINTS, JointPath
+from deft_arm.planning.plan import Phase
 from deft_core.errors import InvalidInputError, SafetyError, UnreachableError
 from deft_core.validation import FloatArray, finite_array
 
@@ -52,11 +52,7 @@ class MotionGuard:
         )
 
     def check_workspace(self, label: str, position: FloatArray) -> None:
-        """Refuse a position of the grasp centre outside the box.
-
-        Args:
-            label: Which pose it is, for the message.
-            position: In the base frame. Shape (3,). [m].
+        """Refuse a position of the grasp centre, shape (3,) [m], outside the box.
 
         Raises:
             WorkspaceError: It lies outside.
@@ -76,13 +72,10 @@ class MotionGuard:
 
         Args:
             labels: Which posture each is, for the message, or one for all. Length n or 1.
-            arm: Arm joint positions. Shape (n, 6). [rad].
-            hand: Hand joint positions in `HAND_JOINT_NAMES` order. Shape (16,) or (n, 16). [rad].
+            arm: Shape (n, 6). [rad].
+            hand: In `HAND_JOINT_NAMES` order. Shape (16,) or (n, 16). [rad].
             leaving: The first posture is given, not chosen: what is too near there may be as
                 near on the way out, but no nearer.
-
-        Returns:
-            The free space that was found.
 
         Raises:
             CollisionError: Something is lower than allowed, outside the envelope of the cell, or
@@ -146,7 +139,7 @@ class MotionGuard:
 
         Args:
             name: Which phase.
-            path: Planned setpoints; neighbours that are nearly equal are looked at once.
+            path: Planned setpoints.
             hand: Hand on the way. Shape (16,) [rad].
             labels: Poses that the path passes at equal steps, for messages.
             leaving: See `check_postures`.
@@ -174,10 +167,6 @@ class MotionGuard:
     def check_path(self, label: str, path: JointPath) -> None:
         """Refuse a path that leaves the joint travel or is too fast.
 
-        Args:
-            label: Which phase it is, for the message.
-            path: Planned setpoints.
-
         Raises:
             SafetyError: A joint would exceed a limit.
         """
@@ -201,13 +190,9 @@ class MotionGuard:
             )
 
     def check_measured(self, joint_positions: npt.ArrayLike) -> FloatArray:
-        """Joint positions to start a plan from, moved to the limits where they sag over them.
+        """Joints to start a plan from, moved to the limits where they sag over them.
 
-        Args:
-            joint_positions: Measured. Shape (6,). [rad].
-
-        Returns:
-            Shape (6,). [rad].
+        Shape (6,). [rad].
 
         Raises:
             InvalidInputError: Not six finite numbers.

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forward and inverse kinematics of the arm, for the grasp centre of its hand."""
+"""Forward and inverse kinematics of the arm, for the grasp centre of its hand.
+
+A list of poses is followed on one branch of the inverse kinematics, so that no joint jumps; the
+first pose of it can be reached on several.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +17,8 @@ import numpy as np
 from scipy.linalg.lapack import dgesv
 
 from deft_arm.configuration import ArmConfiguration
+from deft_arm.planning.paths import ARM_JOINTS
+from deft_core.errors import UnreachableError
 from deft_core.validation import FloatArray
 from deft_description.models import FLANGE_SITE, GRASP_CENTRE_SITE, arm_spec, robot_model
 
@@ -24,17 +31,46 @@ _SEARCH_ITERATIONS: Final = 25
 _TRACK_ITERATIONS: Final = 6
 _STALL_RATIO: Final = 0.999
 _CONVERGED: Final = 1e-5  # [m] and [rad] where Newton steps end
+LARGEST_STEP: Final = 0.6  # [rad] between neighbouring poses; more is a change of branch
+_SAME: Final = 1e-2  # [rad] solutions closer than this are one
+_TURN: Final = 2.0 * np.pi
+_MOST_TURNS: Final = 2  # The other ones only differ from them at the limits.
+_TURNING_JOINTS: Final = (3, 5)  # Joints 4 and 6 have more than one turn of travel.
+
+# Elbow up, as everywhere within the limits of joint 3; joint 1 is set to face the wrist.
+# Both bends of joint 5 with the roll of joint 4 that belongs to them, stretched, then folded.
+_POSTURES: Final = (
+    (0.0, 0.3, -0.7, 0.0, -0.8, -1.5),
+    (0.0, 0.3, -0.7, 0.0, 0.8, 0.0),
+    (0.0, 0.3, -0.7, np.pi, 0.8, 1.5),
+    (0.0, 0.3, -0.7, -np.pi, 0.8, 1.5),
+    (0.0, 0.3, -0.7, 1.5, 1.0, -1.5),
+    (0.0, 0.3, -0.7, -1.5, 1.0, 1.5),
+    (0.0, -0.5, -1.5, 0.0, -0.8, -1.5),
+    (0.0, -0.5, -1.5, 0.0, 1.8, 0.0),
+    (0.0, -0.5, -1.5, 1.5, 1.2, -1.5),
+    (0.0, -0.5, -1.5, -1.5, 1.2, 1.5),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPose:
+    """One pose that the hand must reach, in the base frame.
+
+    Attributes:
+        label: Which pose it is, for messages.
+        rotation: Of the flange. Shape (3, 3).
+        position: Of the grasp centre. Shape (3,). [m].
+    """
+
+    label: str
+    rotation: FloatArray
+    position: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Outcome of one inverse-kinematics solve, converged or not.
-
-    Attributes:
-        joint_positions: Shape (6,). [rad].
-        position_error: Distance of the grasp centre from its target. [m].
-        rotation_error: Angle between the flange and its target. [rad].
-    """
+    """Outcome of one solve: joints, shape (6,) [rad], and how far they are off [m], [rad]."""
 
     joint_positions: FloatArray
     position_error: float
@@ -47,6 +83,11 @@ class Solution:
             self.position_error <= POSITION_TOLERANCE and self.rotation_error <= ROTATION_TOLERANCE
         )
 
+    @property
+    def score(self) -> float:
+        """Smaller is better."""
+        return self.position_error + 0.1 * self.rotation_error
+
 
 class ArmKinematics:
     """Kinematics within the joint limits of a configuration.
@@ -54,7 +95,7 @@ class ArmKinematics:
     Keeps scratch memory between calls, so one instance must not be shared between threads.
 
     Attributes:
-        grasp_centre_in_flange: Grasp centre in the flange frame. Shape (3,). [m].
+        grasp_centre_in_flange: Shape (3,). [m].
     """
 
     def __init__(self, configuration: ArmConfiguration) -> None:
@@ -97,21 +138,67 @@ class ArmKinematics:
         return rotation, data.site_xpos[self._site].copy()
 
     def flange_position(self, joint_positions: FloatArray) -> FloatArray:
-        """Origin of the flange in the base frame. Shape (3,). [m].
-
-        Args:
-            joint_positions: Shape (6,). [rad].
-        """
+        """Origin of the flange in the base frame, shape (3,) [m], at joints, shape (6,) [rad]."""
         return np.array(self._update(joint_positions).site_xpos[self._flange])
 
-    def track(self, rotation: FloatArray, position: FloatArray, start: FloatArray) -> Solution:
-        """Solve for a pose near that of `start`, staying on its branch.
+    def branches(self, target: TargetPose, near: FloatArray) -> Iterator[list[FloatArray]]:
+        """Different postures that reach a pose, lazily.
+
+        Each is a list of joint positions, shape (6,) [rad], that differ by full turns of joints
+        4 and 6 only and so look the same, those nearest to `near` first.
+
+        Raises:
+            UnreachableError: No start found any; raised when the first is asked for.
+        """
+        wrist = target.position - target.rotation @ self.grasp_centre_in_flange
+        found: list[FloatArray] = []
+        closest: Solution | None = None
+        for posture in _POSTURES:
+            seed = np.array(posture)
+            seed[0] = np.arctan2(wrist[1], wrist[0])
+            solution = self._search(target, seed)
+            if closest is None or solution.position_error < closest.position_error:
+                closest = solution
+            if not solution.reached:
+                continue
+            base = solution.joint_positions
+            if any(_same_branch(base, other) for other in found):
+                continue
+            found.append(base)
+            yield self._turns(base, near)
+        if not found and closest is not None:
+            raise _unreachable(target, closest, f'after {len(_POSTURES)} starts')
+
+    def follow(self, targets: Sequence[TargetPose], start: FloatArray) -> FloatArray:
+        """Joint positions that reach one pose after the other on one branch. Shape (n, 6). [rad].
 
         Args:
-            rotation: Wanted rotation of the flange in the base frame. Shape (3, 3).
-            position: Wanted position of the grasp centre in the base frame. Shape (3,). [m].
-            start: Joint positions to start from. Shape (6,). [rad].
+            targets: Poses, close to each other.
+            start: Joint positions near the first pose. Shape (6,). [rad].
+
+        Raises:
+            UnreachableError: Names the first pose that cannot be reached on this branch.
         """
+        positions = np.empty((len(targets), ARM_JOINTS))
+        current = before = start
+        for index, target in enumerate(targets):
+            # The next posture lies nearly where the last two point.
+            solution = self.track(target.rotation, target.position, 2.0 * current - before)
+            if not solution.reached:
+                raise _unreachable(target, solution, 'on this branch')
+            step = float(np.abs(solution.joint_positions - current).max())
+            if step > LARGEST_STEP:
+                raise UnreachableError(
+                    f'The {target.label} needs a joint to jump by {step:.2f} rad; '
+                    f'at most {LARGEST_STEP} rad between neighbouring poses are allowed. '
+                    'Keep the motion away from the stretched arm.'
+                )
+            before, current = current, solution.joint_positions
+            positions[index] = current
+        return positions
+
+    def track(self, rotation: FloatArray, position: FloatArray, start: FloatArray) -> Solution:
+        """Solve for a pose, as in `TargetPose`, near joints of shape (6,) [rad]."""
         near = np.clip(start, self._lower, self._upper)
         found = self._newton(rotation, position, near)
         if found is not None:
@@ -120,26 +207,18 @@ class ArmKinematics:
         self._set_target(rotation, position)
         return self._iterate(near, _TRACK_ITERATIONS)
 
-    def search(
-        self, rotation: FloatArray, position: FloatArray, seed: FloatArray, posture: FloatArray
-    ) -> Solution:
-        """Solve for a pose from a seed far away, preferring the branch of `posture`.
-
-        Args:
-            rotation: Wanted rotation of the flange in the base frame. Shape (3, 3).
-            position: Wanted position of the grasp centre in the base frame. Shape (3,). [m].
-            seed: Joint positions to start from. Shape (6,). [rad].
-            posture: Preferred joint positions. Shape (6,). [rad].
-        """
-        self._set_target(rotation, position)
-        self._posture.set_target(np.clip(posture, self._lower, self._upper))
+    def _search(self, target: TargetPose, seed: FloatArray) -> Solution:
+        """Solve for a pose from a seed far away, preferring the branch of the seed."""
+        self._set_target(target.rotation, target.position)
+        start = np.clip(seed, self._lower, self._upper)
+        self._posture.set_target(start)
         # Six joints and six wanted numbers leave nothing free: the posture only chooses the
         # branch in the first iterations and is dropped so that it cannot bias the solution.
-        self._update(np.clip(seed, self._lower, self._upper))
+        self._update(start)
         for _ in range(_GUIDED_ITERATIONS):
             if not self._step([self._target, self._posture]):
                 break
-        found = self._newton(rotation, position, self._state.q)
+        found = self._newton(target.rotation, target.position, self._state.q)
         return self._iterate(self._state.q, _SEARCH_ITERATIONS) if found is None else found
 
     def _newton(
@@ -189,8 +268,8 @@ class ArmKinematics:
             if (best.reached and best.position_error < 1e-6) or not self._step([self._target]):
                 break
             current = self._measure()
-            stalled = stalled + 1 if _score(current) > _STALL_RATIO * _score(best) else 0
-            if _score(current) < _score(best):
+            stalled = stalled + 1 if current.score > _STALL_RATIO * best.score else 0
+            if current.score < best.score:
                 best = current
             if stalled >= 3:
                 break
@@ -223,9 +302,33 @@ class ArmKinematics:
         self._state.update(np.asarray(joint_positions, dtype=np.float64))
         return self._state.data
 
+    def _turns(self, base: FloatArray, near: FloatArray) -> list[FloatArray]:
+        """The same posture with other full turns of joints 4 and 6, nearest first."""
+        options = [base]
+        for joint in _TURNING_JOINTS:
+            turned = []
+            for option in options:
+                for turn in (-_TURN, _TURN):
+                    other = option.copy()
+                    other[joint] += turn
+                    if self._lower[joint] <= other[joint] <= self._upper[joint]:
+                        turned.append(other)
+            options += turned
+        options.sort(key=lambda option: float(np.abs(option - near).max()))
+        return options[:_MOST_TURNS]
 
-def _score(solution: Solution) -> float:
-    return solution.position_error + 0.1 * solution.rotation_error
+
+def _same_branch(first: FloatArray, second: FloatArray) -> bool:
+    difference = (first - second + np.pi) % _TURN - np.pi
+    return bool(np.all(np.abs(difference) < _SAME))
+
+
+def _unreachable(target: TargetPose, closest: Solution, how: str) -> UnreachableError:
+    return UnreachableError(
+        f'The {target.label} with the grasp centre at {np.round(target.position, 3).tolist()} m '
+        f'cannot be reached {how}: the closest is off by {closest.position_error * 1000:.1f} mm '
+        f'and {closest.rotation_error:.3f} rad. Move the object or turn the wrist.'
+    )
 
 
 def _grasp_centre_in_flange() -> FloatArray:
