@@ -15,16 +15,15 @@ from deft_core.rotations import invert_transform, matrix_from_euler, transform, 
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.calibration.calibration_file import load_named_calibration
 from deft_perception.calibration.collection import ArmPose, Look
-from deft_perception.calibration.hand_eye import HandEyeSolution, pose_difference
+from deft_perception.calibration.hand_eye import CalibrationView, HandEyeSolution, pose_difference
 from deft_perception.calibration.report import (
     calibrate_stored,
     calibration_of,
     draw_calibration,
     draw_detection,
 )
+from deft_perception.calibration.settings import CalibrationSettings
 from deft_perception.calibration.solve import (
-    CalibrationSettings,
-    CalibrationView,
     LargeResidualError,
     TooFewViewsError,
     calibrate,

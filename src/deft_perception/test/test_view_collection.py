@@ -8,13 +8,9 @@ import pytest
 
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.rotations import matrix_from_euler, transform
-from deft_perception.calibration.collection import (
-    ArmPose,
-    CollectionSettings,
-    Look,
-    ViewCollection,
-)
+from deft_perception.calibration.collection import ArmPose, Look, ViewCollection
 from deft_perception.calibration.postures import load_postures, save_postures, straight_joint_move
+from deft_perception.calibration.settings import CollectionSettings
 
 SETTINGS = CollectionSettings(still_time=0.5)
 VIEW = object()  # the collection only counts views

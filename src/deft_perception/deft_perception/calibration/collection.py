@@ -9,52 +9,19 @@ share a clock.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from deft_core.errors import StaleDataError
 from deft_core.validation import FloatArray
-from deft_perception.calibration.hand_eye import pose_difference
-from deft_perception.calibration.solve import CalibrationView
-
-
-@dataclass(frozen=True)
-class CollectionSettings:
-    """When the arm rests and when a view is a new one.
-
-    Attributes:
-        still_time: The arm must not move for this long before an image counts. [s].
-        still_tolerance: Joints that change less do not move. [rad].
-        arrival_tolerance: A driven arm must rest this close to its posture. [rad].
-        least_turn: A person's view is new if the flange turned by this, or [rad].
-        least_shift: shifted by this, since every earlier one. [m].
-    """
-
-    still_time: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
-    still_tolerance: float = field(
-        default=0.003, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'rad'}
-    )
-    arrival_tolerance: float = field(
-        default=0.03, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
-    )
-    least_turn: float = field(
-        default=0.12, metadata={'minimum': 0.0, 'maximum': 3.0, 'unit': 'rad'}
-    )
-    least_shift: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 1.0, 'unit': 'm'}
-    )
+from deft_perception.calibration.hand_eye import CalibrationView, pose_difference
+from deft_perception.calibration.settings import CollectionSettings
 
 
 @dataclass(frozen=True, eq=False)
 class ArmPose:
-    """The arm at one instant.
-
-    Attributes:
-        stamp: [s].
-        joints: Shape (n,). [rad].
-        T_base_flange: Shape (4, 4). [m].
-    """
+    """The arm at one instant: joints, shape (n,) [rad], and flange, shape (4, 4) [m]."""
 
     stamp: float
     joints: FloatArray
@@ -89,8 +56,8 @@ class ViewCollection:
         """Start without views.
 
         Args:
-            wanted: Views to collect.
-            postures: Postures to drive to, shape (n, joints) [rad]; None when a person moves.
+            wanted: Useful views to collect.
+            postures: Where to drive to, shape (n, joints) [rad]; None when a person moves.
             settings: Rest and newness.
         """
         self.looks: list[Look] = []

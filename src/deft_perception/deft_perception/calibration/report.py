@@ -21,12 +21,9 @@ from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
 from deft_perception.calibration.board import BoardDetection, BoardPose, reprojection_residuals
 from deft_perception.calibration.calibration_file import CameraCalibration, save_calibration
-from deft_perception.calibration.solve import (
-    CalibrationResult,
-    CalibrationSettings,
-    CalibrationView,
-    calibrate,
-)
+from deft_perception.calibration.hand_eye import CalibrationView
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.solve import CalibrationResult, calibrate
 from deft_perception.calibration.views import StoredViews
 
 FIGURE: Final = 'calibration.png'

@@ -18,7 +18,7 @@ from deft_core.files import read_json, write_atomically
 from deft_core.validation import FloatArray, finite_array
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.calibration.collection import Look
-from deft_perception.calibration.solve import CalibrationView
+from deft_perception.calibration.hand_eye import CalibrationView
 
 VIEWS_FILE: Final = 'views.json'
 _SCHEMA_VERSION: Final = 1

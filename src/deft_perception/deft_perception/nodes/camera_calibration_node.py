@@ -41,12 +41,8 @@ from deft_perception.calibration.calibration_file import (
     load_named_calibration,
     new_calibration_file,
 )
-from deft_perception.calibration.collection import (
-    ArmPose,
-    CollectionSettings,
-    Look,
-    ViewCollection,
-)
+from deft_perception.calibration.collection import ArmPose, Look, ViewCollection
+from deft_perception.calibration.hand_eye import CalibrationView
 from deft_perception.calibration.postures import (
     CalibrationPostures,
     load_postures,
@@ -54,11 +50,8 @@ from deft_perception.calibration.postures import (
     straight_joint_move,
 )
 from deft_perception.calibration.report import calibrate_stored, draw_detection
-from deft_perception.calibration.solve import (
-    CalibrationSettings,
-    CalibrationView,
-    reason_to_reject,
-)
+from deft_perception.calibration.settings import CalibrationSettings, CollectionSettings
+from deft_perception.calibration.solve import reason_to_reject
 from deft_perception.calibration.views import load_views, save_views
 
 _PERIOD: Final = 0.05  # [s] of real time

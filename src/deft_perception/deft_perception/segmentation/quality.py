@@ -54,7 +54,7 @@ def depth_figures(
     Args:
         mask: The object with the gaps in which depth is missing. Shape (h, w).
         silhouette: Its outline with everything in it. Shape (h, w).
-        view: Its depth image.
+        view: The depth image.
         above: Height of every pixel above the table. Shape (h, w). [m].
         color: RGB. Shape (h, w, 3).
         noise: Of a height that lies on the table. [m].

@@ -47,11 +47,7 @@ class Sam2Model:
     image_size: int = 1024
 
     def build(self) -> torch.nn.Module:
-        """The network with random weights.
-
-        Raises:
-            ConfigurationError: transformers is not installed.
-        """
+        """The network with random weights; raises ConfigurationError without transformers."""
         library = import_vision_library('transformers')
         side = self.image_size
         configuration = library.Sam2Config(
@@ -74,10 +70,7 @@ class Sam2Model:
         return network.eval().requires_grad_(False)
 
     def load(self, directory: Path | None = None) -> Sam2Predictor:
-        """The network with the weights of a local file.
-
-        Args:
-            directory: Weights folder; None takes the user's.
+        """The network with the weights of a local file in a folder, else in the user's.
 
         Raises:
             ConfigurationError: No transformers, no file (the message says where to get it), or
@@ -136,11 +129,7 @@ class Sam2Predictor:
     """Masks for prompts; the embedding of an image is computed once and kept."""
 
     def __init__(self, network: torch.nn.Module, image_size: int) -> None:
-        """Take a network and the side of the square that images are scaled to.
-
-        Raises:
-            ConfigurationError: transformers is not installed.
-        """
+        """Take a network and the side of the square that images are scaled to."""
         library = import_vision_library('transformers')
         size = {'height': image_size, 'width': image_size}
         self._network: Any = network
@@ -162,10 +151,7 @@ class Sam2Predictor:
             self._checksum = checksum
 
     def at_points(self, points: npt.ArrayLike) -> list[MaskProposal]:
-        """Three masks (part, body, all) for each of some points.
-
-        Args:
-            points: Columns and rows. Shape (n, 2). [pixel].
+        """Three masks (part, body, all) for each of some points (column, row). Shape (n, 2).
 
         Raises:
             InvalidInputError: No image was set.
@@ -177,10 +163,7 @@ class Sam2Predictor:
         )
 
     def in_boxes(self, boxes: npt.ArrayLike) -> list[MaskProposal]:
-        """One mask for each of some boxes.
-
-        Args:
-            boxes: x0, y0, x1, y1. Shape (n, 4). [pixel].
+        """One mask for each of some boxes (x0, y0, x1, y1). Shape (n, 4).
 
         Raises:
             InvalidInputError: No image was set.

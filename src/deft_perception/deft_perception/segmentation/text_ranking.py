@@ -30,11 +30,7 @@ class TextRanker:
     """Compares masks with a sentence."""
 
     def __init__(self, architecture: ClipArchitecture, network: torch.nn.Module) -> None:
-        """Take a network and what it was built from.
-
-        Raises:
-            ConfigurationError: open_clip is not installed.
-        """
+        """Take a network and what it was built from."""
         library = open_clip()
         self._network: Any = network
         self._preset = library.image_transform(architecture.vision['image_size'], is_train=False)
@@ -44,11 +40,6 @@ class TextRanker:
         self, color: ColorImage, masks: Sequence[Mask], instruction: str
     ) -> FloatArray:
         """How likely the sentence speaks of each mask. Shape (n,), sum 1.
-
-        Args:
-            color: RGB. Shape (height, width, 3).
-            masks: At least one. Shapes (height, width).
-            instruction: Task sentence.
 
         Raises:
             InvalidInputError: The sentence is empty, there is no mask, or one is empty.
