@@ -28,7 +28,7 @@ def pose(rng, turn, shift=0.4):
 
 def views_of(flange, board):
     return [
-        CalibrationView('', f, None, BoardPose(b, 0.0, 0.0, 0.0))
+        CalibrationView('', np.zeros(6), f, None, BoardPose(b, 0.0, 0.0, 0.0))
         for f, b in zip(flange, board, strict=True)
     ]
 

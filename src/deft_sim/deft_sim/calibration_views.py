@@ -49,4 +49,4 @@ def take_views(
             pose = locate_board(detection, frame.intrinsics)
         except NoBoardError:
             continue
-        yield CalibrationView(f'posture {number}', cell.flange_pose(), detection, pose)
+        yield CalibrationView(f'posture {number}', posture, cell.flange_pose(), detection, pose)

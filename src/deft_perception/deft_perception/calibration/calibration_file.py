@@ -12,7 +12,7 @@ from typing import Final
 
 import yaml
 
-from deft_core.configuration import load_named
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_quaternion, transform
@@ -57,27 +57,19 @@ class CameraCalibration:
     camera_serial: str
     base_frame: str
     camera_frame: str
-    translation: tuple[float, float, float] = field(
-        metadata={'minimum': -5.0, 'maximum': 5.0, 'unit': 'm'}
-    )
-    rotation_xyzw: tuple[float, float, float, float] = field(
-        metadata={'minimum': -1.001, 'maximum': 1.001}
-    )
+    translation: tuple[float, float, float] = field(metadata=bounds(-5.0, 5.0, 'm'))
+    rotation_xyzw: tuple[float, float, float, float] = field(metadata=bounds(-1.001, 1.001))
     source: str
-    views: int = field(default=0, metadata={'minimum': 0})
-    reprojection_error: float | None = field(
-        default=None, metadata={'minimum': 0.0, 'unit': 'pixel'}
-    )
-    translation_residual: float | None = field(
-        default=None, metadata={'minimum': 0.0, 'unit': 'm'}
-    )
-    rotation_residual: float | None = field(default=None, metadata={'minimum': 0.0, 'unit': 'rad'})
+    views: int = field(default=0, metadata=bounds(0))
+    reprojection_error: float | None = field(default=None, metadata=bounds(0.0, unit='pixel'))
+    translation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='m'))
+    rotation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='rad'))
     board: str = ''
     board_translation: tuple[float, float, float] | None = field(
-        default=None, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+        default=None, metadata=bounds(-1.0, 1.0, 'm')
     )
     board_rotation_xyzw: tuple[float, float, float, float] | None = field(
-        default=None, metadata={'minimum': -1.001, 'maximum': 1.001}
+        default=None, metadata=bounds(-1.001, 1.001)
     )
 
     def __post_init__(self) -> None:

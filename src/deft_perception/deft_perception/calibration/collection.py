@@ -28,26 +28,13 @@ class ArmPose:
     T_base_flange: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What came of one look.
-
-    Attributes:
-        arm: Where the arm rested.
-        view: The view, or None where the board was not seen.
-        reason: Why it is useless, or an empty text.
-    """
-
-    arm: ArmPose
-    view: CalibrationView | None
-    reason: str
-
-
 class ViewCollection:
-    """Collects looks until enough views are there or no posture is left.
+    """Collects views until enough are there or no posture is left.
 
     Attributes:
-        looks: All looks so far.
+        views: Views that show the board.
+        useful: Number of those that nothing speaks against.
+        looks: Number of all looks, also of those that did not show the board.
     """
 
     def __init__(
@@ -60,23 +47,14 @@ class ViewCollection:
             postures: Where to drive to, shape (n, joints) [rad]; None when a person moves.
             settings: Rest and newness.
         """
-        self.looks: list[Look] = []
+        self.views: list[CalibrationView] = []
+        self.useful = self.looks = 0
         self._wanted = wanted
         self._postures = None if postures is None else deque(postures)
         self._settings = settings
         self._target: FloatArray | None = None
         self._rest_began: ArmPose | None = None
         self._newest: ArmPose | None = None
-
-    @property
-    def views(self) -> list[CalibrationView]:
-        """Views that show the board, useful or not."""
-        return [look.view for look in self.looks if look.view is not None]
-
-    @property
-    def useful(self) -> int:
-        """Number of views without a reason against them."""
-        return sum(look.view is not None and not look.reason for look in self.looks)
 
     @property
     def finished(self) -> bool:
@@ -117,7 +95,7 @@ class ViewCollection:
             return (
                 self._target is not None and self.missed_by() <= self._settings.arrival_tolerance
             )
-        return all(self._differs(arm, look.arm) for look in self.looks)
+        return all(self._differs(arm, view) for view in self.views)
 
     def resting_arm(self) -> ArmPose:
         """The arm as it rests.
@@ -129,10 +107,13 @@ class ViewCollection:
             raise StaleDataError('No state of the arm has come; is the arm node running?')
         return self._newest
 
-    def add(self, look: Look) -> None:
-        """Take the result of a look and go on."""
-        self.looks.append(look)
+    def add(self, view: CalibrationView | None, *, useful: bool) -> None:
+        """Take the result of a look, None where the board was not seen, and go on."""
+        self.looks += 1
         self._target = None
+        if view is not None:
+            self.views.append(view)
+            self.useful += useful
 
     def missed_by(self) -> float:
         """How far the arm is from the posture it was sent to. [rad]."""
@@ -140,6 +121,6 @@ class ViewCollection:
             return 0.0
         return float(np.abs(self.resting_arm().joints - self._target).max())
 
-    def _differs(self, first: ArmPose, second: ArmPose) -> bool:
-        shift, turn = pose_difference(first.T_base_flange, second.T_base_flange)
+    def _differs(self, arm: ArmPose, view: CalibrationView) -> bool:
+        shift, turn = pose_difference(arm.T_base_flange, view.T_base_flange)
         return shift > self._settings.least_shift or turn > self._settings.least_turn

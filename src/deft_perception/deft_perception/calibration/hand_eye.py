@@ -50,12 +50,14 @@ class CalibrationView:
 
     Attributes:
         name: What the report calls it.
+        joints: Of the arm. Shape (n,). [rad].
         T_base_flange: Pose of the flange from the arm. Shape (4, 4). [m].
         detection: Corners of the board in the image.
         pose: Where the image alone puts the board.
     """
 
     name: str
+    joints: FloatArray
     T_base_flange: FloatArray
     detection: BoardDetection
     pose: BoardPose

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deft_core.configuration import bounds
+
 
 @dataclass(frozen=True)
 class CalibrationSettings:
@@ -29,35 +31,19 @@ class CalibrationSettings:
         maximum_translation_residual: Of the held-out views; likewise. [m].
     """
 
-    minimum_views: int = field(default=8, metadata={'minimum': 4, 'maximum': 1000})
-    minimum_corners: int = field(default=10, metadata={'minimum': 6, 'maximum': 1000})
-    maximum_view_error: float = field(
-        default=0.8, metadata={'minimum': 0.01, 'maximum': 10.0, 'unit': 'pixel'}
-    )
-    maximum_obliqueness: float = field(
-        default=1.15, metadata={'minimum': 0.1, 'maximum': 1.5, 'unit': 'rad'}
-    )
-    maximum_ambiguity: float = field(default=0.7, metadata={'minimum': 0.0, 'maximum': 1.0})
-    rejection_factor: float = field(default=3.0, metadata={'minimum': 1.5, 'maximum': 20.0})
-    rejection_floor: float = field(
-        default=1.0, metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 'pixel'}
-    )
-    corner_deviation: float = field(
-        default=0.1, metadata={'minimum': 0.01, 'maximum': 5.0, 'unit': 'pixel'}
-    )
-    arm_translation_deviation: float = field(
-        default=0.0005, metadata={'minimum': 0.0, 'maximum': 0.05, 'unit': 'm'}
-    )
-    arm_rotation_deviation: float = field(
-        default=0.0005, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'rad'}
-    )
-    held_out_share: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 0.5})
-    maximum_reprojection_error: float = field(
-        default=3.0, metadata={'minimum': 0.1, 'maximum': 50.0, 'unit': 'pixel'}
-    )
-    maximum_translation_residual: float = field(
-        default=0.006, metadata={'minimum': 0.0005, 'maximum': 0.1, 'unit': 'm'}
-    )
+    minimum_views: int = field(default=8, metadata=bounds(4, 1000))
+    minimum_corners: int = field(default=10, metadata=bounds(6, 1000))
+    maximum_view_error: float = field(default=0.8, metadata=bounds(0.01, 10.0, 'pixel'))
+    maximum_obliqueness: float = field(default=1.15, metadata=bounds(0.1, 1.5, 'rad'))
+    maximum_ambiguity: float = field(default=0.7, metadata=bounds(0.0, 1.0))
+    rejection_factor: float = field(default=3.0, metadata=bounds(1.5, 20.0))
+    rejection_floor: float = field(default=1.0, metadata=bounds(0.0, 10.0, 'pixel'))
+    corner_deviation: float = field(default=0.1, metadata=bounds(0.01, 5.0, 'pixel'))
+    arm_translation_deviation: float = field(default=0.0005, metadata=bounds(0.0, 0.05, 'm'))
+    arm_rotation_deviation: float = field(default=0.0005, metadata=bounds(0.0, 0.1, 'rad'))
+    held_out_share: float = field(default=0.25, metadata=bounds(0.0, 0.5))
+    maximum_reprojection_error: float = field(default=3.0, metadata=bounds(0.1, 50.0, 'pixel'))
+    maximum_translation_residual: float = field(default=0.006, metadata=bounds(0.0005, 0.1, 'm'))
 
 
 @dataclass(frozen=True)
@@ -72,16 +58,8 @@ class CollectionSettings:
         least_shift: shifted by this, since every earlier one. [m].
     """
 
-    still_time: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
-    still_tolerance: float = field(
-        default=0.003, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'rad'}
-    )
-    arrival_tolerance: float = field(
-        default=0.03, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
-    )
-    least_turn: float = field(
-        default=0.12, metadata={'minimum': 0.0, 'maximum': 3.0, 'unit': 'rad'}
-    )
-    least_shift: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 1.0, 'unit': 'm'}
-    )
+    still_time: float = field(default=0.5, metadata=bounds(0.0, 10.0, 's'))
+    still_tolerance: float = field(default=0.003, metadata=bounds(0.0, 0.1, 'rad'))
+    arrival_tolerance: float = field(default=0.03, metadata=bounds(0.001, 0.5, 'rad'))
+    least_turn: float = field(default=0.12, metadata=bounds(0.0, 3.0, 'rad'))
+    least_shift: float = field(default=0.05, metadata=bounds(0.0, 1.0, 'm'))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,8 @@ from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import build
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.files import read_json, write_atomically
-from deft_core.validation import FloatArray, finite_array
+from deft_core.validation import finite_array
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
-from deft_perception.calibration.collection import Look
 from deft_perception.calibration.hand_eye import CalibrationView
 
 VIEWS_FILE: Final = 'views.json'
@@ -36,7 +34,6 @@ class StoredViews:
         camera_frame: Optical frame of the images.
         date: Day of the views, ISO 8601.
         views: Views that show the board.
-        postures: Arm joints of each view. Shape (n, joints). [rad].
     """
 
     board: BoardConfiguration
@@ -45,42 +42,31 @@ class StoredViews:
     camera_frame: str
     date: str
     views: tuple[CalibrationView, ...]
-    postures: FloatArray
 
 
-def save_views(
-    folder: Path,
-    looks: Sequence[Look],
-    *,
-    board: BoardConfiguration,
-    camera: CameraIntrinsics,
-    camera_serial: str,
-    camera_frame: str,
-    date: str,
-) -> Path:
-    """Write the looks that show the board.
+def save_views(folder: Path, stored: StoredViews) -> Path:
+    """Write views; returns the file.
 
     Raises:
         RecordingError: The file cannot be written.
     """
     views = [
         {
-            'name': look.view.name,
-            'T_base_flange': look.view.T_base_flange.tolist(),
-            'joints': look.arm.joints.tolist(),
-            'corners': look.view.detection.corners.tolist(),
-            'identifiers': look.view.detection.identifiers.tolist(),
+            'name': view.name,
+            'T_base_flange': view.T_base_flange.tolist(),
+            'joints': view.joints.tolist(),
+            'corners': view.detection.corners.tolist(),
+            'identifiers': view.detection.identifiers.tolist(),
         }
-        for look in looks
-        if look.view is not None
+        for view in stored.views
     ]
     document = {
         'schema_version': _SCHEMA_VERSION,
-        'board': asdict(board),
-        'camera': asdict(camera),
-        'camera_serial': camera_serial,
-        'camera_frame': camera_frame,
-        'date': date,
+        'board': asdict(stored.board),
+        'camera': asdict(stored.camera),
+        'camera_serial': stored.camera_serial,
+        'camera_frame': stored.camera_frame,
+        'date': stored.date,
         'views': views,
     }
     path = folder / VIEWS_FILE
@@ -104,20 +90,22 @@ def load_views(folder: Path) -> StoredViews:
         board = build(BoardConfiguration, document['board'], str(path))
         camera = build(CameraIntrinsics, document['camera'], str(path))
         points = np.asarray(board.board().getChessboardCorners(), dtype=np.float64)
-        views, postures = [], []
+        views = []
         for entry in document['views']:
             identifiers = np.array(entry['identifiers'], dtype=np.int64)
             corners = finite_array('corners', entry['corners'], (len(identifiers), 2))
             if identifiers.min() < 0:
                 raise IndexError('a corner has a negative number')
             detection = BoardDetection(corners, identifiers, points[identifiers])
-            pose = finite_array('T_base_flange', entry['T_base_flange'], (4, 4))
             views.append(
                 CalibrationView(
-                    str(entry['name']), pose, detection, locate_board(detection, camera)
+                    str(entry['name']),
+                    finite_array('joints', entry['joints'], (-1,)),
+                    finite_array('T_base_flange', entry['T_base_flange'], (4, 4)),
+                    detection,
+                    locate_board(detection, camera),
                 )
             )
-            postures.append(finite_array('joints', entry['joints'], (-1,)))
         return StoredViews(
             board=board,
             camera=camera,
@@ -125,7 +113,6 @@ def load_views(folder: Path) -> StoredViews:
             camera_frame=str(document['camera_frame']),
             date=str(document['date']),
             views=tuple(views),
-            postures=np.array(postures),
         )
     except (
         ConfigurationError, InvalidInputError, LookupError, TypeError, ValueError,

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from deft_core.camera import RgbdFrame
 from deft_core.clock import Deadline
+from deft_core.configuration import bounds
 from deft_core.decode import time_from_msg
 from deft_core.decode_images import color_from_msg, depth_from_msg, intrinsics_from_msg
 from deft_core.errors import (
@@ -62,16 +63,10 @@ class SegmentationParameters(SegmentationSettings):
         seed: Seed of the fits; together with the stamp of the image it fixes the result.
     """
 
-    maximum_age: float = field(
-        default=2.0, metadata={'minimum': 0.01, 'maximum': 60.0, 'unit': 's'}
-    )
-    frozen_after: float = field(
-        default=3.0, metadata={'minimum': 0.0, 'maximum': 600.0, 'unit': 's'}
-    )
-    wait_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.0, 'maximum': 60.0, 'unit': 's'}
-    )
-    seed: int = field(default=0, metadata={'minimum': 0})
+    maximum_age: float = field(default=2.0, metadata=bounds(0.01, 60.0, 's'))
+    frozen_after: float = field(default=3.0, metadata=bounds(0.0, 600.0, 's'))
+    wait_timeout: float = field(default=5.0, metadata=bounds(0.0, 60.0, 's'))
+    seed: int = field(default=0, metadata=bounds(0))
 
 
 @dataclass(frozen=True, eq=False)
