@@ -96,11 +96,7 @@ class BoardConfiguration:
 
 
 def load_board(name: str, directory: Path) -> BoardConfiguration:
-    """Read a board by name from the `boards` folder of the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such board, or its file is wrong.
-    """
+    """A board by name from the `boards` folder of a configuration folder."""
     return load_named(BoardConfiguration, directory / 'boards', name)
 
 

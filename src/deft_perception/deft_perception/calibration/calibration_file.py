@@ -125,11 +125,7 @@ class CameraCalibration:
     def disagreement(
         self, T_base_flange: FloatArray, T_camera_board: FloatArray
     ) -> tuple[float, float]:
-        """Between the board through the arm and through the camera: distance [m], angle [rad].
-
-        Raises:
-            ConfigurationError: The calibration was not made with a board.
-        """
+        """Between the board through the arm and through the camera: distance [m], angle [rad]."""
         return pose_difference(
             T_base_flange @ self.T_flange_board, self.T_base_camera @ T_camera_board
         )
@@ -145,15 +141,17 @@ def check_fit(
     *,
     maximum_age_days: int,
     camera_serial: str,
+    simulated: bool,
 ) -> None:
-    """Refuse a calibration that must not be trusted in a session of today.
+    """Refuse a calibration that must not be trusted today, or beside another camera.
 
     Args:
         calibration: What is to be used.
         today: The day of the session.
         maximum_age_days: 0 allows any age.
-        camera_serial: Of the camera in use, with or without the underscore that realsense2_camera
-            wants before it; '' allows any.
+        camera_serial: Of the camera in use, also with the underscore that realsense2_camera wants
+            before it; '' allows any.
+        simulated: The camera of the simulation may be used.
 
     Raises:
         UnfitCalibrationError: It is too old, made in the future, or of another camera.
@@ -176,13 +174,18 @@ def check_fit(
             f'Calibration {calibration.identifier} belongs to camera '
             f'{calibration.camera_serial!r}, but camera {serial!r} is in use; {remedy}.'
         )
+    if calibration.camera_serial == SIMULATED_SERIAL and not simulated:
+        raise UnfitCalibrationError(
+            f'Calibration {calibration.identifier} is that of the simulated camera; calibrate '
+            'yours with `deft calibrate camera` and name it with calibration:=NAME.'
+        )
 
 
 def new_calibration_file(identifier: str, directory: Path) -> Path:
     """Where a new calibration of this name goes.
 
     Where the `calibration` folder was installed as links to a source folder (`colcon build
-    --symlink-install`), the file goes to the source.
+    --symlink-install`), that is the source.
 
     Raises:
         ConfigurationError: The name is not allowed, or taken.
@@ -205,9 +208,7 @@ def new_calibration_file(identifier: str, directory: Path) -> Path:
 
 
 def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
-    """Write a calibration to the `calibration` folder of a configuration folder; returns the file.
-
-    Where that is not in the folder itself, a link beside the others leads to it.
+    """Write a calibration into a configuration folder, or to the source that this links to.
 
     Raises:
         ConfigurationError: A calibration of this name exists.
@@ -228,9 +229,5 @@ def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
 
 
 def load_named_calibration(name: str, directory: Path) -> CameraCalibration:
-    """Read a calibration by name from the `calibration` folder of the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such calibration, or its file is wrong.
-    """
+    """A calibration by name from the `calibration` folder of a configuration folder."""
     return load_named(CameraCalibration, directory / 'calibration', name, 'identifier')

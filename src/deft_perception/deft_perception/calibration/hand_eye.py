@@ -51,7 +51,7 @@ class CalibrationView:
     Attributes:
         name: What the report calls it.
         joints: Of the arm. Shape (n,). [rad].
-        T_base_flange: Pose of the flange from the arm. Shape (4, 4). [m].
+        T_base_flange: From the arm. Shape (4, 4). [m].
         detection: Corners of the board in the image.
         pose: Where the image alone puts the board.
     """
@@ -83,12 +83,10 @@ class HandEyeSolution:
 
 
 def check_turns(views: Sequence[CalibrationView]) -> None:
-    """Refuse views that leave the solution open.
-
-    With turns about one axis only, the camera's place along that axis cannot be found.
+    """Refuse views that turn the flange about one axis only: the place along it stays open.
 
     Raises:
-        InvalidInputError: The flange turns about less than two axes.
+        InvalidInputError: They do.
     """
     rotations = Rotation.from_matrix(np.stack([view.T_base_flange[:3, :3] for view in views]))
     turns = (rotations.mean().inv() * rotations).as_rotvec()
@@ -130,13 +128,7 @@ def _rotation_from_stack(vector: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """Refined transforms and how well the measurements fix the camera.
-
-    Attributes:
-        solution: Both transforms.
-        translation_deviation: One standard deviation of the camera's place. [m].
-        rotation_deviation: Of the camera's rotation. [rad].
-    """
+    """Both transforms, and one standard deviation of the camera: place [m] and turn [rad]."""
 
     solution: HandEyeSolution
     translation_deviation: float
@@ -150,14 +142,10 @@ def refine(
     *,
     robust: bool = False,
 ) -> Refinement:
-    """Maximum-likelihood estimate of both transforms.
+    """Maximum-likelihood estimate of both transforms; the settings weigh arm against image.
 
-    Args:
-        views: Looks at the board.
-        camera: Intrinsics.
-        settings: Their deviations weigh arm against image.
-        robust: Let residuals far above the noise lose their weight (Cauchy loss), so that a wrong
-            view does not bend the others.
+    With `robust`, residuals far above the noise lose their weight (Cauchy loss), so that a wrong
+    view does not bend the others.
     """
     start = solve_shah(views)
     poses = np.stack([view.T_base_flange for view in views])

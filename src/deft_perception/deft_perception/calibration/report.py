@@ -40,24 +40,13 @@ def calibrate_stored(
     folder: Path,
     configuration: Path,
 ) -> tuple[Path, list[str]]:
-    """Calibrate from views, draw the residuals, write the calibration file.
-
-    Args:
-        stored: The views.
-        settings: What must be satisfied.
-        name: Of the calibration, and of its file.
-        folder: Gets the picture.
-        configuration: Configuration folder that gets the file.
+    """Calibrate from views, draw the residuals into `folder`, write the calibration file.
 
     Returns:
         The file, and what a person wants to know, one thing in a line.
 
     Raises:
-        TooFewViewsError: Too few usable views.
-        InvalidInputError: The views turn the flange about one axis only.
-        LargeResidualError: The views contradict each other.
-        ConfigurationError: The name is not allowed or taken.
-        RecordingError: A file cannot be written.
+        DeftError: As `calibrate` and `save_calibration`.
     """
     result = calibrate(stored.views, stored.camera, settings)
     draw_calibration(result, stored.views, stored.camera, folder / FIGURE)
@@ -94,12 +83,12 @@ def calibration_of(
 
 
 def _three(pose: FloatArray) -> tuple[float, float, float]:
-    x, y, z = (round(float(value), 6) for value in pose[:3, 3])
+    x, y, z = pose[:3, 3].round(6).tolist()
     return x, y, z
 
 
 def _four(pose: FloatArray) -> tuple[float, float, float, float]:
-    x, y, z, w = (round(float(value), 9) for value in quaternion_from_matrix(pose[:3, :3]))
+    x, y, z, w = quaternion_from_matrix(pose[:3, :3]).round(9).tolist()
     return x, y, z, w
 
 
@@ -124,17 +113,7 @@ def draw_calibration(
     camera: CameraIntrinsics,
     path: Path,
 ) -> None:
-    """Write a picture: where in the image the corners lay, and what each view leaves.
-
-    Args:
-        result: The calibration.
-        views: All views that were offered.
-        camera: Intrinsics.
-        path: PNG to write.
-
-    Raises:
-        RecordingError: The file cannot be written.
-    """
+    """Write a picture: where in the image the corners lay, and what each view leaves."""
     figure = Figure(figsize=(10.0, 6.4), layout='constrained')
     FigureCanvasAgg(figure)
     image, pixels, shift, turn = figure.subplots(2, 2).ravel()

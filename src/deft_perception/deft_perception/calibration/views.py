@@ -25,16 +25,7 @@ _MOST_BYTES: Final = 50_000_000
 
 @dataclass(frozen=True, eq=False)
 class StoredViews:
-    """What a folder of views holds.
-
-    Attributes:
-        board: That was looked at.
-        camera: Intrinsics of the images.
-        camera_serial: Serial number of the camera.
-        camera_frame: Optical frame of the images.
-        date: Day of the views, ISO 8601.
-        views: Views that show the board.
-    """
+    """What a folder of views holds; `date` is their day, ISO 8601."""
 
     board: BoardConfiguration
     camera: CameraIntrinsics
@@ -45,11 +36,7 @@ class StoredViews:
 
 
 def save_views(folder: Path, stored: StoredViews) -> Path:
-    """Write views; returns the file.
-
-    Raises:
-        RecordingError: The file cannot be written.
-    """
+    """Write views; returns the file."""
     views = [
         {
             'name': view.name,

@@ -21,13 +21,9 @@ _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two images with equal stamps, in whatever form they were added.
+    """Two images with equal stamps [ns], in whatever form they were added.
 
-    Attributes:
-        stamp_ns: Acquisition time on the camera's clock. [ns].
-        color: Colour image.
-        depth: Depth image aligned to it.
-        received: When the second of the two arrived. [s], monotonic clock.
+    `received` says when the second of the two arrived. [s], monotonic clock.
     """
 
     stamp_ns: int
@@ -41,13 +37,6 @@ class FramePairing:
 
     Attributes:
         newest: The newest pair, however old it is; None before the first.
-
-    Example:
-        >>> pairing = FramePairing(1.0, 5.0, clock=lambda: 0.0)
-        >>> pairing.add_color(7, 'colour') is None
-        True
-        >>> pairing.add_depth(7, 'depth', signature=1).stamp_ns
-        7
     """
 
     def __init__(
@@ -86,10 +75,7 @@ class FramePairing:
     def add_depth(self, stamp_ns: int, image: Any, signature: int) -> ImagePair | None:
         """Take a depth image; returns the pair if its colour image has already come.
 
-        Args:
-            stamp_ns: Acquisition time on the camera's clock. [ns].
-            image: Depth image in any form.
-            signature: Checksum of the pixels; equal signatures mean equal images.
+        `signature` is a checksum of its pixels: equal signatures mean equal images.
         """
         self._depths[stamp_ns] = (image, signature)
         return self._pair(stamp_ns)

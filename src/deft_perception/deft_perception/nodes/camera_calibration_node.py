@@ -115,14 +115,7 @@ class CameraCalibrationNode(Node):
     """Takes views of the board, writes or checks a calibration, and ends the process."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Read board and postures, create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter or a file is wrong.
-        """
+        """Read board and postures, create the interfaces; raises ConfigurationError."""
         super().__init__('camera_calibration', **node_options)
         settings = self._settings = declare_parameters(self, CalibrationParameters)
         self._configuration = config_directory()

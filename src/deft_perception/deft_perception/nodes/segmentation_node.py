@@ -91,16 +91,7 @@ class SegmentationNode(Node):
     """Answers `/perception/segment_object`, latches the overlay and the points of the answer."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter is unknown or out of range, or what the back end needs
-                is missing.
-            InvalidInputError: The workspace box is empty.
-        """
+        """Create the interfaces; raises ConfigurationError or InvalidInputError."""
         super().__init__('segmentation', **node_options)
         self._settings = declare_parameters(self, SegmentationParameters)
         self._segmentation = make_segmenter(self._settings)

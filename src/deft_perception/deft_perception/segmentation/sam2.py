@@ -30,13 +30,9 @@ from deft_core.weights import WeightsFile
 class Sam2Model:
     """A published model: its sizes, as differences from those of Hiera tiny, and its weights.
 
-    Attributes:
-        file: The weights.
-        backbone: Arguments of `transformers.Sam2HieraDetConfig`.
-        vision: Arguments of `transformers.Sam2VisionConfig`.
-        width: Of the embeddings of image and prompts.
-        decoder_width: Of the mask decoder's perceptrons.
-        image_size: Side of the square that images are scaled to. [pixel].
+    `backbone` and `vision` are arguments of the classes of transformers; `width` is that of the
+    embeddings of image and prompts, `decoder_width` that of the decoder's perceptrons, and
+    `image_size` the side of the square that images are scaled to. [pixel].
     """
 
     file: WeightsFile
@@ -70,11 +66,10 @@ class Sam2Model:
         return network.eval().requires_grad_(False)
 
     def load(self, directory: Path | None = None) -> Sam2Predictor:
-        """The network with the weights of a local file in a folder, else in the user's.
+        """The network with the weights of a file in a folder, else in the user's.
 
         Raises:
-            ConfigurationError: No transformers, no file (the message says where to get it), or
-                another file.
+            ConfigurationError: No transformers, no file (its source is told), or another file.
         """
         data, _ = self.file.read(directory)
         network: Any = self.build()
@@ -114,12 +109,7 @@ def load_sam2(name: str, directory: Path | None = None) -> Sam2Predictor:
 
 @dataclass(frozen=True, eq=False)
 class MaskProposal:
-    """A mask and how good the model thinks it is.
-
-    Attributes:
-        mask: Shape (height, width).
-        score: Estimated intersection over union with the true mask, about 0 to 1.
-    """
+    """A mask (height, width), and its overlap with the true one as the model estimates it."""
 
     mask: Mask
     score: float

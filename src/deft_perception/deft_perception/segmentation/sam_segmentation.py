@@ -33,11 +33,7 @@ class SamSegmentation:
     def __init__(
         self, settings: SegmentationSettings, masks: Sam2Predictor, ranker: TextRanker | None
     ) -> None:
-        """Take Segment Anything, and what reads the instruction; None leaves it unread.
-
-        Raises:
-            InvalidInputError: The workspace box is empty.
-        """
+        """Take Segment Anything, and what reads the instruction; None leaves it unread."""
         settings.workspace()
         self.settings = settings
         self._masks = masks
@@ -142,12 +138,7 @@ class SamSegmentation:
 
 
 def open_sam_segmentation(settings: SegmentationSettings) -> SamSegmentation:
-    """The back end `sam2` with the weights of the user's folder.
-
-    Raises:
-        ConfigurationError: A library or a weights file is missing, or a checksum is wrong.
-        InvalidInputError: The workspace box is empty.
-    """
+    """The back end `sam2` with the weights of the user's folder; raises as `make_segmenter`."""
     ranker = load_text_ranker() if settings.read_instruction else None
     return SamSegmentation(settings, load_sam2(settings.sam2_model), ranker)
 

@@ -55,13 +55,7 @@ class TableScene:
         settings: SegmentationSettings,
         rng: np.random.Generator,
     ) -> None:
-        """Find the table.
-
-        Args:
-            frame: Colour and aligned depth.
-            T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
-            settings: Workspace, table and noise.
-            rng: Draws the hypotheses of the fits.
+        """Find the table; `rng` draws the hypotheses of all fits.
 
         Raises:
             DepthMissingError: No pixel has depth.
@@ -192,11 +186,7 @@ class TableScene:
 
 
 def check_click(click: tuple[int, int] | None, camera: CameraIntrinsics) -> None:
-    """Refuse a click outside the image.
-
-    Raises:
-        InvalidInputError: It lies there.
-    """
+    """Refuse a click outside the image; raises InvalidInputError."""
     if click is not None and not (0 <= click[0] < camera.width and 0 <= click[1] < camera.height):
         raise InvalidInputError(
             f'Click {click} lies outside the image of {camera.width} x {camera.height} pixels.'

@@ -58,11 +58,7 @@ class TextRanker:
 
 
 def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
-    """Square crop around a mask, grey outside of it.
-
-    Raises:
-        InvalidInputError: The mask is empty.
-    """
+    """Square crop around a mask, grey outside of it; raises InvalidInputError for an empty one."""
     rows, columns = np.nonzero(mask)
     if len(rows) == 0:
         raise InvalidInputError('An empty mask cannot be compared with a sentence.')
@@ -77,11 +73,7 @@ def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
 def load_text_ranker(
     directory: Path | None = None, architecture: ClipArchitecture = VIT_B_32
 ) -> TextRanker:
-    """A model of open_clip with the weights of a local file.
-
-    Args:
-        directory: Weights folder; None takes the user's.
-        architecture: The ViT-B/32 where none is named.
+    """A model of open_clip with the weights of a file in a folder, else in the user's.
 
     Raises:
         ConfigurationError: open_clip or the file is missing, or it is another file.
