@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_core.errors import InvalidInputError, StaleDataError
+from deft_core.errors import StaleDataError
 from deft_perception.camera.frame_pairing import FramePairing
 
 
@@ -123,9 +123,3 @@ def test_what_is_missing_is_said(clock):
     pairing.add_color(2, 'c')
     with pytest.raises(StaleDataError, match='different stamps'):
         pairing.latest()
-
-
-@pytest.mark.parametrize('limits', [(0.0, 1.0), (float('nan'), 1.0), (1.0, -1.0)])
-def test_limits_that_make_no_sense_are_refused(limits):
-    with pytest.raises(InvalidInputError):
-        FramePairing(*limits)

@@ -140,11 +140,12 @@ def test_broken_and_foreign_weights_are_refused(tmp_path, tiny_sam2):
 
 
 def test_the_full_architecture_is_that_of_the_library():
-    from transformers import Sam2Config
-    from transformers import Sam2Model as Published
-
     with torch.device('meta'):  # shapes alone
-        built, reference = MODELS['hiera_tiny'].build(), Published(Sam2Config())
+        built = MODELS['hiera_tiny'].build()
+        from transformers import Sam2Config
+        from transformers import Sam2Model as Published
+
+        reference = Published(Sam2Config())
     ours = {name: value.shape for name, value in built.state_dict().items()}
     theirs = {name: value.shape for name, value in reference.state_dict().items()}
     assert ours == theirs

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deft_core.clock import MonotonicClock
-from deft_core.errors import InvalidInputError, StaleDataError
+from deft_core.errors import StaleDataError
 
 _LATE_NS: Final = 1_000_000_000  # farther back is no late image but a clock that began again
 _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second at 30 Hz
@@ -49,15 +49,7 @@ class FramePairing:
             frozen_after: Depth images that stay identical for this long mean a frozen camera.
                 A real sensor is noisy, so no two images are alike. 0 switches the check off. [s].
             clock: Source of monotonic seconds.
-
-        Raises:
-            InvalidInputError: `maximum_age` is not positive or `frozen_after` is negative.
         """
-        if not maximum_age > 0.0 or not frozen_after >= 0.0:
-            raise InvalidInputError(
-                'maximum_age must be above 0 s and frozen_after at least 0 s, '
-                f'got {maximum_age} and {frozen_after}.'
-            )
         self._maximum_age = maximum_age
         self._frozen_after = frozen_after
         self._clock = clock

@@ -20,7 +20,7 @@ from deft_core.errors import InvalidInputError
 from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.validation import FloatArray
 from deft_core.weights import first_present, weights_directory
-from deft_perception.segmentation.table_scene import square_crop
+from deft_perception.segmentation.table_scene import bounding_box, square_crop
 
 _GREY: Final = 128
 _MARGIN: Final = 0.15  # of the longer side, around a mask
@@ -59,11 +59,9 @@ class TextRanker:
 
 def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
     """Square crop around a mask, grey outside of it; raises InvalidInputError for an empty one."""
-    rows, columns = np.nonzero(mask)
-    if len(rows) == 0:
+    if not mask.any():
         raise InvalidInputError('An empty mask cannot be compared with a sentence.')
-    bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
-    x0, y0, x1, y1 = square_crop(bounds, mask.shape, _MARGIN)
+    x0, y0, x1, y1 = square_crop(bounding_box(mask), mask.shape, _MARGIN)
     crop = np.full((y1 - y0, x1 - x0, 3), _GREY, dtype=np.uint8)
     inside = mask[y0:y1, x0:x1]
     crop[inside] = color[y0:y1, x0:x1][inside]
