@@ -35,7 +35,7 @@ class CameraCalibration:
     """Pose of the camera in the base frame, as one file in `config/calibration` holds it.
 
     Attributes:
-        identifier: Name of this calibration, recorded with every observation; the file's stem.
+        identifier: Recorded with every observation; the file's stem.
         date: Day on which it was made, ISO 8601, quoted in YAML.
         camera_serial: Serial number of the camera, or 'simulated'.
         base_frame: Parent frame.
@@ -44,7 +44,7 @@ class CameraCalibration:
         rotation_xyzw: Unit quaternion that turns camera axes into base axes.
         source: How the numbers were obtained.
         views: Looks at the board behind it; 0 where it was not measured.
-        reprojection_error: Root mean square on held-out views. [pixel]. None where unknown.
+        reprojection_error: Root mean square on held-out views, None where unknown. [pixel].
         translation_residual: Likewise. [m].
         rotation_residual: Likewise. [rad].
         board: File in `config/boards` that was looked at, or ''.
@@ -74,11 +74,7 @@ class CameraCalibration:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be the pose of a camera."""
-        if not _IDENTIFIER.fullmatch(self.identifier):
-            raise ConfigurationError(
-                f'Calibration identifier {self.identifier!r} must be 1 to 64 letters, digits, '
-                "'_', '.' or '-'."
-            )
+        _check_identifier(self.identifier)
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
@@ -91,16 +87,14 @@ class CameraCalibration:
                 raise ConfigurationError(f'Calibration {self.identifier}: {name} is empty.')
         if self.base_frame == self.camera_frame:
             raise ConfigurationError(
-                f'Calibration {self.identifier}: base_frame and camera_frame are both '
-                f'{self.base_frame!r}; they must differ.'
+                f'Calibration {self.identifier}: base_frame and camera_frame must differ.'
             )
         for name in ('rotation_xyzw', 'board_rotation_xyzw'):
             quaternion = getattr(self, name)
-            length = 1.0 if quaternion is None else math.hypot(*quaternion)
-            if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+            if quaternion and not abs(math.hypot(*quaternion) - 1.0) <= _UNIT_TOLERANCE:
                 raise ConfigurationError(
-                    f'Calibration {self.identifier}: {name} must be a unit quaternion, its '
-                    f'length is {length:.6f}; give x, y, z, w with at least 6 digits.'
+                    f'Calibration {self.identifier}: {name} must be a unit quaternion x, y, z, w '
+                    f'with at least 6 digits; its length is {math.hypot(*quaternion):.6f}.'
                 )
 
     @property
@@ -128,6 +122,14 @@ class CameraCalibration:
         """Between the board through the arm and through the camera: distance [m], angle [rad]."""
         return pose_difference(
             T_base_flange @ self.T_flange_board, self.T_base_camera @ T_camera_board
+        )
+
+
+def _check_identifier(identifier: str) -> None:
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise ConfigurationError(
+            f"A calibration is named by 1 to 64 letters, digits, '_', '.' or '-', "
+            f'got {identifier!r}.'
         )
 
 
@@ -190,11 +192,7 @@ def new_calibration_file(identifier: str, directory: Path) -> Path:
     Raises:
         ConfigurationError: The name is not allowed, or taken.
     """
-    if not _IDENTIFIER.fullmatch(identifier):
-        raise ConfigurationError(
-            f"A calibration is named by 1 to 64 letters, digits, '_', '.' or '-', "
-            f'got {identifier!r}.'
-        )
+    _check_identifier(identifier)
     folder = directory / 'calibration'
     path = folder / f'{identifier}.yaml'
     linked = next((other for other in sorted(folder.glob('*.yaml')) if other.is_symlink()), None)

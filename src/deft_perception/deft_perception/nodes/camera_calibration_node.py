@@ -58,7 +58,6 @@ _PERIOD: Final = 0.05  # [s] of real time
 _ARM_STATE_AGE: Final = 2.0  # [s] of real time
 _SLOWEST_CLOCK: Final = 5.0  # a simulation may run this much slower than real time
 _MOVE_PATIENCE: Final = 45.0  # [s] of real time beyond that, for a busy machine and its images
-_CHOICES: Final = {'motion': ('operator', 'drive'), 'start': ('calibrate', 'check')}
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,11 @@ class CalibrationParameters(CalibrationSettings, CollectionSettings):
 
     def __post_init__(self) -> None:
         """Check the words, and that enough views are asked for."""
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigurationError(
-                    f'parameters of node camera_calibration: {name} must be {known[0]!r} or '
-                    f'{known[1]!r}, got {value!r}.'
-                )
+        if self.motion not in ('operator', 'drive') or self.start not in ('calibrate', 'check'):
+            raise ConfigurationError(
+                "motion must be 'operator' or 'drive', and start 'calibrate' or 'check'; got "
+                f'{self.motion!r} and {self.start!r}.'
+            )
         if self.view_count < self.minimum_views:
             raise ConfigurationError(
                 f'A calibration needs at least {self.minimum_views} views (minimum_views), '
@@ -232,6 +229,7 @@ class CameraCalibrationNode(Node):
             NodeFinished: It is done, or cannot be done.
         """
         if self._arm is None or self._image is None or self._info is None:
+            self.get_logger().info('Waiting for arm and camera.', throttle_duration_sec=5.0)
             return
         obstacle = self._obstacle(self._arm)
         if obstacle:
@@ -320,8 +318,6 @@ class CameraCalibrationNode(Node):
 
     def _check(self, calibration: CameraCalibration, views: list[CalibrationView]) -> None:
         """Compare the board through the arm with the board through the camera."""
-        if not views:
-            self._fail('The board was not seen.')
         settings = self._settings
         shift, turn = calibration.disagreement(
             views[0].T_base_flange, views[0].pose.T_camera_board
