@@ -173,6 +173,7 @@ class Cell:
         with pytest.raises(NodeFinished) as finished:
             self.until(lambda: False)
         self.node.close()
+        self.executor.remove_node(self.node)
         return finished.value.exit_code, self.said[-1]
 
     def close(self):

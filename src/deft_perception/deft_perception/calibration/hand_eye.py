@@ -65,12 +65,7 @@ class CalibrationView:
 
 @dataclass(frozen=True, eq=False)
 class HandEyeSolution:
-    """Both constant transforms.
-
-    Attributes:
-        T_base_camera: Maps camera coordinates to the base frame. Shape (4, 4). [m].
-        T_flange_board: Mount of the board. Shape (4, 4). [m].
-    """
+    """Both constant transforms: of camera coordinates to the base, of the board to the flange. (4, 4)."""
 
     T_base_camera: FloatArray
     T_flange_board: FloatArray
@@ -211,18 +206,14 @@ def _noise_factor(
 
 
 def _moved(start: HandEyeSolution, parameters: FloatArray) -> HandEyeSolution:
-    """Both transforms, each turned and shifted a little in its own target frame.
+    """Both transforms, each turned about its own origin, and shifted, in its target frame."""
 
-    The camera turns about its own origin, so that its turn and its shift stay independent.
-    """
+    def step(pose: FloatArray, by: FloatArray) -> FloatArray:
+        return transform(matrix_from_rotation_vector(by[:3]) @ pose[:3, :3], pose[:3, 3] + by[3:])
+
     return HandEyeSolution(
-        _step(start.T_base_camera, parameters[:6]), _step(start.T_flange_board, parameters[6:])
+        step(start.T_base_camera, parameters[:6]), step(start.T_flange_board, parameters[6:])
     )
-
-
-def _step(pose: FloatArray, parameters: FloatArray) -> FloatArray:
-    rotation = matrix_from_rotation_vector(parameters[:3]) @ pose[:3, :3]
-    return transform(rotation, pose[:3, 3] + parameters[3:])
 
 
 def pose_difference(first: FloatArray, second: FloatArray) -> tuple[float, float]:

@@ -116,11 +116,20 @@ def draw_calibration(
     """Write a picture: where in the image the corners lay, and what each view leaves."""
     figure = Figure(figsize=(10.0, 6.4), layout='constrained')
     FigureCanvasAgg(figure)
-    image, pixels, shift, turn = figure.subplots(2, 2).ravel()
+    image, *bars = figure.subplots(2, 2).ravel()
     _draw_image(image, result, views, camera)
-    _draw_bars(pixels, result, 'reprojection', 1.0, 'reprojection [pixel]')
-    _draw_bars(shift, result, 'translation', 1000.0, 'board: arm to image [mm]')
-    _draw_bars(turn, result, 'rotation', float(np.degrees(1.0)), 'board: arm to image [deg]')
+    for axes, name, scale, label in (
+        (bars[0], 'reprojection', 1.0, 'reprojection [pixel]'),
+        (bars[1], 'translation', 1000.0, 'board: arm to image [mm]'),
+        (bars[2], 'rotation', float(np.degrees(1.0)), 'board: arm to image [deg]'),
+    ):
+        values = [scale * getattr(view, name) for view in result.views]
+        colors = [_HELD_OUT if view.held_out else _FITTED for view in result.views]
+        axes.bar(range(len(values)), values, color=colors)
+        axes.set_title(label, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel('view (orange: held out)', fontsize=8)
+        axes.tick_params(labelsize=7)
     judged = result.judged
     figure.suptitle(
         f'{len(result.views)} views, {len(result.rejected)} rejected; held out: '
@@ -169,14 +178,4 @@ def _draw_image(
         )
     axes.set(xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal')
     axes.set_title(f'corners, residuals x {_ARROW:.0f}', fontsize=9)
-    axes.tick_params(labelsize=7)
-
-
-def _draw_bars(axes: Any, result: CalibrationResult, name: str, scale: float, label: str) -> None:
-    values = [scale * getattr(view, name) for view in result.views]
-    colors = [_HELD_OUT if view.held_out else _FITTED for view in result.views]
-    axes.bar(range(len(values)), values, color=colors)
-    axes.set_title(label, fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel('view (orange: held out)', fontsize=8)
     axes.tick_params(labelsize=7)

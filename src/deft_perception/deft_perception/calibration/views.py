@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import build
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.files import read_json, write_atomically
-from deft_core.validation import finite_array
+from deft_core.validation import FloatArray, finite_array
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.calibration.hand_eye import CalibrationView
 
@@ -47,15 +47,8 @@ def save_views(folder: Path, stored: StoredViews) -> Path:
         }
         for view in stored.views
     ]
-    document = {
-        'schema_version': _SCHEMA_VERSION,
-        'board': asdict(stored.board),
-        'camera': asdict(stored.camera),
-        'camera_serial': stored.camera_serial,
-        'camera_frame': stored.camera_frame,
-        'date': stored.date,
-        'views': views,
-    }
+    plain = asdict(replace(stored, views=()))
+    document = {'schema_version': _SCHEMA_VERSION, **plain, 'views': views}
     path = folder / VIEWS_FILE
     write_atomically(path, json.dumps(document, allow_nan=False) + '\n')
     return path
@@ -70,40 +63,30 @@ def load_views(folder: Path) -> StoredViews:
     path = folder / VIEWS_FILE
     try:
         document = read_json(path, _MOST_BYTES)
-        if document['schema_version'] != _SCHEMA_VERSION:
-            raise RecordingError(
-                f'{path} has version {document["schema_version"]!r}, expected {_SCHEMA_VERSION}.'
-            )
-        board = build(BoardConfiguration, document['board'], str(path))
-        camera = build(CameraIntrinsics, document['camera'], str(path))
-        points = np.asarray(board.board().getChessboardCorners(), dtype=np.float64)
-        views = []
-        for entry in document['views']:
-            identifiers = np.array(entry['identifiers'], dtype=np.int64)
-            corners = finite_array('corners', entry['corners'], (len(identifiers), 2))
-            if identifiers.min() < 0:
-                raise IndexError('a corner has a negative number')
-            detection = BoardDetection(corners, identifiers, points[identifiers])
-            views.append(
-                CalibrationView(
-                    str(entry['name']),
-                    finite_array('joints', entry['joints'], (-1,)),
-                    finite_array('T_base_flange', entry['T_base_flange'], (4, 4)),
-                    detection,
-                    locate_board(detection, camera),
-                )
-            )
-        return StoredViews(
-            board=board,
-            camera=camera,
-            camera_serial=str(document['camera_serial']),
-            camera_frame=str(document['camera_frame']),
-            date=str(document['date']),
-            views=tuple(views),
-        )
+        views = document.pop('views')
+        if document.pop('schema_version') != _SCHEMA_VERSION:
+            raise RecordingError(f'{path} is not of version {_SCHEMA_VERSION}; calibrate again.')
+        stored = build(StoredViews, {**document, 'views': []}, str(path))
+        points = np.asarray(stored.board.board().getChessboardCorners(), dtype=np.float64)
+        return replace(stored, views=tuple(_view(e, points, stored.camera) for e in views))
     except (
-        ConfigurationError, InvalidInputError, LookupError, TypeError, ValueError,
+        ConfigurationError, InvalidInputError, LookupError, TypeError, ValueError, OverflowError,
     ) as error:  # fmt: skip
         raise RecordingError(
             f'Cannot read the views {path} ({type(error).__name__}: {error}); calibrate again.'
         ) from error
+
+
+def _view(entry: Any, points: FloatArray, camera: CameraIntrinsics) -> CalibrationView:
+    identifiers = np.array(entry['identifiers'], dtype=np.int64)
+    corners = finite_array('corners', entry['corners'], (len(identifiers), 2))
+    if identifiers.min() < 0:
+        raise IndexError('a corner has a negative number')
+    detection = BoardDetection(corners, identifiers, points[identifiers])
+    return CalibrationView(
+        str(entry['name']),
+        finite_array('joints', entry['joints'], (-1,)),
+        finite_array('T_base_flange', entry['T_base_flange'], (4, 4)),
+        detection,
+        locate_board(detection, camera),
+    )

@@ -46,8 +46,8 @@ class FramePairing:
 
         Args:
             maximum_age: A pair received longer ago than this is stale. [s].
-            frozen_after: Depth images that stay identical for this long mean a frozen camera.
-                A real sensor is noisy, so no two images are alike. 0 switches the check off. [s].
+            frozen_after: Depth that stays identical for this long means a frozen camera, as a real
+                sensor is noisy. 0 switches the check off. [s].
             clock: Source of monotonic seconds.
         """
         self._maximum_age = maximum_age

@@ -32,8 +32,7 @@ class PublisherParameters:
     Attributes:
         calibration: Name of a file in `config/calibration`, without '.yaml'.
         maximum_age_days: Older calibrations are refused; 0 allows any age. [day].
-        camera_serial: Serial number of the camera in use; '' allows any but the simulated one
-            on a robot.
+        camera_serial: Of the camera in use; '' allows any but the simulated one on a robot.
     """
 
     calibration: str = field(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -69,8 +69,7 @@ class SegmentationParameters(SegmentationSettings):
     seed: int = field(default=0, metadata=bounds(0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A request that waits for a new image; the future holds None when time is up."""
 
     not_before_ns: int
