@@ -16,7 +16,6 @@ from deft_perception.calibration.hand_eye import (
     CalibrationView,
     HandEyeSolution,
     check_turns,
-    pose_difference,
     solve_shah,
 )
 
@@ -48,14 +47,6 @@ def test_exact_views_give_the_exact_solution(seed):
     found = solve_shah(views)
     assert found.T_base_camera == pytest.approx(truth.T_base_camera, abs=1e-6)
     assert found.T_flange_board == pytest.approx(truth.T_flange_board, abs=1e-6)
-
-
-def test_noise_of_a_millimetre_moves_the_camera_by_little_more():
-    truth, views = problem(7, views=30, noise=0.001)
-    found = solve_shah(views)
-    shift, turn = pose_difference(truth.T_base_camera, found.T_base_camera)
-    assert shift < 0.003
-    assert turn < 0.003
 
 
 def test_views_that_turn_about_one_axis_are_refused():

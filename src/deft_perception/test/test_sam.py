@@ -22,7 +22,7 @@ from deft_perception.segmentation.sam2 import MODELS, MaskProposal, Sam2Model, S
 from deft_perception.segmentation.sam_segmentation import SamSegmentation
 from deft_perception.segmentation.segmenter import make_segmenter
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.text_ranking import TextRanker, cut_out, load_text_ranker
+from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 TINY_SAM2 = Sam2Model(
     WeightsFile('tiny.pth', 'the test'),
@@ -187,16 +187,6 @@ def test_a_text_model_is_loaded_without_its_buffers(tmp_path, tiny_clip):
     ranker = load_text_ranker(tmp_path, replace(TINY_CLIP, files=(file,)))
     mask = np.ones((48, 64), dtype=bool)
     assert ranker.probabilities(picture(), [mask], 'a cup') == pytest.approx([1.0])
-
-
-def test_what_is_not_the_mask_is_grey():
-    color = picture()
-    mask = np.zeros((48, 64), dtype=bool)
-    mask[10:20, 30:50] = True
-    crop = cut_out(color, mask)
-    assert crop.shape[0] == crop.shape[1]
-    assert np.all(crop[0] == 128)
-    assert np.count_nonzero(np.all(crop == 128, axis=2)) >= crop.shape[0] ** 2 - 200
 
 
 class TrueMasks:

@@ -65,7 +65,7 @@ class CalibrationView:
 
 @dataclass(frozen=True, eq=False)
 class HandEyeSolution:
-    """Both constant transforms: of camera coordinates to the base, of the board to the flange. (4, 4)."""
+    """Both constant transforms: camera to base frame, and mount of the board. (4, 4). [m]."""
 
     T_base_camera: FloatArray
     T_flange_board: FloatArray
