@@ -7,10 +7,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, intrinsics_from_msg
+from deft_core.decode import color_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import StaleDataError
-from deft_core.nodes.encode_images import image_to_msg
+from deft_core.nodes.encode import image_to_msg
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_perception.calibration_figure import draw_detection
 from deft_perception.charuco_board import (
