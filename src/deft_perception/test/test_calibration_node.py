@@ -21,8 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from deft_core.errors import ConfigurationError  # noqa: E402
-from deft_core.nodes.encode import header, pose_to_msg  # noqa: E402
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg  # noqa: E402
+from deft_core.nodes.encode import header, image_to_msg, intrinsics_to_msg, pose_to_msg  # noqa: E402  # noqa: E402
 from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER  # noqa: E402
 from deft_core.nodes.runner import NodeFinished  # noqa: E402
 from deft_core.rotations import (  # noqa: E402

@@ -19,12 +19,20 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 
 from deft_core.camera import RgbdFrame  # noqa: E402
-from deft_core.decode import transform_from_msg  # noqa: E402
-from deft_core.decode_images import color_from_msg, points_from_msg  # noqa: E402
-from deft_core.decode_records import observation_from_msg  # noqa: E402
+from deft_core.decode import (  # noqa: E402
+    color_from_msg,
+    observation_from_msg,
+    points_from_msg,
+    transform_from_msg,
+)
 from deft_core.errors import ConfigurationError, FrameError, InvalidInputError  # noqa: E402
-from deft_core.nodes.encode import header, time_to_msg, transform_to_msg  # noqa: E402
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg  # noqa: E402
+from deft_core.nodes.encode import (  # noqa: E402  # noqa: E402
+    header,
+    image_to_msg,
+    intrinsics_to_msg,
+    time_to_msg,
+    transform_to_msg,
+)
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, RECORDS  # noqa: E402
 from deft_core.rotations import quaternion_from_matrix  # noqa: E402
 from deft_msgs.msg import CameraCalibration, GraspPrior  # noqa: E402

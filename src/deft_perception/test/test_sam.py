@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from deft_core.camera import RgbdFrame
-from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
-from deft_core.weights import WeightsFile
+from deft_core.pretrained import VIT_B_32, ClipArchitecture, WeightsFile
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.quality import flags_of
 from deft_perception.segmentation.sam2 import MODELS, MaskProposal, Sam2Model, Sam2Predictor

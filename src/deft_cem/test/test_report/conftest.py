@@ -15,8 +15,7 @@ from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_cem.report.record import RunRecord
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
-from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual
 
 OBJECTS = ('mug_red', 'mug_blue', 'tumbler_green')
 COLOURS = {'mug_red': '#b23a3a', 'mug_blue': '#3b62a8', 'tumbler_green': '#3f8f58'}

@@ -25,10 +25,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from deft_core.clock import Deadline
 from deft_core.configuration import bounds, config_directory
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, intrinsics_from_msg
+from deft_core.decode import color_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import ConfigurationError, DeftError
-from deft_core.nodes.encode_images import image_to_msg
+from deft_core.nodes.encode import image_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import COMMAND, IMAGE, LATCHED, STATE
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node

@@ -18,8 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from deft_core.camera import RgbdFrame
 from deft_core.clock import Deadline
 from deft_core.configuration import bounds
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, depth_from_msg, intrinsics_from_msg
+from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import (
     DeftError,
     FrameError,
@@ -28,9 +27,7 @@ from deft_core.errors import (
     StaleDataError,
 )
 from deft_core.frames import BASE_FRAME
-from deft_core.nodes.encode import time_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.nodes.encode import image_to_msg, observation_to_msg, time_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_core.nodes.runner import run_node

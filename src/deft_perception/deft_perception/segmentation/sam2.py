@@ -21,9 +21,13 @@ import torch
 from deft_core.camera import ColorImage, Mask
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.tensor_file import load_strictly, read_tensors, state_of
-from deft_core.torchvision_loader import import_vision_library
-from deft_core.weights import WeightsFile
+from deft_core.pretrained import (
+    WeightsFile,
+    import_vision_library,
+    load_strictly,
+    read_tensors,
+    state_of,
+)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,18 @@ import torch
 from PIL import Image
 
 from deft_core.camera import ColorImage, Mask
-from deft_core.clip_model import VIT_B_32, ClipArchitecture, open_clip
 from deft_core.errors import InvalidInputError
-from deft_core.tensor_file import load_strictly, read_tensors, state_of
+from deft_core.pretrained import (
+    VIT_B_32,
+    ClipArchitecture,
+    first_present,
+    load_strictly,
+    open_clip,
+    read_tensors,
+    state_of,
+    weights_directory,
+)
 from deft_core.validation import FloatArray
-from deft_core.weights import first_present, weights_directory
 from deft_perception.segmentation.table_scene import bounding_box, square_crop
 
 _GREY: Final = 128
