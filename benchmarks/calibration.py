@@ -25,9 +25,10 @@ from deft_core.errors import DeftError
 from deft_core.rotations import matrix_from_rotation_vector, transform
 from deft_core.validation import FloatArray
 from deft_perception.calibration.board import BoardDetector, load_board
-from deft_perception.calibration.hand_eye import pose_difference, solve_shah
+from deft_perception.calibration.hand_eye import CalibrationView, pose_difference, solve_shah
 from deft_perception.calibration.postures import load_postures
-from deft_perception.calibration.solve import CalibrationSettings, CalibrationView, calibrate
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.solve import calibrate
 from deft_sim.calibration_views import take_views
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
@@ -88,9 +89,7 @@ def measure(runs: int) -> dict[str, Any]:
                 'held_out_translation_mm': 1000.0 * result.judged.translation,
             }
         )
-        flange = [view.T_base_flange for view in views]
-        seen = [view.pose.T_camera_board for view in views]
-        start = solve_shah(flange, seen).T_base_camera
+        start = solve_shah(views).T_base_camera
         by_method.setdefault('shah', []).append(errors(start, truth))
         by_method.setdefault('refined', []).append((translation, rotation))
     return {

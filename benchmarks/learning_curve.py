@@ -27,8 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
 
-from deft_affordance.catalogue import make_predictor
-from deft_affordance.predictor import GraspPredictor
+from deft_affordance.registry import GraspPredictor, make_predictor
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError

@@ -32,9 +32,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from deft_bringup.commands.launch import node_environment
 from deft_core.camera import RgbdFrame
 from deft_core.configuration import config_directory
-from deft_core.decode_records import observation_from_msg
+from deft_core.decode import observation_from_msg
 from deft_core.errors import DeftError, DeviceError
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
+from deft_core.nodes.encode import image_to_msg, intrinsics_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER
 from deft_msgs.srv import SegmentObject
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation

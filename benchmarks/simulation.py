@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from common import Stopwatch, interval, print_table, write_result
 
-from deft_affordance.catalogue import make_predictor
+from deft_affordance.registry import make_predictor
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation

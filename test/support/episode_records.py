@@ -14,8 +14,7 @@ from deft_cem.bag_writer import BagWriter
 from deft_cem.message_types import message_typestore
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
-from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
 
 SIGMA = initial_standard_deviation()
 TYPESTORE = message_typestore()

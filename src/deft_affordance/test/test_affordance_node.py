@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from deft_affordance.nodes.affordance_node import AffordanceNode  # noqa: E402
 from deft_core.decode import prior_from_msg  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
-from deft_core.nodes.encode_records import observation_to_msg  # noqa: E402
+from deft_core.nodes.encode import observation_to_msg  # noqa: E402
 from deft_core.nodes.qos import LATCHED  # noqa: E402
 from deft_core.observation import ObjectObservation  # noqa: E402
 from deft_msgs.msg import GraspPrior  # noqa: E402

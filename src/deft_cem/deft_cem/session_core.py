@@ -28,8 +28,7 @@ from deft_cem.settings import LearningSettings
 from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError
-from deft_core.grasp import GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 
 
 class SessionCore:

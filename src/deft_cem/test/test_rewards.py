@@ -22,12 +22,10 @@ from deft_cem.rewards.encoders import OPEN_CLIP, SOURCES, make_reward_encoder, r
 from deft_cem.rewards.goal_images import default_paths, load_image
 from deft_cem.rewards.interface import RewardSource, Score
 from deft_cem.rewards.visual import GoalDistance, VisualReward
-from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.configuration import config_directory
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
-from deft_core.torchvision_loader import load_torchvision
-from deft_core.weights import WeightsFile
+from deft_core.pretrained import VIT_B_32, ClipArchitecture, WeightsFile, load_torchvision
 
 
 class MeanColor:

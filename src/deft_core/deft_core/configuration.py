@@ -26,6 +26,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'did you mean {match[0]!r}?' if match else f'known: {", ".join(choices)}.'
 
 
+def bounds(minimum: float, maximum: float | None = None, unit: str = '') -> dict[str, Any]:
+    """Metadata of a dataclass field whose value must lie between two numbers, both allowed."""
+    return {'minimum': minimum, 'maximum': maximum, 'unit': unit}
+
+
 def config_directory() -> Path:
     """Folder of the configuration files.
 

@@ -100,6 +100,34 @@ class GraspParameters:
         return self.from_vector(self.to_vector() + residual.to_vector(), self.frame_id)
 
 
+@dataclass(frozen=True, eq=False)
+class GraspPrior:
+    """Grasp proposed for one image and one task sentence (paper, section 3.1).
+
+    Attributes:
+        grasp: The proposal in the base frame.
+        contact_point: Where the hand should touch, base frame. Shape (3,). [m].
+        contact_uncertainty: One standard deviation of the contact point. [m].
+        source: Name and version of what proposed it.
+        task: Name of the task.
+        instruction: The task sentence.
+        calibration_id: Which camera calibration was used.
+    """
+
+    grasp: GraspParameters
+    contact_point: FloatArray
+    contact_uncertainty: float
+    source: str
+    task: str
+    instruction: str
+    calibration_id: str
+
+    def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
+        contact_point = finite_array('contact point', self.contact_point, (3,))
+        object.__setattr__(self, 'contact_point', contact_point)
+
+
 def _freeze(parameters: GraspParameters | GraspResidual) -> None:
     shapes = {'position': 3, 'wrist_rotation': 3, 'joint_positions': len(HAND_JOINT_NAMES)}
     for name, length in shapes.items():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -143,12 +144,17 @@ def test_beside_links_the_file_goes_to_their_source(tmp_path):
 TODAY = datetime.date(2026, 12, 21)  # thirty days after the calibration
 
 
-def test_old_and_foreign_calibrations_are_refused():
-    check_fit(calibration(), TODAY, maximum_age_days=30, camera_serial='_819312')
-    check_fit(calibration(), TODAY, maximum_age_days=0, camera_serial='')
-    with pytest.raises(UnfitCalibrationError, match='30 days old, at most 29'):
-        check_fit(calibration(), TODAY, maximum_age_days=29, camera_serial='')
-    with pytest.raises(UnfitCalibrationError, match="camera '819312', but camera '7' is in use"):
-        check_fit(calibration(), TODAY, maximum_age_days=0, camera_serial='7')
-    with pytest.raises(UnfitCalibrationError, match='in the future'):
-        check_fit(calibration(), datetime.date(2026, 11, 1), maximum_age_days=0, camera_serial='')
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({}, ''),
+        ({'maximum_age_days': 0, 'camera_serial': ''}, ''),
+        ({'maximum_age_days': 29}, '30 days old, at most 29'),
+        ({'camera_serial': '7'}, "camera '819312', but camera '7' is in use"),
+        ({'today': datetime.date(2026, 11, 1)}, 'in the future'),
+    ],
+)
+def test_old_and_foreign_calibrations_are_refused(changes, words):
+    session = {'today': TODAY, 'maximum_age_days': 30, 'camera_serial': '_819312', **changes}
+    with pytest.raises(UnfitCalibrationError, match=words) if words else nullcontext():
+        check_fit(calibration(), **session, simulated=False)

@@ -14,17 +14,15 @@ from deft_core.errors import ConfigurationError, InvalidInputError, RecordingErr
 from deft_core.rotations import invert_transform, matrix_from_euler, transform, transform_points
 from deft_perception.calibration.board import BoardConfiguration, BoardDetection, locate_board
 from deft_perception.calibration.calibration_file import load_named_calibration
-from deft_perception.calibration.collection import ArmPose, Look
-from deft_perception.calibration.hand_eye import HandEyeSolution, pose_difference
+from deft_perception.calibration.hand_eye import CalibrationView, HandEyeSolution, pose_difference
 from deft_perception.calibration.report import (
     calibrate_stored,
     calibration_of,
     draw_calibration,
     draw_detection,
 )
+from deft_perception.calibration.settings import CalibrationSettings
 from deft_perception.calibration.solve import (
-    CalibrationSettings,
-    CalibrationView,
     LargeResidualError,
     TooFewViewsError,
     calibrate,
@@ -56,7 +54,8 @@ def view(rng, name, arm=(0.0, 0.0), corner=0.1, keep=24):
     error = transform(
         Rotation.from_rotvec(rng.normal(0.0, arm[1], 3)).as_matrix(), rng.normal(0.0, arm[0], 3)
     )
-    return CalibrationView(name, flange @ error, detection, locate_board(detection, CAMERA))
+    pose = locate_board(detection, CAMERA)
+    return CalibrationView(name, np.arange(6.0), flange @ error, detection, pose)
 
 
 def views(seed=0, count=20, **options):
@@ -144,9 +143,7 @@ def test_an_arm_that_reports_nonsense_gives_no_calibration():
 
 
 def stored(taken):
-    return StoredViews(
-        BOARD, CAMERA, '_819312', OPTICAL, '2026-11-21', tuple(taken), np.zeros((len(taken), 6))
-    )
+    return StoredViews(BOARD, CAMERA, '_819312', OPTICAL, '2026-11-21', tuple(taken))
 
 
 def test_the_record_holds_what_a_check_needs():
@@ -177,29 +174,12 @@ def test_residuals_and_detections_are_drawn(tmp_path):
     assert np.any(drawn != grey)
 
 
-def looks_of(taken):
-    return [
-        Look(ArmPose(float(number), np.arange(6.0) + number, one.T_base_flange), one, '')
-        for number, one in enumerate(taken)
-    ]
-
-
-IDENTITY = {
-    'board': BOARD,
-    'camera': CAMERA,
-    'camera_serial': '_42',
-    'camera_frame': OPTICAL,
-    'date': '2026-11-21',
-}
-
-
 def test_stored_views_give_the_same_calibration(tmp_path):
     taken = views(count=9)
-    blind = Look(looks_of(taken)[0].arm, None, 'no board')
-    save_views(tmp_path, [*looks_of(taken), blind], **IDENTITY)
+    save_views(tmp_path, stored(taken))
     loaded = load_views(tmp_path)
     assert len(loaded.views) == 9
-    assert loaded.postures[3] == pytest.approx(np.arange(6.0) + 3)
+    assert loaded.views[3].joints == pytest.approx(taken[3].joints)
     file, lines = calibrate_stored(
         loaded, SETTINGS, name='again', folder=tmp_path, configuration=tmp_path
     )
@@ -225,7 +205,7 @@ def test_stored_views_give_the_same_calibration(tmp_path):
     ],
 )
 def test_damaged_views_are_refused(tmp_path, old, new):
-    path = save_views(tmp_path, looks_of(views(count=4)), **IDENTITY)
+    path = save_views(tmp_path, stored(views(count=4)))
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(RecordingError):
         load_views(tmp_path)

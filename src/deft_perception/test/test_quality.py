@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from deft_core.camera import RgbdFrame
-from deft_core.errors import FrameError
+from deft_core.rotations import invert_transform, transform_points
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.quality import Flag, flags_of
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.surface_normals import surface_normals
 
 
 def segment(frame, pose, click=None):
@@ -56,35 +55,11 @@ def test_normals_are_those_of_the_faces(boxed):
     assert np.all(np.sum(found.normals[good] * to_camera, axis=1) > 0.0)
 
 
-def test_normals_of_exact_planes_are_exact(scene):
-    table = scene()
-    mask = np.ones((240, 320), dtype=bool)
-    rows, columns = np.array([0, 100, 239]), np.array([0, 150, 319])
-    found = surface_normals(table.render().depth, mask, table.camera, rows, columns, 0.001)
-    up = table.pose[:3, :3].T @ [0.0, 0.0, 1.0]
-    assert found == pytest.approx(np.tile(up, (3, 1)), abs=1e-4)
-    alone = np.zeros_like(mask)
-    alone[100, 140:160] = True  # one row of pixels has no slope across
-    assert np.isnan(surface_normals(table.render().depth, alone, table.camera, *_at(100, 150)))[
-        0, 0
-    ]
-    nothing = np.array([], dtype=int)
-    assert surface_normals(
-        table.render().depth, mask, table.camera, nothing, nothing, 0.001
-    ).shape == (0, 3)
-
-
-def _at(row, column):
-    return np.array([row]), np.array([column]), 0.001
-
-
-def test_points_belong_to_their_pixels_in_both_frames(boxed):
+def test_points_belong_to_their_pixels(boxed):
     found = segment(boxed.render(), boxed.pose)
-    pixels = boxed.camera.project(found.points_in_camera())
+    pixels = boxed.camera.project(transform_points(invert_transform(boxed.pose), found.points))
     assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
     assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
-    back = found.normals_in_camera() @ boxed.pose[:3, :3].T
-    assert np.allclose(back, found.normals, equal_nan=True)
 
 
 def test_masked_depth_is_that_of_the_object_alone(boxed):
@@ -94,14 +69,6 @@ def test_masked_depth_is_that_of_the_object_alone(boxed):
     assert np.all(found.mask[inside])
     assert np.array_equal(found.depth[inside], frame.depth[inside])
     assert np.mean(inside[found.mask]) > 0.95
-
-
-def test_without_a_camera_pose_there_is_no_camera_frame(boxed):
-    found = replace(segment(boxed.render(), boxed.pose), T_base_camera=None)
-    with pytest.raises(FrameError, match='pose of its camera'):
-        found.points_in_camera()
-    with pytest.raises(FrameError, match='no normals'):
-        replace(found, normals=None).normals_in_camera()
 
 
 def test_a_good_view_raises_no_flag(boxed):

@@ -8,16 +8,12 @@ import pytest
 
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.rotations import matrix_from_euler, transform
-from deft_perception.calibration.collection import (
-    ArmPose,
-    CollectionSettings,
-    Look,
-    ViewCollection,
-)
+from deft_perception.calibration.collection import ArmPose, ViewCollection
+from deft_perception.calibration.hand_eye import CalibrationView
 from deft_perception.calibration.postures import load_postures, save_postures, straight_joint_move
+from deft_perception.calibration.settings import CollectionSettings
 
 SETTINGS = CollectionSettings(still_time=0.5)
-VIEW = object()  # the collection only counts views
 
 
 def arm(stamp, *joints):
@@ -25,6 +21,11 @@ def arm(stamp, *joints):
     return ArmPose(
         stamp, np.array(joints), transform(matrix_from_euler((joints[0], 0, 0)), [joints[1], 0, 0])
     )
+
+
+def view(collection):
+    resting = collection.resting_arm()
+    return CalibrationView('', resting.joints, resting.T_base_flange, None, None)
 
 
 def rest(collection, start, *joints, duration=1.0):
@@ -64,13 +65,13 @@ def test_a_person_needs_a_new_pose_for_a_new_view():
     collection = ViewCollection(2, None, SETTINGS)
     rest(collection, 0.0, 0.0, 0.0)
     assert collection.wants_image(1.0)
-    collection.add(Look(collection.resting_arm(), VIEW, ''))
+    collection.add(view(collection), useful=True)
     assert not collection.wants_image(1.1)
     rest(collection, 2.0, 0.05, 0.02)
     assert not collection.wants_image(3.0)
     rest(collection, 4.0, 0.3, 0.02)
     assert collection.wants_image(5.0)
-    collection.add(Look(collection.resting_arm(), VIEW, ''))
+    collection.add(view(collection), useful=True)
     assert collection.finished
     assert not collection.wants_image(9.0)
 
@@ -85,13 +86,13 @@ def test_a_driven_arm_looks_where_it_was_sent():
     assert collection.missed_by() == pytest.approx(0.3)
     rest(collection, 2.0, 0.3, 0.1)
     assert collection.wants_image(3.0)
-    collection.add(Look(collection.resting_arm(), None, 'no board'))
+    collection.add(None, useful=False)
     assert collection.next_posture() == pytest.approx(postures[1])
     rest(collection, 4.0, 0.6, 0.2)
-    collection.add(Look(collection.resting_arm(), VIEW, 'too oblique'))
+    collection.add(view(collection), useful=False)
     assert (len(collection.views), collection.useful) == (1, 0)
     collection.next_posture()
-    collection.add(Look(collection.resting_arm(), None, 'no board'))
+    collection.add(None, useful=False)
     assert collection.finished
     assert collection.next_posture() is None
 

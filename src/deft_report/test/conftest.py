@@ -15,8 +15,7 @@ from deft_cem.optimisers.cem import CrossEntropyMethod
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
-from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual
 from deft_report.record import RunRecord
 
 OBJECTS = ('mug_red', 'mug_blue', 'tumbler_green')

@@ -9,8 +9,8 @@ from typing import Final
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
 from deft_perception.calibration.board import BoardDetector, NoBoardError, locate_board
+from deft_perception.calibration.hand_eye import CalibrationView
 from deft_perception.calibration.postures import straight_joint_move
-from deft_perception.calibration.solve import CalibrationView
 from deft_sim.cell import SimulatedCell
 
 _SETTLE_TIME: Final = 0.6  # [s] for the arm to come to rest
@@ -49,4 +49,4 @@ def take_views(
             pose = locate_board(detection, frame.intrinsics)
         except NoBoardError:
             continue
-        yield CalibrationView(f'posture {number}', cell.flange_pose(), detection, pose)
+        yield CalibrationView(f'posture {number}', posture, cell.flange_pose(), detection, pose)

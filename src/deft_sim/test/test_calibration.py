@@ -18,7 +18,8 @@ from deft_perception.calibration.board import (
 )
 from deft_perception.calibration.hand_eye import pose_difference
 from deft_perception.calibration.postures import load_postures
-from deft_perception.calibration.solve import CalibrationSettings, calibrate
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.solve import calibrate
 from deft_sim.calibration_postures import PostureFinder
 from deft_sim.calibration_views import take_views
 from deft_sim.cell import SimulatedCell

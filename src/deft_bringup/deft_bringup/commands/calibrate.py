@@ -13,7 +13,7 @@ from deft_core.errors import ConfigurationError
 from deft_perception.calibration.board import BoardConfiguration, load_board, save_board_page
 from deft_perception.calibration.calibration_file import SIMULATED_SERIAL, load_named_calibration
 from deft_perception.calibration.report import FIGURE, calibrate_stored
-from deft_perception.calibration.solve import CalibrationSettings
+from deft_perception.calibration.settings import CalibrationSettings
 from deft_perception.calibration.views import load_views
 
 _SIMULATED_SPEED = 0.8  # [rad/s] nobody stands beside the simulated arm

@@ -16,9 +16,15 @@ import torch
 from PIL import Image
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
-from deft_core.clip_model import ClipArchitecture, open_clip
-from deft_core.tensor_file import load_strictly, read_tensors, state_of
-from deft_core.weights import first_present, weights_directory
+from deft_core.pretrained import (
+    ClipArchitecture,
+    first_present,
+    load_strictly,
+    open_clip,
+    read_tensors,
+    state_of,
+    weights_directory,
+)
 
 _VISUAL: Final = 'visual.'
 # The text tower is built because CLIP has one, as small as it can be, and thrown away.

@@ -5,7 +5,7 @@
     feature = encoder.encode(image)  # (512,) float64
 
 `gradient_color_1` needs no weights. `resnet18` and `r3m_resnet18` read a local file whose
-checksum is checked (`deft_core.weights`).
+checksum is checked (`deft_core.pretrained`).
 """
 
 from __future__ import annotations

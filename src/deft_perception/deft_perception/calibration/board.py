@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
-from deft_core.configuration import load_named, nearest
+from deft_core.configuration import bounds, load_named, nearest
 from deft_core.errors import ConfigurationError, DeftError
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
@@ -45,10 +45,10 @@ class BoardConfiguration:
     """
 
     name: str
-    squares_x: int = field(metadata={'minimum': 3, 'maximum': 40})
-    squares_y: int = field(metadata={'minimum': 3, 'maximum': 40})
-    square_length: float = field(metadata={'minimum': 0.002, 'maximum': 0.5, 'unit': 'm'})
-    marker_length: float = field(metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'm'})
+    squares_x: int = field(metadata=bounds(3, 40))
+    squares_y: int = field(metadata=bounds(3, 40))
+    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))
+    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))
     dictionary: str
 
     def __post_init__(self) -> None:
@@ -96,11 +96,7 @@ class BoardConfiguration:
 
 
 def load_board(name: str, directory: Path) -> BoardConfiguration:
-    """Read a board by name from the `boards` folder of the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such board, or its file is wrong.
-    """
+    """A board by name from the `boards` folder of a configuration folder."""
     return load_named(BoardConfiguration, directory / 'boards', name)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import yaml
 
-from deft_core.configuration import load_named
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_quaternion, transform
@@ -35,7 +35,7 @@ class CameraCalibration:
     """Pose of the camera in the base frame, as one file in `config/calibration` holds it.
 
     Attributes:
-        identifier: Name of this calibration, recorded with every observation; the file's stem.
+        identifier: Recorded with every observation; the file's stem.
         date: Day on which it was made, ISO 8601, quoted in YAML.
         camera_serial: Serial number of the camera, or 'simulated'.
         base_frame: Parent frame.
@@ -44,7 +44,7 @@ class CameraCalibration:
         rotation_xyzw: Unit quaternion that turns camera axes into base axes.
         source: How the numbers were obtained.
         views: Looks at the board behind it; 0 where it was not measured.
-        reprojection_error: Root mean square on held-out views. [pixel]. None where unknown.
+        reprojection_error: Root mean square on held-out views, None where unknown. [pixel].
         translation_residual: Likewise. [m].
         rotation_residual: Likewise. [rad].
         board: File in `config/boards` that was looked at, or ''.
@@ -57,36 +57,24 @@ class CameraCalibration:
     camera_serial: str
     base_frame: str
     camera_frame: str
-    translation: tuple[float, float, float] = field(
-        metadata={'minimum': -5.0, 'maximum': 5.0, 'unit': 'm'}
-    )
-    rotation_xyzw: tuple[float, float, float, float] = field(
-        metadata={'minimum': -1.001, 'maximum': 1.001}
-    )
+    translation: tuple[float, float, float] = field(metadata=bounds(-5.0, 5.0, 'm'))
+    rotation_xyzw: tuple[float, float, float, float] = field(metadata=bounds(-1.001, 1.001))
     source: str
-    views: int = field(default=0, metadata={'minimum': 0})
-    reprojection_error: float | None = field(
-        default=None, metadata={'minimum': 0.0, 'unit': 'pixel'}
-    )
-    translation_residual: float | None = field(
-        default=None, metadata={'minimum': 0.0, 'unit': 'm'}
-    )
-    rotation_residual: float | None = field(default=None, metadata={'minimum': 0.0, 'unit': 'rad'})
+    views: int = field(default=0, metadata=bounds(0))
+    reprojection_error: float | None = field(default=None, metadata=bounds(0.0, unit='pixel'))
+    translation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='m'))
+    rotation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='rad'))
     board: str = ''
     board_translation: tuple[float, float, float] | None = field(
-        default=None, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+        default=None, metadata=bounds(-1.0, 1.0, 'm')
     )
     board_rotation_xyzw: tuple[float, float, float, float] | None = field(
-        default=None, metadata={'minimum': -1.001, 'maximum': 1.001}
+        default=None, metadata=bounds(-1.001, 1.001)
     )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be the pose of a camera."""
-        if not _IDENTIFIER.fullmatch(self.identifier):
-            raise ConfigurationError(
-                f'Calibration identifier {self.identifier!r} must be 1 to 64 letters, digits, '
-                "'_', '.' or '-'."
-            )
+        _check_identifier(self.identifier)
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
@@ -99,16 +87,14 @@ class CameraCalibration:
                 raise ConfigurationError(f'Calibration {self.identifier}: {name} is empty.')
         if self.base_frame == self.camera_frame:
             raise ConfigurationError(
-                f'Calibration {self.identifier}: base_frame and camera_frame are both '
-                f'{self.base_frame!r}; they must differ.'
+                f'Calibration {self.identifier}: base_frame and camera_frame must differ.'
             )
         for name in ('rotation_xyzw', 'board_rotation_xyzw'):
             quaternion = getattr(self, name)
-            length = 1.0 if quaternion is None else math.hypot(*quaternion)
-            if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+            if quaternion and not abs(math.hypot(*quaternion) - 1.0) <= _UNIT_TOLERANCE:
                 raise ConfigurationError(
-                    f'Calibration {self.identifier}: {name} must be a unit quaternion, its '
-                    f'length is {length:.6f}; give x, y, z, w with at least 6 digits.'
+                    f'Calibration {self.identifier}: {name} must be a unit quaternion x, y, z, w '
+                    f'with at least 6 digits; its length is {math.hypot(*quaternion):.6f}.'
                 )
 
     @property
@@ -133,13 +119,17 @@ class CameraCalibration:
     def disagreement(
         self, T_base_flange: FloatArray, T_camera_board: FloatArray
     ) -> tuple[float, float]:
-        """Between the board through the arm and through the camera: distance [m], angle [rad].
-
-        Raises:
-            ConfigurationError: The calibration was not made with a board.
-        """
+        """Between the board through the arm and through the camera: distance [m], angle [rad]."""
         return pose_difference(
             T_base_flange @ self.T_flange_board, self.T_base_camera @ T_camera_board
+        )
+
+
+def _check_identifier(identifier: str) -> None:
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise ConfigurationError(
+            f"A calibration is named by 1 to 64 letters, digits, '_', '.' or '-', "
+            f'got {identifier!r}.'
         )
 
 
@@ -153,15 +143,17 @@ def check_fit(
     *,
     maximum_age_days: int,
     camera_serial: str,
+    simulated: bool,
 ) -> None:
-    """Refuse a calibration that must not be trusted in a session of today.
+    """Refuse a calibration that must not be trusted today, or beside another camera.
 
     Args:
         calibration: What is to be used.
         today: The day of the session.
         maximum_age_days: 0 allows any age.
-        camera_serial: Of the camera in use, with or without the underscore that realsense2_camera
-            wants before it; '' allows any.
+        camera_serial: Of the camera in use, also with the underscore that realsense2_camera wants
+            before it; '' allows any.
+        simulated: The camera of the simulation may be used.
 
     Raises:
         UnfitCalibrationError: It is too old, made in the future, or of another camera.
@@ -184,22 +176,23 @@ def check_fit(
             f'Calibration {calibration.identifier} belongs to camera '
             f'{calibration.camera_serial!r}, but camera {serial!r} is in use; {remedy}.'
         )
+    if calibration.camera_serial == SIMULATED_SERIAL and not simulated:
+        raise UnfitCalibrationError(
+            f'Calibration {calibration.identifier} is that of the simulated camera; calibrate '
+            'yours with `deft calibrate camera` and name it with calibration:=NAME.'
+        )
 
 
 def new_calibration_file(identifier: str, directory: Path) -> Path:
     """Where a new calibration of this name goes.
 
     Where the `calibration` folder was installed as links to a source folder (`colcon build
-    --symlink-install`), the file goes to the source.
+    --symlink-install`), that is the source.
 
     Raises:
         ConfigurationError: The name is not allowed, or taken.
     """
-    if not _IDENTIFIER.fullmatch(identifier):
-        raise ConfigurationError(
-            f"A calibration is named by 1 to 64 letters, digits, '_', '.' or '-', "
-            f'got {identifier!r}.'
-        )
+    _check_identifier(identifier)
     folder = directory / 'calibration'
     path = folder / f'{identifier}.yaml'
     linked = next((other for other in sorted(folder.glob('*.yaml')) if other.is_symlink()), None)
@@ -213,9 +206,7 @@ def new_calibration_file(identifier: str, directory: Path) -> Path:
 
 
 def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
-    """Write a calibration to the `calibration` folder of a configuration folder; returns the file.
-
-    Where that is not in the folder itself, a link beside the others leads to it.
+    """Write a calibration into a configuration folder, or to the source that this links to.
 
     Raises:
         ConfigurationError: A calibration of this name exists.
@@ -236,9 +227,5 @@ def save_calibration(calibration: CameraCalibration, directory: Path) -> Path:
 
 
 def load_named_calibration(name: str, directory: Path) -> CameraCalibration:
-    """Read a calibration by name from the `calibration` folder of the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such calibration, or its file is wrong.
-    """
+    """A calibration by name from the `calibration` folder of a configuration folder."""
     return load_named(CameraCalibration, directory / 'calibration', name, 'identifier')

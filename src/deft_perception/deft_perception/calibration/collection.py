@@ -9,78 +9,32 @@ share a clock.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from deft_core.errors import StaleDataError
 from deft_core.validation import FloatArray
-from deft_perception.calibration.hand_eye import pose_difference
-from deft_perception.calibration.solve import CalibrationView
-
-
-@dataclass(frozen=True)
-class CollectionSettings:
-    """When the arm rests and when a view is a new one.
-
-    Attributes:
-        still_time: The arm must not move for this long before an image counts. [s].
-        still_tolerance: Joints that change less do not move. [rad].
-        arrival_tolerance: A driven arm must rest this close to its posture. [rad].
-        least_turn: A person's view is new if the flange turned by this, or [rad].
-        least_shift: shifted by this, since every earlier one. [m].
-    """
-
-    still_time: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
-    still_tolerance: float = field(
-        default=0.003, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'rad'}
-    )
-    arrival_tolerance: float = field(
-        default=0.03, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
-    )
-    least_turn: float = field(
-        default=0.12, metadata={'minimum': 0.0, 'maximum': 3.0, 'unit': 'rad'}
-    )
-    least_shift: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 1.0, 'unit': 'm'}
-    )
+from deft_perception.calibration.hand_eye import CalibrationView, pose_difference
+from deft_perception.calibration.settings import CollectionSettings
 
 
 @dataclass(frozen=True, eq=False)
 class ArmPose:
-    """The arm at one instant.
-
-    Attributes:
-        stamp: [s].
-        joints: Shape (n,). [rad].
-        T_base_flange: Shape (4, 4). [m].
-    """
+    """The arm at one instant: joints, shape (n,) [rad], and flange, shape (4, 4) [m]."""
 
     stamp: float
     joints: FloatArray
     T_base_flange: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What came of one look.
-
-    Attributes:
-        arm: Where the arm rested.
-        view: The view, or None where the board was not seen.
-        reason: Why it is useless, or an empty text.
-    """
-
-    arm: ArmPose
-    view: CalibrationView | None
-    reason: str
-
-
 class ViewCollection:
-    """Collects looks until enough views are there or no posture is left.
+    """Collects views until enough are there or no posture is left.
 
     Attributes:
-        looks: All looks so far.
+        views: Views that show the board.
+        useful: Number of those that nothing speaks against.
+        looks: Number of all looks, also of those that did not show the board.
     """
 
     def __init__(
@@ -89,27 +43,18 @@ class ViewCollection:
         """Start without views.
 
         Args:
-            wanted: Views to collect.
-            postures: Postures to drive to, shape (n, joints) [rad]; None when a person moves.
+            wanted: Useful views to collect.
+            postures: Where to drive to, shape (n, joints) [rad]; None when a person moves.
             settings: Rest and newness.
         """
-        self.looks: list[Look] = []
+        self.views: list[CalibrationView] = []
+        self.useful = self.looks = 0
         self._wanted = wanted
         self._postures = None if postures is None else deque(postures)
         self._settings = settings
         self._target: FloatArray | None = None
         self._rest_began: ArmPose | None = None
         self._newest: ArmPose | None = None
-
-    @property
-    def views(self) -> list[CalibrationView]:
-        """Views that show the board, useful or not."""
-        return [look.view for look in self.looks if look.view is not None]
-
-    @property
-    def useful(self) -> int:
-        """Number of views without a reason against them."""
-        return sum(look.view is not None and not look.reason for look in self.looks)
 
     @property
     def finished(self) -> bool:
@@ -150,7 +95,7 @@ class ViewCollection:
             return (
                 self._target is not None and self.missed_by() <= self._settings.arrival_tolerance
             )
-        return all(self._differs(arm, look.arm) for look in self.looks)
+        return all(self._differs(arm, view) for view in self.views)
 
     def resting_arm(self) -> ArmPose:
         """The arm as it rests.
@@ -162,10 +107,13 @@ class ViewCollection:
             raise StaleDataError('No state of the arm has come; is the arm node running?')
         return self._newest
 
-    def add(self, look: Look) -> None:
-        """Take the result of a look and go on."""
-        self.looks.append(look)
+    def add(self, view: CalibrationView | None, *, useful: bool) -> None:
+        """Take the result of a look, None where the board was not seen, and go on."""
+        self.looks += 1
         self._target = None
+        if view is not None:
+            self.views.append(view)
+            self.useful += useful
 
     def missed_by(self) -> float:
         """How far the arm is from the posture it was sent to. [rad]."""
@@ -173,6 +121,6 @@ class ViewCollection:
             return 0.0
         return float(np.abs(self.resting_arm().joints - self._target).max())
 
-    def _differs(self, first: ArmPose, second: ArmPose) -> bool:
-        shift, turn = pose_difference(first.T_base_flange, second.T_base_flange)
+    def _differs(self, arm: ArmPose, view: CalibrationView) -> bool:
+        shift, turn = pose_difference(arm.T_base_flange, view.T_base_flange)
         return shift > self._settings.least_shift or turn > self._settings.least_turn

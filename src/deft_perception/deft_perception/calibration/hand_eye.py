@@ -33,25 +33,39 @@ from deft_core.rotations import (
     matrix_from_rotation_vector,
     rotation_vector_from_matrix,
     transform,
+    transform_points,
 )
 from deft_core.validation import FloatArray
-from deft_perception.calibration.board import BoardDetection
+from deft_perception.calibration.board import BoardDetection, BoardPose
+from deft_perception.calibration.settings import CalibrationSettings
 
 _LEAST_TURN: Final = 0.05  # [rad] about a second axis; less leaves the solution open
 _DIFFERENCE: Final = 1e-6  # [m] and [rad], step of the finite differences
 _MOST_EVALUATIONS: Final = 40  # good views need five; views that contradict each other never end
 
-Poses = Sequence[FloatArray]
+
+@dataclass(frozen=True, eq=False)
+class CalibrationView:
+    """One look at the board while the arm stands still.
+
+    Attributes:
+        name: What the report calls it.
+        joints: Of the arm. Shape (n,). [rad].
+        T_base_flange: From the arm. Shape (4, 4). [m].
+        detection: Corners of the board in the image.
+        pose: Where the image alone puts the board.
+    """
+
+    name: str
+    joints: FloatArray
+    T_base_flange: FloatArray
+    detection: BoardDetection
+    pose: BoardPose
 
 
 @dataclass(frozen=True, eq=False)
 class HandEyeSolution:
-    """Both constant transforms.
-
-    Attributes:
-        T_base_camera: Maps camera coordinates to the base frame. Shape (4, 4). [m].
-        T_flange_board: Mount of the board. Shape (4, 4). [m].
-    """
+    """Both constant transforms: camera to base frame, and mount of the board. (4, 4). [m]."""
 
     T_base_camera: FloatArray
     T_flange_board: FloatArray
@@ -63,18 +77,16 @@ class HandEyeSolution:
         )
 
 
-def check_turns(flange: Poses) -> None:
-    """Refuse views that leave the solution open.
-
-    With turns about one axis only, the camera's place along that axis cannot be found.
+def check_turns(views: Sequence[CalibrationView]) -> None:
+    """Refuse views that turn the flange about one axis only: the place along it stays open.
 
     Raises:
-        InvalidInputError: The flange turns about less than two axes.
+        InvalidInputError: They do.
     """
-    rotations = Rotation.from_matrix(np.stack([pose[:3, :3] for pose in flange]))
+    rotations = Rotation.from_matrix(np.stack([view.T_base_flange[:3, :3] for view in views]))
     turns = (rotations.mean().inv() * rotations).as_rotvec()
     # How far the flange turns about its second most used axis, root mean square.
-    spread = float(np.linalg.svd(turns, compute_uv=False)[1] / math.sqrt(len(flange)))
+    spread = float(np.linalg.svd(turns, compute_uv=False)[1] / math.sqrt(len(views)))
     if spread < _LEAST_TURN:
         raise InvalidInputError(
             f'The views turn the flange about one axis only (about a second one by {spread:.3f} '
@@ -82,22 +94,23 @@ def check_turns(flange: Poses) -> None:
         )
 
 
-def solve_shah(flange: Poses, board: Poses) -> HandEyeSolution:
+def solve_shah(views: Sequence[CalibrationView]) -> HandEyeSolution:
     """Closed-form solution of A X = Z B (Shah 2013, doi:10.1115/1.4024473).
 
-    Args:
-        flange: `T_base_flange` of each view, A. Shapes (4, 4). [m].
-        board: `T_camera_board` of each view, B. Shapes (4, 4). [m].
+    A is `T_base_flange` and B `T_camera_board` of each view.
     """
-    kronecker = sum(np.kron(b[:3, :3], a[:3, :3]) for a, b in zip(flange, board, strict=True))
+    flange = np.stack([view.T_base_flange for view in views])
+    board = np.stack([view.pose.T_camera_board for view in views])
+    kronecker = sum(
+        np.kron(b, a) for a, b in zip(flange[:, :3, :3], board[:, :3, :3], strict=True)
+    )
     left, _, right = np.linalg.svd(np.asarray(kronecker))
     mount, camera = _rotation_from_stack(right[0]), _rotation_from_stack(left[:, 0])
     # Least squares of R_a t_x - t_z = R_z t_b - t_a for both translations.
-    factors = np.concatenate([np.hstack([a[:3, :3], -np.eye(3)]) for a in flange])
-    wanted = np.concatenate(
-        [camera @ b[:3, 3] - a[:3, 3] for a, b in zip(flange, board, strict=True)]
-    )
-    found = np.linalg.lstsq(factors, wanted, rcond=None)[0]
+    identities = np.broadcast_to(np.eye(3), (len(views), 3, 3))
+    factors = np.concatenate([flange[:, :3, :3], -identities], axis=2).reshape(-1, 6)
+    wanted = board[:, :3, 3] @ camera.T - flange[:, :3, 3]
+    found = np.linalg.lstsq(factors, wanted.ravel(), rcond=None)[0]
     return HandEyeSolution(transform(camera, found[3:]), transform(mount, found[:3]))
 
 
@@ -108,30 +121,9 @@ def _rotation_from_stack(vector: FloatArray) -> FloatArray:
     return np.asarray(left @ right)
 
 
-@dataclass(frozen=True)
-class MeasurementNoise:
-    """What arm and detector err by, one standard deviation.
-
-    Attributes:
-        corner: Of a corner along each image axis. [pixel].
-        arm_translation: Of the flange along each axis. [m].
-        arm_rotation: Of the flange about each axis. [rad].
-    """
-
-    corner: float = 0.1
-    arm_translation: float = 0.0005
-    arm_rotation: float = 0.0005
-
-
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """Refined transforms and how well the measurements fix the camera.
-
-    Attributes:
-        solution: Both transforms.
-        translation_deviation: One standard deviation of the camera's place. [m].
-        rotation_deviation: Of the camera's rotation. [rad].
-    """
+    """Both transforms, and one standard deviation of the camera: place [m] and turn [rad]."""
 
     solution: HandEyeSolution
     translation_deviation: float
@@ -139,39 +131,29 @@ class Refinement:
 
 
 def refine(
-    start: HandEyeSolution,
-    flange: Sequence[FloatArray],
-    detections: Sequence[BoardDetection],
+    views: Sequence[CalibrationView],
     camera: CameraIntrinsics,
-    noise: MeasurementNoise,
+    settings: CalibrationSettings,
     *,
     robust: bool = False,
 ) -> Refinement:
-    """Maximum-likelihood estimate of both transforms.
+    """Maximum-likelihood estimate of both transforms; the settings weigh arm against image.
 
-    Args:
-        start: Where to begin, from a closed-form solution.
-        flange: `T_base_flange` of each view. Shapes (4, 4). [m].
-        detections: Corners of each view.
-        camera: Intrinsics.
-        noise: Weighs arm against image.
-        robust: Let residuals far above the noise lose their weight (Cauchy loss), so that a wrong
-            view does not bend the others.
+    With `robust`, residuals far above the noise lose their weight (Cauchy loss), so that a wrong
+    view does not bend the others.
     """
-    poses = np.stack(flange)
-    view = np.repeat(np.arange(len(detections)), [len(seen.corners) for seen in detections])
-    points = np.concatenate([seen.points for seen in detections])
-    corners = np.concatenate([seen.corners for seen in detections])
-    factors = [
-        _noise_factor(start, pose, seen, camera, noise)
-        for pose, seen in zip(flange, detections, strict=True)
-    ]
-    ends = np.cumsum([len(seen.corners) for seen in detections])[:-1]
+    start = solve_shah(views)
+    poses = np.stack([view.T_base_flange for view in views])
+    counts = [len(view.detection.corners) for view in views]
+    owner, ends = np.repeat(np.arange(len(views)), counts), np.cumsum(counts)[:-1]
+    points = np.concatenate([view.detection.points for view in views])
+    corners = np.concatenate([view.detection.corners for view in views])
+    factors = [_noise_factor(start, view, camera, settings) for view in views]
 
     def residuals(parameters: FloatArray) -> FloatArray:
         solution = _moved(start, parameters)
         boards = invert_transform(solution.T_base_camera) @ poses @ solution.T_flange_board
-        seen = np.einsum('nij,nj->ni', boards[view, :3, :3], points) + boards[view, :3, 3]
+        seen = np.einsum('nij,nj->ni', boards[owner, :3, :3], points) + boards[owner, :3, 3]
         # A start so wrong that a corner lies behind the camera still needs a finite answer.
         pixels = np.nan_to_num(camera.project(seen) - corners, nan=1e4)
         return np.concatenate(
@@ -202,42 +184,36 @@ def refine(
 
 def _noise_factor(
     solution: HandEyeSolution,
-    T_base_flange: FloatArray,
-    detection: BoardDetection,
+    view: CalibrationView,
     camera: CameraIntrinsics,
-    noise: MeasurementNoise,
+    settings: CalibrationSettings,
 ) -> FloatArray:
     """Cholesky factor of the covariance of a view's corners (u1, v1, u2, ...). [pixel]."""
 
     def pixels(step: FloatArray) -> FloatArray:
-        moved = T_base_flange @ transform(matrix_from_rotation_vector(step[:3]), step[3:])
+        moved = view.T_base_flange @ transform(matrix_from_rotation_vector(step[:3]), step[3:])
         board = solution.board_in_camera(moved)
-        return camera.project(detection.points @ board[:3, :3].T + board[:3, 3]).ravel()
+        return camera.project(transform_points(board, view.detection.points)).ravel()
 
     here = pixels(np.zeros(6))
     derivatives = np.stack(
         [(pixels(step) - here) / _DIFFERENCE for step in _DIFFERENCE * np.eye(6)], axis=1
     )
-    arm = np.repeat([noise.arm_rotation, noise.arm_translation], 3)
-    shared = np.nan_to_num(derivatives) * arm
-    return np.asarray(
-        cholesky(shared @ shared.T + noise.corner**2 * np.eye(len(here)), lower=True)
-    )
+    arm = [settings.arm_rotation_deviation, settings.arm_translation_deviation]
+    shared = np.nan_to_num(derivatives) * np.repeat(arm, 3)
+    own = settings.corner_deviation**2 * np.eye(len(here))
+    return np.asarray(cholesky(shared @ shared.T + own, lower=True))
 
 
 def _moved(start: HandEyeSolution, parameters: FloatArray) -> HandEyeSolution:
-    """Both transforms, each turned and shifted a little in its own target frame.
+    """Both transforms, each turned about its own origin, and shifted, in its target frame."""
 
-    The camera turns about its own origin, so that its turn and its shift stay independent.
-    """
+    def step(pose: FloatArray, by: FloatArray) -> FloatArray:
+        return transform(matrix_from_rotation_vector(by[:3]) @ pose[:3, :3], pose[:3, 3] + by[3:])
+
     return HandEyeSolution(
-        _step(start.T_base_camera, parameters[:6]), _step(start.T_flange_board, parameters[6:])
+        step(start.T_base_camera, parameters[:6]), step(start.T_flange_board, parameters[6:])
     )
-
-
-def _step(pose: FloatArray, parameters: FloatArray) -> FloatArray:
-    rotation = matrix_from_rotation_vector(parameters[:3]) @ pose[:3, :3]
-    return transform(rotation, pose[:3, 3] + parameters[3:])
 
 
 def pose_difference(first: FloatArray, second: FloatArray) -> tuple[float, float]:

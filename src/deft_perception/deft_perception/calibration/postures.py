@@ -55,21 +55,12 @@ class CalibrationPostures:
 
 
 def load_postures(name: str, directory: Path) -> CalibrationPostures:
-    """Read postures by name from the `postures` folder of the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such file, or it is wrong.
-    """
+    """Postures by name from the `postures` folder of a configuration folder."""
     return load_named(CalibrationPostures, directory / 'postures', name)
 
 
 def save_postures(path: Path, joint_names: tuple[str, ...], positions: FloatArray) -> None:
-    """Write postures (n, joints) [rad] to `<name>.yaml`.
-
-    Raises:
-        InvalidInputError: Positions of another shape or not finite.
-        RecordingError: The file cannot be written.
-    """
+    """Write postures (n, joints) [rad] to `<name>.yaml`."""
     checked = finite_array('postures', positions, (-1, len(joint_names)))
     rows = '\n'.join('  - [' + ', '.join(f'{v:.4f}' for v in row) + ']' for row in checked)
     text = (
@@ -82,19 +73,16 @@ def save_postures(path: Path, joint_names: tuple[str, ...], positions: FloatArra
 def straight_joint_move(
     start: npt.ArrayLike, end: npt.ArrayLike, speed: float, shortest: float = 0.5
 ) -> tuple[FloatArray, FloatArray]:
-    """Minimum-jerk setpoints, s(t) = 10 t^3 - 15 t^4 + 6 t^5.
+    """Minimum-jerk setpoints, s(t) = 10 t^3 - 15 t^4 + 6 t^5, between joint positions (n,) [rad].
 
     Args:
-        start: Joint positions. Shape (n,). [rad].
+        start: Joint positions.
         end: Likewise.
         speed: Peak speed of the fastest joint. [rad/s].
         shortest: Least duration. [s].
 
     Returns:
         Times, shape (m,) [s], first 0; positions, shape (m, n) [rad].
-
-    Raises:
-        InvalidInputError: Sizes differ, or speed or duration is not positive.
     """
     first = finite_array('start of the move', start, (-1,))
     last = finite_array('end of the move', end, (len(first),))

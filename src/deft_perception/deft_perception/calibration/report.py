@@ -21,12 +21,9 @@ from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
 from deft_perception.calibration.board import BoardDetection, BoardPose, reprojection_residuals
 from deft_perception.calibration.calibration_file import CameraCalibration, save_calibration
-from deft_perception.calibration.solve import (
-    CalibrationResult,
-    CalibrationSettings,
-    CalibrationView,
-    calibrate,
-)
+from deft_perception.calibration.hand_eye import CalibrationView
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.solve import CalibrationResult, calibrate
 from deft_perception.calibration.views import StoredViews
 
 FIGURE: Final = 'calibration.png'
@@ -43,24 +40,13 @@ def calibrate_stored(
     folder: Path,
     configuration: Path,
 ) -> tuple[Path, list[str]]:
-    """Calibrate from views, draw the residuals, write the calibration file.
-
-    Args:
-        stored: The views.
-        settings: What must be satisfied.
-        name: Of the calibration, and of its file.
-        folder: Gets the picture.
-        configuration: Configuration folder that gets the file.
+    """Calibrate from views, draw the residuals into `folder`, write the calibration file.
 
     Returns:
         The file, and what a person wants to know, one thing in a line.
 
     Raises:
-        TooFewViewsError: Too few usable views.
-        InvalidInputError: The views turn the flange about one axis only.
-        LargeResidualError: The views contradict each other.
-        ConfigurationError: The name is not allowed or taken.
-        RecordingError: A file cannot be written.
+        DeftError: As `calibrate` and `save_calibration`.
     """
     result = calibrate(stored.views, stored.camera, settings)
     draw_calibration(result, stored.views, stored.camera, folder / FIGURE)
@@ -97,12 +83,12 @@ def calibration_of(
 
 
 def _three(pose: FloatArray) -> tuple[float, float, float]:
-    x, y, z = (round(float(value), 6) for value in pose[:3, 3])
+    x, y, z = pose[:3, 3].round(6).tolist()
     return x, y, z
 
 
 def _four(pose: FloatArray) -> tuple[float, float, float, float]:
-    x, y, z, w = (round(float(value), 9) for value in quaternion_from_matrix(pose[:3, :3]))
+    x, y, z, w = quaternion_from_matrix(pose[:3, :3]).round(9).tolist()
     return x, y, z, w
 
 
@@ -127,24 +113,23 @@ def draw_calibration(
     camera: CameraIntrinsics,
     path: Path,
 ) -> None:
-    """Write a picture: where in the image the corners lay, and what each view leaves.
-
-    Args:
-        result: The calibration.
-        views: All views that were offered.
-        camera: Intrinsics.
-        path: PNG to write.
-
-    Raises:
-        RecordingError: The file cannot be written.
-    """
+    """Write a picture: where in the image the corners lay, and what each view leaves."""
     figure = Figure(figsize=(10.0, 6.4), layout='constrained')
     FigureCanvasAgg(figure)
-    image, pixels, shift, turn = figure.subplots(2, 2).ravel()
+    image, *bars = figure.subplots(2, 2).ravel()
     _draw_image(image, result, views, camera)
-    _draw_bars(pixels, result, 'reprojection', 1.0, 'reprojection [pixel]')
-    _draw_bars(shift, result, 'translation', 1000.0, 'board: arm to image [mm]')
-    _draw_bars(turn, result, 'rotation', float(np.degrees(1.0)), 'board: arm to image [deg]')
+    for axes, name, scale, label in (
+        (bars[0], 'reprojection', 1.0, 'reprojection [pixel]'),
+        (bars[1], 'translation', 1000.0, 'board: arm to image [mm]'),
+        (bars[2], 'rotation', float(np.degrees(1.0)), 'board: arm to image [deg]'),
+    ):
+        values = [scale * getattr(view, name) for view in result.views]
+        colors = [_HELD_OUT if view.held_out else _FITTED for view in result.views]
+        axes.bar(range(len(values)), values, color=colors)
+        axes.set_title(label, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel('view (orange: held out)', fontsize=8)
+        axes.tick_params(labelsize=7)
     judged = result.judged
     figure.suptitle(
         f'{len(result.views)} views, {len(result.rejected)} rejected; held out: '
@@ -193,14 +178,4 @@ def _draw_image(
         )
     axes.set(xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal')
     axes.set_title(f'corners, residuals x {_ARROW:.0f}', fontsize=9)
-    axes.tick_params(labelsize=7)
-
-
-def _draw_bars(axes: Any, result: CalibrationResult, name: str, scale: float, label: str) -> None:
-    values = [scale * getattr(view, name) for view in result.views]
-    colors = [_HELD_OUT if view.held_out else _FITTED for view in result.views]
-    axes.bar(range(len(values)), values, color=colors)
-    axes.set_title(label, fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel('view (orange: held out)', fontsize=8)
     axes.tick_params(labelsize=7)

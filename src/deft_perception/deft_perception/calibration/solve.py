@@ -4,28 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from deft_core.camera import CameraIntrinsics
 from deft_core.errors import DeftError
-from deft_core.validation import FloatArray
-from deft_perception.calibration.board import (
-    BoardDetection,
-    BoardPose,
-    reprojection_residuals,
-    root_mean_square,
-)
+from deft_perception.calibration.board import reprojection_residuals, root_mean_square
 from deft_perception.calibration.hand_eye import (
+    CalibrationView,
     HandEyeSolution,
-    MeasurementNoise,
     Refinement,
     check_turns,
     pose_difference,
     refine,
-    solve_shah,
 )
+from deft_perception.calibration.settings import CalibrationSettings
 
 
 class TooFewViewsError(DeftError):
@@ -34,77 +28,6 @@ class TooFewViewsError(DeftError):
 
 class LargeResidualError(DeftError):
     """The views contradict each other, so the calibration is not trusted."""
-
-
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """What a view and a calibration must satisfy.
-
-    Attributes:
-        minimum_views: Usable views that are needed.
-        minimum_corners: A view with fewer corners is rejected.
-        maximum_view_error: Of the board's pose in one view alone; more means blur, a bent board
-            or wrong intrinsics. [pixel].
-        maximum_obliqueness: Between line of sight and the board's normal. [rad].
-        maximum_ambiguity: Error of a pose over that of its mirror image; above this the image
-            does not tell which way the board is tilted.
-        rejection_factor: Views whose error exceeds this many medians are rejected.
-        rejection_floor: Errors below this are never a reason to reject. [pixel].
-        corner_deviation: Error of a corner in the image. [pixel].
-        arm_translation_deviation: Error of the flange along each axis, where the arm stands. [m].
-        arm_rotation_deviation: Likewise about each axis. [rad].
-        held_out_share: Share of the views that is kept from the fit to judge it.
-        maximum_reprojection_error: Of the held-out views; a calibration above it is refused.
-            [pixel].
-        maximum_translation_residual: Of the held-out views; likewise. [m].
-    """
-
-    minimum_views: int = field(default=8, metadata={'minimum': 4, 'maximum': 1000})
-    minimum_corners: int = field(default=10, metadata={'minimum': 6, 'maximum': 1000})
-    maximum_view_error: float = field(
-        default=0.8, metadata={'minimum': 0.01, 'maximum': 10.0, 'unit': 'pixel'}
-    )
-    maximum_obliqueness: float = field(
-        default=1.15, metadata={'minimum': 0.1, 'maximum': 1.5, 'unit': 'rad'}
-    )
-    maximum_ambiguity: float = field(default=0.7, metadata={'minimum': 0.0, 'maximum': 1.0})
-    rejection_factor: float = field(default=3.0, metadata={'minimum': 1.5, 'maximum': 20.0})
-    rejection_floor: float = field(
-        default=1.0, metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 'pixel'}
-    )
-    corner_deviation: float = field(
-        default=0.1, metadata={'minimum': 0.01, 'maximum': 5.0, 'unit': 'pixel'}
-    )
-    arm_translation_deviation: float = field(
-        default=0.0005, metadata={'minimum': 0.0, 'maximum': 0.05, 'unit': 'm'}
-    )
-    arm_rotation_deviation: float = field(
-        default=0.0005, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'rad'}
-    )
-    held_out_share: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 0.5})
-    maximum_reprojection_error: float = field(
-        default=3.0, metadata={'minimum': 0.1, 'maximum': 50.0, 'unit': 'pixel'}
-    )
-    maximum_translation_residual: float = field(
-        default=0.006, metadata={'minimum': 0.0005, 'maximum': 0.1, 'unit': 'm'}
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class CalibrationView:
-    """One look at the board while the arm stands still.
-
-    Attributes:
-        name: What the report calls it.
-        T_base_flange: Pose of the flange from the arm. Shape (4, 4). [m].
-        detection: Corners of the board in the image.
-        pose: Where the image alone puts the board.
-    """
-
-    name: str
-    T_base_flange: FloatArray
-    detection: BoardDetection
-    pose: BoardPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +101,6 @@ def calibrate(
     2. Every fourth view or so is held out; the fit of the rest is judged on them.
     3. The result is the fit of all accepted views.
 
-    Args:
-        views: Looks at the board.
-        camera: Intrinsics of the images.
-        settings: What must be satisfied.
-
     Raises:
         TooFewViewsError: Fewer usable views than needed.
         InvalidInputError: The views turn the flange about one axis only.
@@ -194,14 +112,14 @@ def calibrate(
     useless = {name for name, _ in rejected}
     kept = [view for view in views if view.name not in useless]
     _require(kept, rejected, settings)
-    check_turns([view.T_base_flange for view in kept])
+    check_turns(kept)
     kept, contradicting = _without_contradictions(kept, camera, settings)
     rejected += contradicting
     _require(kept, rejected, settings)
     held_out = _held_out(len(kept), settings.held_out_share)
     training = [view for index, view in enumerate(kept) if index not in held_out]
-    without = _fit(training, camera, settings).solution
-    final = _refine(without, kept, camera, settings)
+    without = refine(training, camera, settings).solution
+    final = refine(kept, camera, settings)
     residuals = tuple(
         _residual(
             without if index in held_out else final.solution, view, camera, index in held_out
@@ -214,7 +132,18 @@ def calibrate(
         views=residuals,
         rejected=tuple(rejected),
     )
-    _require_small(result.judged, settings)
+    judged = result.judged
+    if (
+        judged.reprojection > settings.maximum_reprojection_error
+        or judged.translation > settings.maximum_translation_residual
+    ):
+        raise LargeResidualError(
+            f'On views that took no part the calibration is off by {judged.reprojection:.2f} '
+            f'pixel and {1000.0 * judged.translation:.1f} mm (allowed: '
+            f'{settings.maximum_reprojection_error:.2f} pixel, '
+            f'{1000.0 * settings.maximum_translation_residual:.1f} mm); is the board firm on the '
+            'flange, its square length measured, and the arm at rest in every view?'
+        )
     return result
 
 
@@ -231,26 +160,11 @@ def _require(
         )
 
 
-def _require_small(judged: ViewResidual, settings: CalibrationSettings) -> None:
-    too_large = (
-        judged.reprojection > settings.maximum_reprojection_error
-        or judged.translation > settings.maximum_translation_residual
-    )
-    if too_large:
-        raise LargeResidualError(
-            f'On views that took no part the calibration is off by {judged.reprojection:.2f} '
-            f'pixel and {1000.0 * judged.translation:.1f} mm (allowed: '
-            f'{settings.maximum_reprojection_error:.2f} pixel, '
-            f'{1000.0 * settings.maximum_translation_residual:.1f} mm); is the board firm on the '
-            'flange, its square length measured, and the arm at rest in every view?'
-        )
-
-
 def _without_contradictions(
     views: list[CalibrationView], camera: CameraIntrinsics, settings: CalibrationSettings
 ) -> tuple[list[CalibrationView], list[tuple[str, str]]]:
     """Views that agree under a robust fit, and the others with the reason."""
-    robust = _fit(views, camera, settings, robust=True).solution
+    robust = refine(views, camera, settings, robust=True).solution
     errors = np.array([_residual(robust, view, camera, False).reprojection for view in views])
     limit = max(settings.rejection_floor, settings.rejection_factor * float(np.median(errors)))
     kept = [view for view, error in zip(views, errors, strict=True) if error <= limit]
@@ -266,41 +180,6 @@ def _held_out(count: int, share: float) -> set[int]:
     """Indices spread evenly over the order of the views."""
     number = round(share * count)
     return {int((index + 0.5) * count / number) for index in range(number)}
-
-
-def _fit(
-    views: Sequence[CalibrationView],
-    camera: CameraIntrinsics,
-    settings: CalibrationSettings,
-    *,
-    robust: bool = False,
-) -> Refinement:
-    start = solve_shah(
-        [view.T_base_flange for view in views], [view.pose.T_camera_board for view in views]
-    )
-    return _refine(start, views, camera, settings, robust=robust)
-
-
-def _refine(
-    start: HandEyeSolution,
-    views: Sequence[CalibrationView],
-    camera: CameraIntrinsics,
-    settings: CalibrationSettings,
-    *,
-    robust: bool = False,
-) -> Refinement:
-    return refine(
-        start,
-        [view.T_base_flange for view in views],
-        [view.detection for view in views],
-        camera,
-        MeasurementNoise(
-            settings.corner_deviation,
-            settings.arm_translation_deviation,
-            settings.arm_rotation_deviation,
-        ),
-        robust=robust,
-    )
 
 
 def _residual(

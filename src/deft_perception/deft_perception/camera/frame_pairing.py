@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deft_core.clock import MonotonicClock
-from deft_core.errors import InvalidInputError, StaleDataError
+from deft_core.errors import StaleDataError
 
 _LATE_NS: Final = 1_000_000_000  # farther back is no late image but a clock that began again
 _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second at 30 Hz
@@ -21,13 +21,9 @@ _CAPACITY: Final = 6  # images that wait for their partner, a fifth of a second 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two images with equal stamps, in whatever form they were added.
+    """Two images with equal stamps [ns], in whatever form they were added.
 
-    Attributes:
-        stamp_ns: Acquisition time on the camera's clock. [ns].
-        color: Colour image.
-        depth: Depth image aligned to it.
-        received: When the second of the two arrived. [s], monotonic clock.
+    `received` says when the second of the two arrived. [s], monotonic clock.
     """
 
     stamp_ns: int
@@ -41,13 +37,6 @@ class FramePairing:
 
     Attributes:
         newest: The newest pair, however old it is; None before the first.
-
-    Example:
-        >>> pairing = FramePairing(1.0, 5.0, clock=lambda: 0.0)
-        >>> pairing.add_color(7, 'colour') is None
-        True
-        >>> pairing.add_depth(7, 'depth', signature=1).stamp_ns
-        7
     """
 
     def __init__(
@@ -57,18 +46,10 @@ class FramePairing:
 
         Args:
             maximum_age: A pair received longer ago than this is stale. [s].
-            frozen_after: Depth images that stay identical for this long mean a frozen camera.
-                A real sensor is noisy, so no two images are alike. 0 switches the check off. [s].
+            frozen_after: Depth that stays identical for this long means a frozen camera, as a real
+                sensor is noisy. 0 switches the check off. [s].
             clock: Source of monotonic seconds.
-
-        Raises:
-            InvalidInputError: `maximum_age` is not positive or `frozen_after` is negative.
         """
-        if not maximum_age > 0.0 or not frozen_after >= 0.0:
-            raise InvalidInputError(
-                'maximum_age must be above 0 s and frozen_after at least 0 s, '
-                f'got {maximum_age} and {frozen_after}.'
-            )
         self._maximum_age = maximum_age
         self._frozen_after = frozen_after
         self._clock = clock
@@ -86,10 +67,7 @@ class FramePairing:
     def add_depth(self, stamp_ns: int, image: Any, signature: int) -> ImagePair | None:
         """Take a depth image; returns the pair if its colour image has already come.
 
-        Args:
-            stamp_ns: Acquisition time on the camera's clock. [ns].
-            image: Depth image in any form.
-            signature: Checksum of the pixels; equal signatures mean equal images.
+        `signature` is a checksum of its pixels: equal signatures mean equal images.
         """
         self._depths[stamp_ns] = (image, signature)
         return self._pair(stamp_ns)

@@ -28,8 +28,7 @@ from deft_core.camera import CameraIntrinsics, DepthImage, Mask
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.validation import FloatArray, finite_array
 
-_WINDOW: Final = 0.006  # [m] half width of the window; about half a fingertip
-_LARGEST_WINDOW: Final = 0.018  # [m] it grows up to this where depth is missing
+_WINDOWS: Final = (0.006, 0.009, 0.0135, 0.018)  # [m] half width; grows where depth is missing
 _LEAST_SAMPLES: Final = 12
 _DEPTH_JUMP: Final = 0.012  # [m] a larger step separates two surfaces
 _DEPTH_NOISE: Final = 0.0016  # [1/m] of depth over its square, of the part that neighbours share
@@ -145,48 +144,28 @@ def _surface_around(
     usable: DepthImage, camera: CameraIntrinsics, pixel: tuple[float, float]
 ) -> _Patch:
     """Fit the window; a larger one where the smaller holds too little."""
+    rows, columns = np.nonzero(usable)
+    u, v = columns - np.float64(pixel[0]), rows - np.float64(pixel[1])
+    order = np.argsort(np.hypot(u, v), kind='stable')
+    u, v, depth = u[order], v[order], usable[rows, columns][order].astype(np.float64)
+    if len(depth) < _NEAREST:
+        raise ContactDepthError(
+            'The object has no depth near the contact pixel; is it shiny, transparent or too near '
+            'to the camera?'
+        )
     # The window is set in metres, so a first depth is needed to set it in pixels.
-    guess = _nearest_depth(usable, pixel)
-    reach = _WINDOW
-    while True:
+    guess = float(np.median(depth[:_NEAREST]))
+    for reach in _WINDOWS:
         radius = max(2, round(reach * camera.fx / guess))
-        patch = _fit(_samples(usable, pixel, radius), radius)
+        inside = np.maximum(np.abs(u), np.abs(v)) <= radius + 0.5
+        patch = _fit(_Samples(u[inside], v[inside], depth[inside]), radius)
         if patch is not None:
             return patch
-        if reach >= _LARGEST_WINDOW:
-            raise ContactDepthError(
-                f'Within {1000.0 * _LARGEST_WINDOW:.0f} mm of the contact pixel '
-                f'({pixel[0]:.1f}, {pixel[1]:.1f}) there are fewer than {_LEAST_SAMPLES} '
-                'usable depths on the object; look again from another side or in other light.'
-            )
-        reach = min(1.5 * reach, _LARGEST_WINDOW)
-
-
-def _nearest_depth(usable: DepthImage, pixel: tuple[float, float]) -> float:
-    """Median of the depths nearest to the pixel. [m]."""
-    radius = 4
-    while radius < usable.shape[1]:
-        samples = _samples(usable, pixel, radius)
-        if len(samples.depth) >= _NEAREST:
-            return float(np.median(samples.depth[:_NEAREST]))
-        radius *= 2
     raise ContactDepthError(
-        'The object has no depth near the contact pixel; is it shiny, transparent or too near '
-        'to the camera?'
+        f'Within {1000.0 * _WINDOWS[-1]:.0f} mm of the contact pixel ({pixel[0]:.1f}, '
+        f'{pixel[1]:.1f}) there are fewer than {_LEAST_SAMPLES} usable depths on the object; look '
+        'again from another side or in other light.'
     )
-
-
-def _samples(usable: DepthImage, pixel: tuple[float, float], radius: int) -> _Samples:
-    column, row = round(pixel[0]), round(pixel[1])
-    top, left = max(row - radius, 0), max(column - radius, 0)
-    window = usable[top : row + radius + 1, left : column + radius + 1]
-    rows, columns = np.nonzero(window)
-    u, v = (
-        (left - pixel[0]) + columns.astype(np.float64),
-        (top - pixel[1]) + rows.astype(np.float64),
-    )
-    order = np.argsort(np.hypot(u, v), kind='stable')
-    return _Samples(u[order], v[order], window[rows, columns][order].astype(np.float64))
 
 
 def _fit(samples: _Samples, radius: int) -> _Patch | None:

@@ -18,13 +18,7 @@ from deft_core.errors import InvalidInputError, NoObjectError
 
 @dataclass(frozen=True)
 class ContactPixel:
-    """Where in the image the hand should touch.
-
-    Attributes:
-        column: Pixel centres are whole numbers. [pixel].
-        row: Pixel centres are whole numbers. [pixel].
-        moved: How far the average of the maps lay beside the object. [pixel].
-    """
+    """Where the hand should touch [pixel], and how far the average lay beside the object."""
 
     column: float
     row: float

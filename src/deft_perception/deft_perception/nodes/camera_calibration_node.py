@@ -24,11 +24,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from deft_core.clock import Deadline
-from deft_core.configuration import config_directory
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, intrinsics_from_msg
+from deft_core.configuration import bounds, config_directory
+from deft_core.decode import color_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import ConfigurationError, DeftError
-from deft_core.nodes.encode_images import image_to_msg
+from deft_core.nodes.encode import image_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import COMMAND, IMAGE, LATCHED, STATE
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
@@ -41,12 +40,8 @@ from deft_perception.calibration.calibration_file import (
     load_named_calibration,
     new_calibration_file,
 )
-from deft_perception.calibration.collection import (
-    ArmPose,
-    CollectionSettings,
-    Look,
-    ViewCollection,
-)
+from deft_perception.calibration.collection import ArmPose, ViewCollection
+from deft_perception.calibration.hand_eye import CalibrationView
 from deft_perception.calibration.postures import (
     CalibrationPostures,
     load_postures,
@@ -54,18 +49,14 @@ from deft_perception.calibration.postures import (
     straight_joint_move,
 )
 from deft_perception.calibration.report import calibrate_stored, draw_detection
-from deft_perception.calibration.solve import (
-    CalibrationSettings,
-    CalibrationView,
-    reason_to_reject,
-)
-from deft_perception.calibration.views import load_views, save_views
+from deft_perception.calibration.settings import CalibrationSettings, CollectionSettings
+from deft_perception.calibration.solve import reason_to_reject
+from deft_perception.calibration.views import StoredViews, save_views
 
 _PERIOD: Final = 0.05  # [s] of real time
 _ARM_STATE_AGE: Final = 2.0  # [s] of real time
 _SLOWEST_CLOCK: Final = 5.0  # a simulation may run this much slower than real time
 _MOVE_PATIENCE: Final = 45.0  # [s] of real time beyond that, for a busy machine and its images
-_CHOICES: Final = {'motion': ('operator', 'drive'), 'start': ('calibrate', 'check')}
 
 
 @dataclass(frozen=True)
@@ -92,31 +83,23 @@ class CalibrationParameters(CalibrationSettings, CollectionSettings):
     board: str = field(default='charuco_7x5', metadata={'doc': 'File in config/boards.'})
     motion: str = field(default='operator', metadata={'doc': "'drive' or 'operator'."})
     postures: str = field(default='simulated_cell', metadata={'doc': 'File in config/postures.'})
-    speed: float = field(default=0.3, metadata={'minimum': 0.02, 'maximum': 1.5, 'unit': 'rad/s'})
-    look_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's'}
-    )
+    speed: float = field(default=0.3, metadata=bounds(0.02, 1.5, 'rad/s'))
+    look_timeout: float = field(default=5.0, metadata=bounds(0.1, 60.0, 's'))
     camera_serial: str = field(default='', metadata={'doc': 'Of the camera in use.'})
-    view_count: int = field(default=20, metadata={'minimum': 4, 'maximum': 1000})
+    view_count: int = field(default=20, metadata=bounds(4, 1000))
     output: str = field(default='', metadata={'doc': 'Name of the calibration to write.'})
     calibration: str = field(default='', metadata={'doc': 'What a check looks at.'})
-    maximum_translation_error: float = field(
-        default=0.006, metadata={'minimum': 0.0001, 'maximum': 0.1, 'unit': 'm'}
-    )
-    maximum_rotation_error: float = field(
-        default=0.015, metadata={'minimum': 0.0001, 'maximum': 0.5, 'unit': 'rad'}
-    )
+    maximum_translation_error: float = field(default=0.006, metadata=bounds(0.0001, 0.1, 'm'))
+    maximum_rotation_error: float = field(default=0.015, metadata=bounds(0.0001, 0.5, 'rad'))
     run: str = field(default='runs/calibration', metadata={'doc': 'Folder for pictures.'})
 
     def __post_init__(self) -> None:
         """Check the words, and that enough views are asked for."""
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigurationError(
-                    f'parameters of node camera_calibration: {name} must be {known[0]!r} or '
-                    f'{known[1]!r}, got {value!r}.'
-                )
+        if self.motion not in ('operator', 'drive') or self.start not in ('calibrate', 'check'):
+            raise ConfigurationError(
+                "motion must be 'operator' or 'drive', and start 'calibrate' or 'check'; got "
+                f'{self.motion!r} and {self.start!r}.'
+            )
         if self.view_count < self.minimum_views:
             raise ConfigurationError(
                 f'A calibration needs at least {self.minimum_views} views (minimum_views), '
@@ -128,14 +111,7 @@ class CameraCalibrationNode(Node):
     """Takes views of the board, writes or checks a calibration, and ends the process."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Read board and postures, create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter or a file is wrong.
-        """
+        """Read board and postures, create the interfaces; raises ConfigurationError."""
         super().__init__('camera_calibration', **node_options)
         settings = self._settings = declare_parameters(self, CalibrationParameters)
         self._configuration = config_directory()
@@ -208,32 +184,31 @@ class CameraCalibrationNode(Node):
         stamp = time_from_msg(message.header.stamp)
         if self._info is None or not self._collection.wants_image(stamp):
             return
-        arm, name = self._collection.resting_arm(), f'view {len(self._collection.looks)}'
+        arm, name = self._collection.resting_arm(), f'view {self._collection.looks}'
         try:
             camera, color = intrinsics_from_msg(self._info), color_from_msg(message)
             detection = self._detector.detect(color)
-            view = CalibrationView(
-                name, arm.T_base_flange, detection, locate_board(detection, camera)
-            )
+            pose = locate_board(detection, camera)
         except NoBoardError as error:
-            self._not_seen(name, arm, error)
+            self._not_seen(name, error)
             return
         except DeftError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
         self._sight = None
+        view = CalibrationView(name, arm.joints, arm.T_base_flange, detection, pose)
         reason = '' if self._checked is not None else reason_to_reject(view, self._settings)
-        self._collection.add(Look(arm, view, reason))
+        self._collection.add(view, useful=not reason)
         told = f'rejected: {reason}' if reason else f'{len(detection.corners)} corners'
         self.get_logger().info(f'{name} ({self._collection.useful} useful): {told}')
-        picture = draw_detection(color, detection, view.pose, camera)
+        picture = draw_detection(color, detection, pose, camera)
         self._overlay.publish(image_to_msg(picture, 'rgb8', stamp, message.header.frame_id))
         file = Path(self._settings.run) / f'{name.replace(" ", "_")}.png'
         file.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(file), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
             self.get_logger().error(f'Cannot write the picture {file}; is the disk full?')
 
-    def _not_seen(self, name: str, arm: ArmPose, error: NoBoardError) -> None:
+    def _not_seen(self, name: str, error: NoBoardError) -> None:
         """A person turns the board until it is seen; others wait a little, then go on."""
         if self._sight is None:
             self._sight = Deadline(self._settings.look_timeout)
@@ -243,7 +218,7 @@ class CameraCalibrationNode(Node):
             self._fail(str(error))
         if self._postures is not None:
             self._sight = None
-            self._collection.add(Look(arm, None, str(error)))
+            self._collection.add(None, useful=False)
             self.get_logger().warning(f'{name}: {error}')
 
     def _cycle(self) -> None:
@@ -253,6 +228,7 @@ class CameraCalibrationNode(Node):
             NodeFinished: It is done, or cannot be done.
         """
         if self._arm is None or self._image is None or self._info is None:
+            self.get_logger().info('Waiting for arm and camera.', throttle_duration_sec=5.0)
             return
         obstacle = self._obstacle(self._arm)
         if obstacle:
@@ -279,7 +255,7 @@ class CameraCalibrationNode(Node):
         if self._arrival is not None and self._arrival.passed:
             return (
                 f'The arm is {self._collection.missed_by():.3f} rad from posture '
-                f'{len(self._collection.looks)}, or no image came there; is its controller '
+                f'{self._collection.looks}, or no image came there; is its controller '
                 'enabled, and do arm and camera stamp with one clock?'
             )
         return ''
@@ -315,20 +291,20 @@ class CameraCalibrationNode(Node):
 
     def _calibrate(self, arm: ArmState, image: Image, info: CameraInfo) -> None:
         folder = Path(self._settings.run)
-        save_views(
-            folder,
-            self._collection.looks,
+        stored = StoredViews(
             board=self._detector.board,
             camera=intrinsics_from_msg(info),
             camera_serial=self._settings.camera_serial,
             camera_frame=image.header.frame_id,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            views=tuple(self._collection.views),
         )
-        stored = load_views(folder)
-        if self._postures is None and len(stored.postures) > 0:
+        save_views(folder, stored)
+        if self._postures is None and stored.views:
             # What a person found once, the arm can be driven through the next time.
             file = folder / f'{self._settings.output}.yaml'
-            save_postures(file, tuple(arm.joint_names), stored.postures)
+            rows = np.stack([view.joints for view in stored.views])
+            save_postures(file, tuple(arm.joint_names), rows)
         file, lines = calibrate_stored(
             stored,
             self._settings,
@@ -341,8 +317,6 @@ class CameraCalibrationNode(Node):
 
     def _check(self, calibration: CameraCalibration, views: list[CalibrationView]) -> None:
         """Compare the board through the arm with the board through the camera."""
-        if not views:
-            self._fail('The board was not seen.')
         settings = self._settings
         shift, turn = calibration.disagreement(
             views[0].T_base_flange, views[0].pose.T_camera_board

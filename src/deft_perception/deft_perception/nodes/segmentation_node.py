@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -17,8 +17,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from deft_core.camera import RgbdFrame
 from deft_core.clock import Deadline
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, depth_from_msg, intrinsics_from_msg
+from deft_core.configuration import bounds
+from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import (
     DeftError,
     FrameError,
@@ -27,9 +27,7 @@ from deft_core.errors import (
     StaleDataError,
 )
 from deft_core.frames import BASE_FRAME
-from deft_core.nodes.encode import time_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.nodes.encode import image_to_msg, observation_to_msg, time_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_core.nodes.runner import run_node
@@ -62,20 +60,13 @@ class SegmentationParameters(SegmentationSettings):
         seed: Seed of the fits; together with the stamp of the image it fixes the result.
     """
 
-    maximum_age: float = field(
-        default=2.0, metadata={'minimum': 0.01, 'maximum': 60.0, 'unit': 's'}
-    )
-    frozen_after: float = field(
-        default=3.0, metadata={'minimum': 0.0, 'maximum': 600.0, 'unit': 's'}
-    )
-    wait_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.0, 'maximum': 60.0, 'unit': 's'}
-    )
-    seed: int = field(default=0, metadata={'minimum': 0})
+    maximum_age: float = field(default=2.0, metadata=bounds(0.01, 60.0, 's'))
+    frozen_after: float = field(default=3.0, metadata=bounds(0.0, 600.0, 's'))
+    wait_timeout: float = field(default=5.0, metadata=bounds(0.0, 60.0, 's'))
+    seed: int = field(default=0, metadata=bounds(0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A request that waits for a new image; the future holds None when time is up."""
 
     not_before_ns: int
@@ -96,16 +87,7 @@ class SegmentationNode(Node):
     """Answers `/perception/segment_object`, latches the overlay and the points of the answer."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter is unknown or out of range, or what the back end needs
-                is missing.
-            InvalidInputError: The workspace box is empty.
-        """
+        """Create the interfaces; raises ConfigurationError or InvalidInputError."""
         super().__init__('segmentation', **node_options)
         self._settings = declare_parameters(self, SegmentationParameters)
         self._segmentation = make_segmenter(self._settings)

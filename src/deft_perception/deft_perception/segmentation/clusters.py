@@ -25,12 +25,7 @@ _SPECK: Final = 0.2  # of the least area of a body; smaller parts are not even j
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """One body.
-
-    Attributes:
-        mask: Its pixels. Shape (height, width).
-        area: As the camera sees it, across the line of sight. [m^2].
-    """
+    """One body: its pixels (h, w), and its area across the line of sight. [m^2]."""
 
     mask: Mask
     area: float
@@ -85,13 +80,8 @@ def find_clusters(
 def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radius: int) -> int:
     """Index of the body of which the camera sees the largest area, or of the one under a click.
 
-    Args:
-        clusters: Bodies, largest first.
-        click: Pixel (column, row), or None.
-        radius: How far beside the body the click may be. [pixel].
-
     Raises:
-        NoObjectError: There is no body, or none near the click.
+        NoObjectError: There is no body, or none within `radius` pixels of the click (column, row).
     """
     if not clusters:
         raise NoObjectError(

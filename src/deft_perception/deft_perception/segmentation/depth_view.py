@@ -36,13 +36,9 @@ class DepthView:
     def __init__(
         self, depth: DepthImage, camera: CameraIntrinsics, pose: FloatArray, jump: float
     ) -> None:
-        """Filter a depth image.
+        """Filter a depth image (h, w), NaN where missing. [m].
 
-        Args:
-            depth: Distance along the optical axis, NaN where missing. Shape (h, w). [m].
-            camera: Intrinsics.
-            pose: `T_base_camera`. Shape (4, 4). [m].
-            jump: Pixels farther than this from the median around them are dropped. [m].
+        Pixels farther than `jump` [m] from the median around them are dropped.
         """
         self.camera = camera
         self.pose = pose

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -63,8 +63,7 @@ class ObjectShape:
     centre_uncertainty: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Circle:
+class _Circle(NamedTuple):
     centre: FloatArray
     radius: float
     residual: float
@@ -93,12 +92,10 @@ def fit_object_shape(
     Raises:
         NoObjectError: The points have no footprint (too few of them).
     """
-    above = plane.distance(points)
-    height = _top(above, noise)
+    height = _top(plane.distance(points), noise)
     frame = _table_frame(plane)
-    footprint = points @ frame[:, :2]
     cell = max(_SMALLEST_CELL, _CELL_PER_PIXEL * pixel_size)
-    outline = _outline(footprint, cell)
+    outline = _outline(points @ frame[:, :2], cell)
     tolerance = max(0.5 * cell, 1.5 * noise)
     circle = _fit_circle(outline, camera @ frame[:, :2], tolerance, rng)
     if circle is not None:
@@ -178,10 +175,8 @@ def _fit_circle(
     across = outline[None, :, 0] - centres[:, None, 0]
     along = outline[None, :, 1] - centres[:, None, 1]
     gap = np.sqrt(across**2 + along**2) - radii[:, None]
-    score = np.count_nonzero(np.abs(gap) < tolerance, axis=1) - np.count_nonzero(
-        gap >= tolerance, axis=1
-    )
-    best = int(np.argmax(score))
+    on, outside = np.abs(gap) < tolerance, gap >= tolerance
+    best = int(np.argmax(np.count_nonzero(on, axis=1) - np.count_nonzero(outside, axis=1)))
     centre, radius = centres[best], float(radii[best])
     for _ in range(3):
         near = np.abs(np.linalg.norm(outline - centre, axis=1) - radius) < tolerance
@@ -218,18 +213,15 @@ def _circle_hypotheses(
     outline: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Centres (k, 2) and radii (k,) of circles through triples of points (m, 2). [m]."""
-    first, second, third = outline[rng.integers(0, len(outline), size=(_HYPOTHESES, 3))].swapaxes(
-        0, 1
-    )
+    triples = outline[rng.integers(0, len(outline), size=(_HYPOTHESES, 3))]
+    first, second, third = triples.swapaxes(0, 1)
     a, b = second - first, third - first
     double = 2.0 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
     usable = np.abs(double) > 1e-7  # [m^2] collinear or equal points make no circle
     a, b, double, first = a[usable], b[usable], double[usable], first[usable]
     aa, bb = np.sum(a * a, axis=1), np.sum(b * b, axis=1)
-    to_centre = (
-        np.stack([b[:, 1] * aa - a[:, 1] * bb, a[:, 0] * bb - b[:, 0] * aa], axis=1)
-        / double[:, None]
-    )
+    to_centre = np.stack([b[:, 1] * aa - a[:, 1] * bb, a[:, 0] * bb - b[:, 0] * aa], axis=1)
+    to_centre /= double[:, None]
     radii = np.linalg.norm(to_centre, axis=1)
     sized = (radii > _SMALLEST_RADIUS) & (radii < _LARGEST_RADIUS)
     return (first + to_centre)[sized], radii[sized]

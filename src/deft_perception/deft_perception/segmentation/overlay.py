@@ -36,11 +36,8 @@ def draw_overlay(
     Args:
         frame: The image in which the object was found.
         observation: What was found.
-        T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
+        T_base_camera: Of the camera. Shape (4, 4). [m].
         contact_point: Where the hand is to touch, base frame. Shape (3,). [m].
-
-    Returns:
-        RGB, shape (height, width, 3).
     """
     image = frame.color.copy()
     contours, _ = cv2.findContours(

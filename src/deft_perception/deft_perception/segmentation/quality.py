@@ -14,6 +14,7 @@ from deft_core.observation import ObjectObservation
 from deft_perception.segmentation.depth_view import DepthView
 
 _BESIDE: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+_MARGIN: Final = 5  # [pixel] around the object, so that its surroundings are looked at
 _SATURATED: Final = 250  # of 255, in every channel
 _LEAST_COVERAGE: Final = 0.6  # share of the object with depth
 _MOST_MIXED: Final = 0.10
@@ -54,7 +55,7 @@ def depth_figures(
     Args:
         mask: The object with the gaps in which depth is missing. Shape (h, w).
         silhouette: Its outline with everything in it. Shape (h, w).
-        view: Its depth image.
+        view: The depth image.
         above: Height of every pixel above the table. Shape (h, w). [m].
         color: RGB. Shape (h, w, 3).
         noise: Of a height that lies on the table. [m].
@@ -87,11 +88,8 @@ def depth_figures(
 def _box_around(mask: Mask) -> tuple[slice, slice]:
     """Rows and columns of a mask that is not empty, with a margin."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    margin = int(_BESIDE.shape[0])
-    return (
-        slice(max(top - margin, 0), top + height + margin),
-        slice(max(left - margin, 0), left + width + margin),
-    )
+    rows = slice(max(top - _MARGIN, 0), top + height + _MARGIN)
+    return rows, slice(max(left - _MARGIN, 0), left + width + _MARGIN)
 
 
 def _convex_hull(mask: Mask) -> Mask:

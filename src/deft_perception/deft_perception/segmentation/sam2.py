@@ -21,22 +21,22 @@ import torch
 from deft_core.camera import ColorImage, Mask
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.tensor_file import load_strictly, read_tensors, state_of
-from deft_core.torchvision_loader import import_vision_library
-from deft_core.weights import WeightsFile
+from deft_core.pretrained import (
+    WeightsFile,
+    import_vision_library,
+    load_strictly,
+    read_tensors,
+    state_of,
+)
 
 
 @dataclass(frozen=True)
 class Sam2Model:
     """A published model: its sizes, as differences from those of Hiera tiny, and its weights.
 
-    Attributes:
-        file: The weights.
-        backbone: Arguments of `transformers.Sam2HieraDetConfig`.
-        vision: Arguments of `transformers.Sam2VisionConfig`.
-        width: Of the embeddings of image and prompts.
-        decoder_width: Of the mask decoder's perceptrons.
-        image_size: Side of the square that images are scaled to. [pixel].
+    `backbone` and `vision` are arguments of the classes of transformers; `width` is that of the
+    embeddings of image and prompts, `decoder_width` that of the decoder's perceptrons, and
+    `image_size` the side of the square that images are scaled to. [pixel].
     """
 
     file: WeightsFile
@@ -47,11 +47,7 @@ class Sam2Model:
     image_size: int = 1024
 
     def build(self) -> torch.nn.Module:
-        """The network with random weights.
-
-        Raises:
-            ConfigurationError: transformers is not installed.
-        """
+        """The network with random weights; raises ConfigurationError without transformers."""
         library = import_vision_library('transformers')
         side = self.image_size
         configuration = library.Sam2Config(
@@ -74,14 +70,10 @@ class Sam2Model:
         return network.eval().requires_grad_(False)
 
     def load(self, directory: Path | None = None) -> Sam2Predictor:
-        """The network with the weights of a local file.
-
-        Args:
-            directory: Weights folder; None takes the user's.
+        """The network with the weights of a file in a folder, else in the user's.
 
         Raises:
-            ConfigurationError: No transformers, no file (the message says where to get it), or
-                another file.
+            ConfigurationError: No transformers, no file (its source is told), or another file.
         """
         data, _ = self.file.read(directory)
         network: Any = self.build()
@@ -121,12 +113,7 @@ def load_sam2(name: str, directory: Path | None = None) -> Sam2Predictor:
 
 @dataclass(frozen=True, eq=False)
 class MaskProposal:
-    """A mask and how good the model thinks it is.
-
-    Attributes:
-        mask: Shape (height, width).
-        score: Estimated intersection over union with the true mask, about 0 to 1.
-    """
+    """A mask (height, width), and its overlap with the true one as the model estimates it."""
 
     mask: Mask
     score: float
@@ -136,11 +123,7 @@ class Sam2Predictor:
     """Masks for prompts; the embedding of an image is computed once and kept."""
 
     def __init__(self, network: torch.nn.Module, image_size: int) -> None:
-        """Take a network and the side of the square that images are scaled to.
-
-        Raises:
-            ConfigurationError: transformers is not installed.
-        """
+        """Take a network and the side of the square that images are scaled to."""
         library = import_vision_library('transformers')
         size = {'height': image_size, 'width': image_size}
         self._network: Any = network
@@ -162,10 +145,7 @@ class Sam2Predictor:
             self._checksum = checksum
 
     def at_points(self, points: npt.ArrayLike) -> list[MaskProposal]:
-        """Three masks (part, body, all) for each of some points.
-
-        Args:
-            points: Columns and rows. Shape (n, 2). [pixel].
+        """Three masks (part, body, all) for each of some points (column, row). Shape (n, 2).
 
         Raises:
             InvalidInputError: No image was set.
@@ -177,10 +157,7 @@ class Sam2Predictor:
         )
 
     def in_boxes(self, boxes: npt.ArrayLike) -> list[MaskProposal]:
-        """One mask for each of some boxes.
-
-        Args:
-            boxes: x0, y0, x1, y1. Shape (n, 4). [pixel].
+        """One mask for each of some boxes (x0, y0, x1, y1). Shape (n, 4).
 
         Raises:
             InvalidInputError: No image was set.

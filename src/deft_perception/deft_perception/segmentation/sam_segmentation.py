@@ -20,7 +20,7 @@ from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
 from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.table_scene import TableScene, check_click
+from deft_perception.segmentation.table_scene import TableScene, bounding_box, check_click
 from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
@@ -33,11 +33,7 @@ class SamSegmentation:
     def __init__(
         self, settings: SegmentationSettings, masks: Sam2Predictor, ranker: TextRanker | None
     ) -> None:
-        """Take Segment Anything, and what reads the instruction; None leaves it unread.
-
-        Raises:
-            InvalidInputError: The workspace box is empty.
-        """
+        """Take Segment Anything, and what reads the instruction; None leaves it unread."""
         settings.workspace()
         self.settings = settings
         self._masks = masks
@@ -92,17 +88,8 @@ class SamSegmentation:
 
     def _prominent(self, scene: TableScene) -> list[MaskProposal]:
         """One mask for each body that depth tells, largest first."""
-        boxes = []
-        for cluster in scene.clusters():
-            rows, columns = np.nonzero(cluster.mask)
-            boxes.append(
-                [
-                    columns.min() - _BOX_MARGIN,
-                    rows.min() - _BOX_MARGIN,
-                    columns.max() + _BOX_MARGIN,
-                    rows.max() + _BOX_MARGIN,
-                ]
-            )
+        margin = np.array([-1, -1, 1, 1]) * _BOX_MARGIN
+        boxes = [bounding_box(cluster.mask) + margin for cluster in scene.clusters()]
         return self._masks.in_boxes(boxes) if boxes else []
 
     def _grid(self, scene: TableScene) -> FloatArray:
@@ -130,24 +117,17 @@ class SamSegmentation:
 
     def _stands(self, scene: TableScene, mask: Mask) -> bool:
         """Whether a mask shows something on the table that is large enough."""
-        with_depth = int(np.count_nonzero(mask & scene.view.valid))
-        seen = mask & scene.candidates
-        if (
-            with_depth == 0
-            or np.count_nonzero(seen) < with_depth * self.settings.least_above_table
-        ):
-            return False
-        area = float(scene.view.pixel_areas(np.flatnonzero(seen)).sum())
-        return area >= self.settings.minimum_area
+        with_depth = np.count_nonzero(mask & scene.view.valid)
+        seen = np.flatnonzero(mask & scene.candidates)
+        return bool(
+            with_depth > 0
+            and len(seen) >= with_depth * self.settings.least_above_table
+            and scene.view.pixel_areas(seen).sum() >= self.settings.minimum_area
+        )
 
 
 def open_sam_segmentation(settings: SegmentationSettings) -> SamSegmentation:
-    """The back end `sam2` with the weights of the user's folder.
-
-    Raises:
-        ConfigurationError: A library or a weights file is missing, or a checksum is wrong.
-        InvalidInputError: The workspace box is empty.
-    """
+    """The back end `sam2` with the weights of the user's folder; raises as `make_segmenter`."""
     ranker = load_text_ranker() if settings.read_instruction else None
     return SamSegmentation(settings, load_sam2(settings.sam2_model), ranker)
 

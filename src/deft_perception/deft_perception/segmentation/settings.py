@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deft_core.configuration import bounds
 from deft_core.errors import InvalidInputError
 from deft_core.validation import FloatArray, finite_array
 
@@ -45,47 +46,29 @@ class SegmentationSettings:
     backend: str = 'plane'
     sam2_model: str = 'hiera_tiny'
     read_instruction: bool = False
-    grid_step: int = field(default=24, metadata={'minimum': 4, 'maximum': 200, 'unit': 'pixel'})
-    least_mask_score: float = field(default=0.7, metadata={'minimum': 0.0, 'maximum': 1.0})
-    least_above_table: float = field(default=0.6, metadata={'minimum': 0.0, 'maximum': 1.0})
+    grid_step: int = field(default=24, metadata=bounds(4, 200, 'pixel'))
+    least_mask_score: float = field(default=0.7, metadata=bounds(0.0, 1.0))
+    least_above_table: float = field(default=0.6, metadata=bounds(0.0, 1.0))
     workspace_minimum: tuple[float, ...] = field(
-        default=(0.25, -0.40, -0.05), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
+        default=(0.25, -0.40, -0.05), metadata=bounds(-2.0, 2.0, 'm')
     )
     workspace_maximum: tuple[float, ...] = field(
-        default=(0.80, 0.40, 0.35), metadata={'minimum': -2.0, 'maximum': 2.0, 'unit': 'm'}
+        default=(0.80, 0.40, 0.35), metadata=bounds(-2.0, 2.0, 'm')
     )
-    table_height: float = field(
-        default=0.0, metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-    )
-    table_height_tolerance: float = field(
-        default=0.04, metadata={'minimum': 0.005, 'maximum': 0.3, 'unit': 'm'}
-    )
-    maximum_table_tilt: float = field(
-        default=0.10, metadata={'minimum': 0.0, 'maximum': 0.8, 'unit': 'rad'}
-    )
-    plane_inlier_distance: float = field(
-        default=0.008, metadata={'minimum': 0.001, 'maximum': 0.05, 'unit': 'm'}
-    )
-    minimum_height: float = field(
-        default=0.006, metadata={'minimum': 0.001, 'maximum': 0.1, 'unit': 'm'}
-    )
-    noise_factor: float = field(default=4.0, metadata={'minimum': 1.0, 'maximum': 20.0})
-    depth_jump: float = field(
-        default=0.012, metadata={'minimum': 0.002, 'maximum': 0.2, 'unit': 'm'}
-    )
-    minimum_area: float = field(
-        default=1.5e-4, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm^2'}
-    )
-    merge_gap: float = field(default=0.012, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
-    hanging_gap: float = field(
-        default=0.05, metadata={'minimum': 0.0, 'maximum': 0.2, 'unit': 'm'}
-    )
-    maximum_clearance: float = field(
-        default=0.03, metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'}
-    )
-    click_radius: int = field(default=8, metadata={'minimum': 0, 'maximum': 100, 'unit': 'pixel'})
-    crop_margin: float = field(default=0.25, metadata={'minimum': 0.0, 'maximum': 2.0})
-    maximum_points: int = field(default=4096, metadata={'minimum': 100, 'maximum': 1_000_000})
+    table_height: float = field(default=0.0, metadata=bounds(-1.0, 1.0, 'm'))
+    table_height_tolerance: float = field(default=0.04, metadata=bounds(0.005, 0.3, 'm'))
+    maximum_table_tilt: float = field(default=0.10, metadata=bounds(0.0, 0.8, 'rad'))
+    plane_inlier_distance: float = field(default=0.008, metadata=bounds(0.001, 0.05, 'm'))
+    minimum_height: float = field(default=0.006, metadata=bounds(0.001, 0.1, 'm'))
+    noise_factor: float = field(default=4.0, metadata=bounds(1.0, 20.0))
+    depth_jump: float = field(default=0.012, metadata=bounds(0.002, 0.2, 'm'))
+    minimum_area: float = field(default=1.5e-4, metadata=bounds(0.0, 0.1, 'm^2'))
+    merge_gap: float = field(default=0.012, metadata=bounds(0.0, 0.1, 'm'))
+    hanging_gap: float = field(default=0.05, metadata=bounds(0.0, 0.2, 'm'))
+    maximum_clearance: float = field(default=0.03, metadata=bounds(0.0, 0.5, 'm'))
+    click_radius: int = field(default=8, metadata=bounds(0, 100, 'pixel'))
+    crop_margin: float = field(default=0.25, metadata=bounds(0.0, 2.0))
+    maximum_points: int = field(default=4096, metadata=bounds(100, 1_000_000))
 
     def workspace(self) -> tuple[FloatArray, FloatArray]:
         """Lower and upper corner of the workspace. Shape (3,) each. [m].

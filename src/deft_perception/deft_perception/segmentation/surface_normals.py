@@ -38,12 +38,11 @@ def surface_normals(
         mask: Pixels of the object; only they count. Shape (h, w).
         camera: Intrinsics.
         rows: Of the wanted pixels. Shape (n,).
-        columns: Of the wanted pixels. Shape (n,).
-        largest_residual: Windows that deviate more from a plane, root mean square, hold an edge
-            and have no normal. [m].
+        columns: Likewise.
+        largest_residual: Windows that deviate more from a plane hold an edge. [m].
 
     Returns:
-        Shape (n, 3). [-]. NaN where there is no normal.
+        Shape (n, 3). NaN where there is no normal.
     """
     if len(rows) == 0:
         return np.zeros((0, 3))

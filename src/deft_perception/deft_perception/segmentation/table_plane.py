@@ -12,6 +12,7 @@ import numpy as np
 from deft_core.errors import NoObjectError
 from deft_core.validation import FloatArray
 
+_HYPOTHESES: Final = 64  # point triples tried
 _REFINEMENTS: Final = 3
 _CLIP: Final = 3.0  # standard deviations kept by each refinement
 _MINIMUM_POINTS: Final = 50
@@ -45,7 +46,6 @@ def fit_table_plane(
     *,
     inlier_distance: float,
     maximum_tilt: float,
-    hypotheses: int = 64,
 ) -> TablePlane:
     """Fit the dominant near-horizontal plane: RANSAC, then least squares on its inliers.
 
@@ -54,7 +54,6 @@ def fit_table_plane(
         rng: Draws the hypotheses.
         inlier_distance: Points nearer than this support a hypothesis. [m].
         maximum_tilt: Steeper planes are not tables. [rad].
-        hypotheses: Number of point triples tried.
 
     Raises:
         NoObjectError: There are too few points, or no plane near the horizontal has support.
@@ -65,7 +64,7 @@ def fit_table_plane(
             f'{_MINIMUM_POINTS} are needed; is the table in view and the calibration right?'
         )
     voters = points[:: -(-len(points) // _VOTERS)]
-    coefficients = _best_hypothesis(voters, rng, inlier_distance, maximum_tilt, hypotheses)
+    coefficients = _best_hypothesis(voters, rng, inlier_distance, maximum_tilt)
     distance = points @ coefficients[:3] + coefficients[3]
     inliers = np.abs(distance) < inlier_distance
     for _ in range(_REFINEMENTS):
@@ -95,9 +94,8 @@ def _best_hypothesis(
     rng: np.random.Generator,
     inlier_distance: float,
     maximum_tilt: float,
-    hypotheses: int,
 ) -> FloatArray:
-    triples = points[rng.integers(0, len(points), size=(hypotheses, 3))]
+    triples = points[rng.integers(0, len(points), size=(_HYPOTHESES, 3))]
     normals = np.cross(triples[:, 1] - triples[:, 0], triples[:, 2] - triples[:, 0])
     lengths = np.linalg.norm(normals, axis=1)
     usable = lengths > 1e-6  # [m^2] twice the area of the triangle; drops (nearly) equal points

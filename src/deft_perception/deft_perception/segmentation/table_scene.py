@@ -55,13 +55,7 @@ class TableScene:
         settings: SegmentationSettings,
         rng: np.random.Generator,
     ) -> None:
-        """Find the table.
-
-        Args:
-            frame: Colour and aligned depth.
-            T_base_camera: Maps the camera's optical frame to the base frame. Shape (4, 4). [m].
-            settings: Workspace, table and noise.
-            rng: Draws the hypotheses of the fits.
+        """Find the table; `rng` draws the hypotheses of all fits.
 
         Raises:
             DepthMissingError: No pixel has depth.
@@ -137,9 +131,8 @@ class TableScene:
             chosen_columns,
             largest_residual=max(_LEAST_ROUGHNESS, _ROUGHNESS * self.plane.residual),
         )
-        rows, columns = np.nonzero(mask)
-        bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
-        last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
+        bounds = bounding_box(mask)
+        last = (mask.shape[1] - 1, mask.shape[0] - 1)
         return ObjectObservation(
             stamp=self.frame.stamp,
             mask=mask,
@@ -150,12 +143,10 @@ class TableScene:
             axes=shape.axes,
             extents=shape.extents,
             height=shape.height,
-            touches_border=(
-                min(bounds[:2]) == 0 or bounds[2] == last_column or bounds[3] == last_row
-            ),
+            touches_border=bool(np.any(bounds[:2] == 0) or np.any(bounds[2:] == last)),
             quality={
                 **quality,
-                'pixels': float(len(rows)),
+                'pixels': float(np.count_nonzero(mask)),
                 'area_m2': area,
                 'plane_residual_m': self.plane.residual,
                 'plane_inlier_fraction': self.plane.inlier_fraction,
@@ -192,19 +183,21 @@ class TableScene:
 
 
 def check_click(click: tuple[int, int] | None, camera: CameraIntrinsics) -> None:
-    """Refuse a click outside the image.
-
-    Raises:
-        InvalidInputError: It lies there.
-    """
+    """Refuse a click outside the image; raises InvalidInputError."""
     if click is not None and not (0 <= click[0] < camera.width and 0 <= click[1] < camera.height):
         raise InvalidInputError(
             f'Click {click} lies outside the image of {camera.width} x {camera.height} pixels.'
         )
 
 
+def bounding_box(mask: Mask) -> npt.NDArray[np.int64]:
+    """First and last column and row (x0, y0, x1, y1) of a mask that is not empty. [pixel]."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return np.array([left, top, left + width - 1, top + height - 1], dtype=np.int64)
+
+
 def square_crop(
-    bounds: tuple[int, int, int, int], size: tuple[int, ...], margin: float
+    bounds: npt.ArrayLike, size: tuple[int, ...], margin: float
 ) -> tuple[int, int, int, int]:
     """Square around a box of pixels, moved and, where it must, shrunk to lie inside the image.
 
@@ -216,7 +209,7 @@ def square_crop(
     Returns:
         (x0, y0, x1, y1) with x1 and y1 exclusive. [pixel].
     """
-    x0, y0, x1, y1 = bounds
+    x0, y0, x1, y1 = np.asarray(bounds).tolist()
     longer = max(x1 - x0, y1 - y0) + 1
     side = min(round(longer * (1.0 + 2.0 * margin)), size[0], size[1])
     left = min(max((x0 + x1 + 1 - side) // 2, 0), size[1] - side)

@@ -15,12 +15,19 @@ import torch
 from PIL import Image
 
 from deft_core.camera import ColorImage, Mask
-from deft_core.clip_model import VIT_B_32, ClipArchitecture, open_clip
 from deft_core.errors import InvalidInputError
-from deft_core.tensor_file import load_strictly, read_tensors, state_of
+from deft_core.pretrained import (
+    VIT_B_32,
+    ClipArchitecture,
+    first_present,
+    load_strictly,
+    open_clip,
+    read_tensors,
+    state_of,
+    weights_directory,
+)
 from deft_core.validation import FloatArray
-from deft_core.weights import first_present, weights_directory
-from deft_perception.segmentation.table_scene import square_crop
+from deft_perception.segmentation.table_scene import bounding_box, square_crop
 
 _GREY: Final = 128
 _MARGIN: Final = 0.15  # of the longer side, around a mask
@@ -30,11 +37,7 @@ class TextRanker:
     """Compares masks with a sentence."""
 
     def __init__(self, architecture: ClipArchitecture, network: torch.nn.Module) -> None:
-        """Take a network and what it was built from.
-
-        Raises:
-            ConfigurationError: open_clip is not installed.
-        """
+        """Take a network and what it was built from."""
         library = open_clip()
         self._network: Any = network
         self._preset = library.image_transform(architecture.vision['image_size'], is_train=False)
@@ -44,11 +47,6 @@ class TextRanker:
         self, color: ColorImage, masks: Sequence[Mask], instruction: str
     ) -> FloatArray:
         """How likely the sentence speaks of each mask. Shape (n,), sum 1.
-
-        Args:
-            color: RGB. Shape (height, width, 3).
-            masks: At least one. Shapes (height, width).
-            instruction: Task sentence.
 
         Raises:
             InvalidInputError: The sentence is empty, there is no mask, or one is empty.
@@ -67,16 +65,10 @@ class TextRanker:
 
 
 def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
-    """Square crop around a mask, grey outside of it.
-
-    Raises:
-        InvalidInputError: The mask is empty.
-    """
-    rows, columns = np.nonzero(mask)
-    if len(rows) == 0:
+    """Square crop around a mask, grey outside of it; raises InvalidInputError for an empty one."""
+    if not mask.any():
         raise InvalidInputError('An empty mask cannot be compared with a sentence.')
-    bounds = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
-    x0, y0, x1, y1 = square_crop(bounds, mask.shape, _MARGIN)
+    x0, y0, x1, y1 = square_crop(bounding_box(mask), mask.shape, _MARGIN)
     crop = np.full((y1 - y0, x1 - x0, 3), _GREY, dtype=np.uint8)
     inside = mask[y0:y1, x0:x1]
     crop[inside] = color[y0:y1, x0:x1][inside]
@@ -86,11 +78,7 @@ def cut_out(color: ColorImage, mask: Mask) -> ColorImage:
 def load_text_ranker(
     directory: Path | None = None, architecture: ClipArchitecture = VIT_B_32
 ) -> TextRanker:
-    """A model of open_clip with the weights of a local file.
-
-    Args:
-        directory: Weights folder; None takes the user's.
-        architecture: The ViT-B/32 where none is named.
+    """A model of open_clip with the weights of a file in a folder, else in the user's.
 
     Raises:
         ConfigurationError: open_clip or the file is missing, or it is another file.

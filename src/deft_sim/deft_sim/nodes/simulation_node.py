@@ -28,9 +28,7 @@ from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
-from deft_core.nodes.encode import header
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
-from deft_core.nodes.encode_records import SUCCESS_TO_MSG
+from deft_core.nodes.encode import SUCCESS_TO_MSG, header, image_to_msg, intrinsics_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node

@@ -21,13 +21,17 @@ from deft_cem.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
 from deft_cem.run_folder import STORE_FILE
 from deft_cem.session_record import SessionRecord
-from deft_core.grasp import GraspParameters
-from deft_core.nodes.encode import grasp_to_msg, prior_to_msg, time_to_msg, trajectory_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.grasp import GraspParameters, GraspPrior
+from deft_core.nodes.encode import (
+    grasp_to_msg,
+    image_to_msg,
+    observation_to_msg,
+    prior_to_msg,
+    time_to_msg,
+    trajectory_to_msg,
+)
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, STATE, STATE_PUBLISHER
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome, RunSession
