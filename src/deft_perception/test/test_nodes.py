@@ -21,9 +21,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 from deft_core.camera import RgbdFrame  # noqa: E402
 from deft_core.decode import (  # noqa: E402
     color_from_msg,
-    observation_from_msg,  # noqa: E402
+    observation_from_msg,
     points_from_msg,
-    transform_from_msg,  # noqa: E402
+    transform_from_msg,
 )
 from deft_core.errors import ConfigurationError, FrameError, InvalidInputError  # noqa: E402
 from deft_core.nodes.encode import (  # noqa: E402  # noqa: E402
