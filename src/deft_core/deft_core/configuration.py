@@ -88,11 +88,6 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Field metadata may hold `minimum` and `maximum` (numbers) and `unit` (for the message).
     Nested dataclasses, tuples, lists and dicts of them are built from their plain form.
 
-    Args:
-        kind: A dataclass.
-        values: Keys and values as read from a file.
-        where: File or parameter set, for the message.
-
     Raises:
         ConfigurationError: An entry is unknown, missing, of the wrong type or out of range.
     """

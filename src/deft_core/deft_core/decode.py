@@ -50,11 +50,7 @@ def time_from_msg(stamp: Any) -> float:
 def order_joints(
     names: Sequence[str], values: Sequence[float], expected: Sequence[str]
 ) -> FloatArray:
-    """Values in the order of `expected`, shape (len(expected),).
-
-    Raises:
-        InvalidInputError: Names are missing, unknown or double, or the lengths differ.
-    """
+    """Values in the order of `expected`, shape (len(expected),)."""
     if len(names) != len(values) or sorted(names) != sorted(expected):
         wrong = sorted(set(names) ^ set(expected)) or 'double names'
         raise InvalidInputError(
@@ -66,7 +62,7 @@ def order_joints(
 
 
 def grasp_from_msg(message: Any) -> GraspParameters:
-    """Grasp parameters of a message; raises InvalidInputError as `GraspParameters` does."""
+    """Grasp parameters of a message."""
     if not message.header.frame_id:
         raise InvalidInputError('Grasp parameters need a frame in header.frame_id, got none.')
     return GraspParameters(
@@ -80,7 +76,7 @@ def grasp_from_msg(message: Any) -> GraspParameters:
 
 
 def residual_from_msg(message: Any) -> GraspResidual:
-    """Residual of a message; raises InvalidInputError as `GraspResidual` does."""
+    """Residual of a message."""
     return GraspResidual(
         position=message.position,
         wrist_rotation=message.wrist_rotation,
@@ -112,7 +108,7 @@ def prior_from_msg(message: Any) -> GraspPrior:
 
 
 def trajectory_from_msg(message: Any) -> WristTrajectory:
-    """Trajectory of a message; raises InvalidInputError as `WristTrajectory` does."""
+    """Trajectory of a message."""
     return WristTrajectory(
         translations=np.array([_vector_from_msg(v) for v in message.translations]).reshape(-1, 3),
         rotation_vectors=np.array([_vector_from_msg(v) for v in message.rotation_vectors]).reshape(
@@ -137,11 +133,7 @@ def _vector_from_msg(message: Any) -> FloatArray:
 
 
 def color_from_msg(message: Any) -> ColorImage:
-    """RGB image, shape (height, width, 3), of an rgb8 or bgr8 message.
-
-    Raises:
-        InvalidInputError: Another encoding, or size and data do not agree.
-    """
+    """RGB image, shape (height, width, 3), of an rgb8 or bgr8 message."""
     order = _COLOR_ORDER.get(message.encoding)
     if order is None:
         raise InvalidInputError(
@@ -153,11 +145,7 @@ def color_from_msg(message: Any) -> ColorImage:
 
 
 def depth_from_msg(message: Any) -> DepthImage:
-    """Depth in metres, shape (height, width), NaN where missing, of 16UC1 mm or 32FC1 m.
-
-    Raises:
-        InvalidInputError: Another encoding, or size and data do not agree.
-    """
+    """Depth in metres, shape (height, width), NaN where missing, of 16UC1 mm or 32FC1 m."""
     scale = _DEPTH_SCALE.get(message.encoding)
     if scale is None:
         raise InvalidInputError(
@@ -176,7 +164,7 @@ def mask_from_msg(message: Any) -> npt.NDArray[np.bool_]:
 
 
 def intrinsics_from_msg(message: Any) -> CameraIntrinsics:
-    """Pinhole model of a camera_info; raises InvalidInputError when it is not filled in."""
+    """Pinhole model of a camera_info."""
     return CameraIntrinsics(
         width=message.width,
         height=message.height,
@@ -188,11 +176,7 @@ def intrinsics_from_msg(message: Any) -> CameraIntrinsics:
 
 
 def points_from_msg(message: Any) -> FloatArray:
-    """Points, shape (n, 3), of a cloud that begins with float32 x, y, z. [m].
-
-    Raises:
-        InvalidInputError: Other fields, or size and data do not agree.
-    """
+    """Points, shape (n, 3), of a cloud that begins with float32 x, y, z. [m]."""
     layout = [(f.name, f.offset, f.datatype) for f in message.fields[:3]]
     if layout != [(n, 4 * i, _POINT_FIELD_FLOAT32) for i, n in enumerate('xyz')]:
         raise InvalidInputError(f'Point cloud must begin with float32 x, y, z, got {layout}.')
@@ -200,11 +184,7 @@ def points_from_msg(message: Any) -> FloatArray:
 
 
 def channels_from_msg(message: Any, names: Sequence[str]) -> FloatArray | None:
-    """Further float32 channels of a cloud, shape (n, len(names)); None where one is missing.
-
-    Raises:
-        InvalidInputError: Size and data do not agree.
-    """
+    """Further float32 channels of a cloud, shape (n, len(names)); None where one is missing."""
     offsets = {f.name: f.offset for f in message.fields if f.datatype == _POINT_FIELD_FLOAT32}
     if not set(names) <= offsets.keys():
         return None

@@ -16,9 +16,8 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import safetensors
@@ -105,11 +104,7 @@ def first_present(files: Sequence[WeightsFile], directory: Path) -> WeightsFile:
 
 
 def _checksums(directory: Path) -> dict[str, str]:
-    """File name to SHA-256 of the folder's own list; empty without one.
-
-    Raises:
-        ConfigurationError: A list that is not one.
-    """
+    """File name to SHA-256 of the folder's own list; empty without one."""
     path = directory / CHECKSUM_FILE
     if not path.exists():
         return {}
@@ -126,11 +121,7 @@ def _checksums(directory: Path) -> dict[str, str]:
 
 
 def read_tensors(data: bytes, name: str) -> dict[str, Any]:
-    """The mapping in a .safetensors, .pth or .pt file.
-
-    Args:
-        data: The file.
-        name: Its name; tells the format.
+    """The mapping in a .safetensors, .pth or .pt file; its name tells the format.
 
     Raises:
         ConfigurationError: It holds something else than plain values.
@@ -164,13 +155,7 @@ def state_of(loaded: Mapping[str, Any]) -> dict[str, Any]:
 def load_strictly(
     network: torch.nn.Module, state: Mapping[str, Any], name: str, kind: str
 ) -> None:
-    """Fill every tensor of a network.
-
-    Args:
-        network: Takes the tensors.
-        state: Tensors by their names in the network.
-        name: Of the file, for the message.
-        kind: What the network is, for the message.
+    """Fill every tensor of a network; `name` (of the file) and `kind` are for the message.
 
     Raises:
         ConfigurationError: Tensors are missing, unknown, of another shape or not finite.
@@ -192,9 +177,13 @@ def load_strictly(
     network.load_state_dict(dict(state))
 
 
-@functools.cache
-def load_torchvision() -> ModuleType:
-    """The module torchvision, also where its compiled operators do not fit the installed torch.
+def load_torchvision() -> Any:
+    """The module torchvision; raises ConfigurationError where it is not installed."""
+    return import_vision_library('torchvision')
+
+
+def import_vision_library(name: str) -> Any:
+    """torchvision, or a library that imports it itself, such as open_clip.
 
     PyPI's torchvision is built against the CUDA build of torch. Beside a CPU build its library
     does not load, and the import fails because it describes two operators that nobody defined.
@@ -202,60 +191,34 @@ def load_torchvision() -> ModuleType:
     two are declared here without a body. Where the library does load, nothing is touched.
 
     Raises:
-        ConfigurationError: It is not installed or does not fit torch.
+        ConfigurationError: It or torchvision is not installed, or does not fit torch.
     """
-    found = importlib.util.find_spec('torchvision')
-    if found is None or found.origin is None:
-        raise ConfigurationError('torchvision is not installed; run `make setup`.')
-    if not _compiled_operators_load(Path(found.origin).parent):
-        _define_operators()
     try:
-        return importlib.import_module('torchvision')
+        _declare_operators()
+        return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
         raise ConfigurationError(
-            f'torchvision does not fit torch {torch.__version__} ({error}); run `make setup`.'
+            f'{name} is not installed or does not fit torch {torch.__version__} ({error}); run '
+            '`make setup`.'
         ) from error
-
-
-def import_vision_library(name: str) -> Any:
-    """A library that imports torchvision itself, such as open_clip.
-
-    Args:
-        name: Of the module.
-
-    Raises:
-        ConfigurationError: It or torchvision is not installed.
-    """
-    load_torchvision()
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f'{name} is not installed ({error}); run `make setup`.'
-        ) from error
-
-
-def _compiled_operators_load(package: Path) -> bool:
-    """Load them as torchvision itself will; a second time does nothing."""
-    for library in sorted(package.glob('_C*.so')):
-        try:
-            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
-        except OSError:
-            return False
-        return True
-    return False
-
-
-def _define_operators() -> None:
-    library = _library()
-    for name in ('nms', 'qnms'):
-        library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 
 
 @functools.cache
-def _library() -> Any:  # torch.library.Library, which torch leaves untyped
-    """Its operators live as long as it does; the cache keeps it."""
-    return torch.library.Library('torchvision', 'DEF')  # type: ignore[no-untyped-call]
+def _declare_operators() -> Any:  # torch.library.Library, which torch leaves untyped
+    """What is declared lives as long as the returned library; the cache keeps it."""
+    found = importlib.util.find_spec('torchvision')
+    if found is None or found.origin is None:
+        raise ImportError('torchvision is missing')
+    for file in Path(found.origin).parent.glob('_C*.so'):
+        try:
+            torch.ops.load_library(str(file))  # type: ignore[no-untyped-call]
+            return None
+        except OSError:
+            continue
+    library: Any = torch.library.Library('torchvision', 'DEF')  # type: ignore[no-untyped-call]
+    for name in ('nms', 'qnms'):
+        library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    return library
 
 
 @dataclass(frozen=True)
@@ -274,14 +237,10 @@ class ClipArchitecture:
     vision: Mapping[str, Any]
     text: Mapping[str, Any]
     files: tuple[WeightsFile, ...] = ()
-    quick_gelu: bool = field(default=False)
+    quick_gelu: bool = False
 
     def build(self) -> torch.nn.Module:
-        """The network with random weights, for inference.
-
-        Raises:
-            ConfigurationError: open_clip is not installed.
-        """
+        """The network with random weights, for inference."""
         network: torch.nn.Module = open_clip().CLIP(
             embed_dim=self.embed_dim,
             vision_cfg=dict(self.vision),
@@ -311,9 +270,5 @@ VIT_B_32: Final = ClipArchitecture(
 
 
 def open_clip() -> Any:
-    """The module open_clip.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
+    """The module open_clip; raises ConfigurationError where it is not installed."""
     return import_vision_library('open_clip')

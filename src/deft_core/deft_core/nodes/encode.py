@@ -178,14 +178,7 @@ def points_to_msg(
     frame_id: str,
     channels: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> PointCloud2:
-    """Unordered point cloud of x, y, z and further channels as float32.
-
-    Args:
-        points: Shape (n, 3). [m].
-        stamp: [s].
-        frame_id: Frame of the points.
-        channels: One value per point and name. Shapes (n,).
-    """
+    """Unordered cloud of points (n, 3) [m] and further channels (n,), all as float32."""
     further = {} if channels is None else channels
     packed = np.ascontiguousarray(np.column_stack([points, *further.values()]), dtype=np.float32)
     names = ('x', 'y', 'z', *further)
