@@ -40,6 +40,7 @@ from deft_msgs.srv import SegmentObject
 from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/perception_latency.py'
 FRAMES: Final = 12  # different pictures, so that the camera does not look frozen
@@ -53,8 +54,9 @@ CAMERA: Final = '/camera/camera'
 def pictures() -> list[RgbdFrame]:
     """Pictures of cups at several places."""
     settings = load_simulation_settings(config_directory())
-    names = list(settings.objects.cups)
-    cell = SimulatedCell(settings, names[0], 0)
+    task = simulated_task('pick_cup')
+    names = task.object_names
+    cell = SimulatedCell(settings, task)
     frames = []
     for index in range(FRAMES):
         cell.reset_scene(names[index % len(names)], index)

@@ -27,6 +27,7 @@ from deft_perception.sam2_model import HIERA_TINY, Sam2Masks
 from deft_perception.sam_model import VIT_B, SamMasks
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/sam_speed.py'
 
@@ -38,7 +39,7 @@ def measure(repetitions: int) -> dict[str, Any]:
         repetitions: Pictures to embed.
     """
     settings = load_simulation_settings(config_directory())
-    cell = SimulatedCell(settings, next(iter(settings.objects.cups)), 0)
+    cell = SimulatedCell(settings, simulated_task('pick_cup'))
     color = cell.capture().color
     cell.close()
     torch.manual_seed(0)

@@ -53,20 +53,6 @@ def test_files_keep_to_what_upstream_has_too(file: Path) -> None:
             assert names == {'find-pkg-share'}
 
 
-def argument(name: str) -> Argument:
-    (found,) = [
-        action
-        for action in parse_file(REPOSITORY / 'launch' / 'fine_tune.launch.xml')
-        if isinstance(action, Argument) and action.name == name
-    ]
-    return found
-
-
-def test_tasks_of_the_launch_file_are_those_of_the_configuration() -> None:
-    tasks = sorted(path.stem for path in (REPOSITORY / 'config' / 'tasks').glob('*.yaml'))
-    assert sorted(argument('task').choices) == tasks
-
-
 def test_demo_knows_arguments_of_the_launch_file() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -23,8 +23,8 @@ from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_services import DEBUG, ON_BY_DEFAULT, XArmServices
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import SERVO_ERRORS, SimulatedXArm
 from xarm_msgs.msg import RobotMsg
 

@@ -13,9 +13,9 @@ from deft_arm.xarm_codes import (
     OK,
 )
 from deft_core.nodes.qos import STATE
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import make_box
+from deft_sim.world import JointSample
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg
 
