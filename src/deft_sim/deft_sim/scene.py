@@ -121,16 +121,12 @@ def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
         resolution=[camera.width, camera.height],
         sensor_size=[0.001 * camera.width, 0.001 * camera.height],
         focal_pixel=[camera.fx, camera.fy],
-        principal_pixel=principal_offset(camera),
+        # From the principal point to the image centre; our pixel centres are whole numbers.
+        principal_pixel=[
+            (camera.width - 1) / 2.0 - camera.cx,
+            (camera.height - 1) / 2.0 - camera.cy,
+        ],
     )
-
-
-def principal_offset(camera: CameraConfiguration) -> list[float]:
-    """Principal point as MuJoCo wants it: from the principal point to the image centre. [pixel].
-
-    Our pixel centres are whole numbers, so the middle of the image lies at (size - 1) / 2.
-    """
-    return [(camera.width - 1) / 2.0 - camera.cx, (camera.height - 1) / 2.0 - camera.cy]
 
 
 def _add_board(spec: mujoco.MjSpec, board: BoardConfiguration, T_flange_board: FloatArray) -> None:

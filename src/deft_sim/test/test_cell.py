@@ -108,26 +108,6 @@ def test_after_a_collision_only_a_motion_from_where_the_arm_is_is_taken(
     assert not cell.collided
 
 
-def test_equal_seeds_lay_out_equal_scenes(cell: SimulatedCell) -> None:
-    cell.reset_scene('green_beaker', 11)
-    first = cell.object_position()
-    cell.reset_scene('green_beaker', 12)
-    other = cell.object_position()
-    cell.reset_scene('green_beaker', 11)
-    np.testing.assert_array_equal(cell.object_position(), first)
-    assert np.abs(other - first).max() > 1e-3
-    assert cell.object_name == 'green_beaker'
-
-
-def test_a_reset_keeps_the_robot(cell: SimulatedCell) -> None:
-    start = cell.arm_state().positions
-    cell.follow_arm([0.5], [start + 0.1])
-    cell.advance(1.0)
-    before = cell.arm_state()
-    cell.reset_scene('purple_tall_cup', 0)
-    np.testing.assert_array_equal(cell.arm_state().positions, before.positions)
-
-
 def test_unknown_objects_and_negative_seeds_are_refused(cell: SimulatedCell) -> None:
     with pytest.raises(InvalidInputError, match=r"did you mean 'red_mug'"):
         cell.reset_scene('red_mog', 0)
@@ -149,8 +129,3 @@ def test_a_robot_in_the_way_keeps_the_old_scene(cell: SimulatedCell) -> None:
             refused = True
             assert (cell.object_name, cell.object_position().tolist()) == before
     assert refused
-
-
-def test_a_malformed_trajectory_is_refused(cell: SimulatedCell) -> None:
-    with pytest.raises(InvalidInputError):
-        cell.follow_arm([1.0], [[0.0] * 5])

@@ -16,7 +16,6 @@ from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.cell import SimulatedCell
 from deft_sim.hand_motors import BusMotors, IdealMotors
 from deft_sim.world import World
-from dynamixel_simulator.faults import Fault
 from dynamixel_simulator.motor_models import OperatingMode
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
@@ -119,15 +118,7 @@ def test_without_torque_the_flexures_open_the_hand(hand, motors):
     assert joints(hand)['index_forward'] < 0.5 * before
 
 
-def test_a_stuck_tendon_does_not_move_its_finger(hand, motors):
-    motors.bus.inject(Fault.STUCK, motors.bus.servos[FORWARD].identifier)
-    aim(motors, FORWARD, 1.5)
-    hand.advance(1.0)
-    assert abs(joints(hand)['index_forward']) < 0.15
-    assert hand.motor_state().efforts[FORWARD] == pytest.approx(CAP / 1000)
-
-
-def test_a_new_scene_leaves_the_hand_as_it_is(hand, motors):
+def test_a_new_scene_leaves_the_hand_and_home_means_power_on(hand, motors):
     aim(motors, FORWARD, 1.0)
     hand.advance(1.0)
     before = hand.motor_state().positions
@@ -135,11 +126,6 @@ def test_a_new_scene_leaves_the_hand_as_it_is(hand, motors):
     np.testing.assert_array_equal(hand.motor_state().positions, before)
     hand.advance(0.2)
     np.testing.assert_allclose(hand.motor_state().positions, before, atol=0.05)
-
-
-def test_home_means_zero_and_power_on(hand, motors):
-    aim(motors, FORWARD, 1.0)
-    hand.advance(1.0)
     hand.return_robot_home()
     assert np.all(hand.motor_state().positions == 0.0)
     assert not any(servo.torque_enabled for servo in motors.bus.servos)

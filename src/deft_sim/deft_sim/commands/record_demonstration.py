@@ -21,11 +21,7 @@ _JPEG_QUALITY: Final = 90  # a VGA picture of some 40 kB
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record and write; returns the exit code.
-
-    Args:
-        arguments: Command line without the program; that of the process when None.
-    """
+    """Record and write; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n', maxsplit=1)[0])
     parser.add_argument('task', help='file in config/tasks')
     parser.add_argument(

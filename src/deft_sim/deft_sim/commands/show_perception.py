@@ -28,11 +28,7 @@ _HEAT_MAP_SIDE = 56  # cells
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Segment one picture and draw it; returns the exit code.
-
-    Args:
-        arguments: Command line without the program; that of the process when None.
-    """
+    """Segment one picture and draw it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('output', type=Path, help='picture to write, .png or .webp')
     parser.add_argument('--task', default='pick_cup', help='whose scene (%(default)s)')
