@@ -29,9 +29,10 @@ from deft_perception.calibration.hand_eye import CalibrationView, pose_differenc
 from deft_perception.calibration.postures import load_postures
 from deft_perception.calibration.settings import CalibrationSettings
 from deft_perception.calibration.solve import calibrate
-from deft_sim.calibration_views import take_views
+from deft_sim.calibration import take_views
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/calibration.py'
 VIEWS: Final = 20
@@ -66,12 +67,12 @@ def measure(runs: int) -> dict[str, Any]:
     board = load_board(simulation.cell.board_mount.board, folder)
     postures = load_postures(CALIBRATION, folder).matrix()[:VIEWS]
     camera, settings = simulation.cell.camera.intrinsics, CalibrationSettings()
-    detector = BoardDetector(board)
+    detector, task = BoardDetector(board), simulated_task('pick_cup')
     rows: list[dict[str, Any]] = []
     by_method: dict[str, list[tuple[float, float]]] = {}
     views: list[CalibrationView] = []
     for run in range(runs):
-        cell = SimulatedCell(simulation, next(iter(simulation.objects.cups)), run, board=board)
+        cell = SimulatedCell(simulation, task, scene_seed=run, board=board)
         truth = cell.camera_pose()
         views = list(take_views(cell, detector, postures))
         cell.close()
@@ -116,7 +117,7 @@ def _with_arm_error(views: list[CalibrationView], sizes: tuple[float, float]) ->
     """Errors of the refined camera where every pose of the arm is off by a normal draw."""
     folder = config_directory()
     simulation = load_simulation_settings(folder)
-    truth = SimulatedCell(simulation, next(iter(simulation.objects.cups)), 0).camera_pose()
+    truth = SimulatedCell(simulation, simulated_task('pick_cup')).camera_pose()
     settings = CalibrationSettings(
         maximum_reprojection_error=50.0,
         maximum_translation_residual=0.1,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How exactly a heat map on an object becomes a 3D contact point (paper, section 3.1).
 
-All cups of the catalogue stand at random places in the simulated cell. A random pixel that shows
+All cups of pick_cup stand at random places in the simulated cell. A random pixel that shows
 the object is the wanted contact; a heat map of the affordance model's size over the crop peaks
 there.
 The picture has the noise, holes and lost edges of a stereo camera. Truth is the cast of the same
@@ -37,6 +37,7 @@ from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/contact_point.py'
 HEAT_MAP_SIDE: Final = 56  # cells of the affordance model's heat map
@@ -89,8 +90,9 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
     """
     segmentation = PlaneSegmentation(SegmentationSettings())
     simulation = load_simulation_settings(config_directory())
-    names = list(simulation.objects.cups)
-    cell = SimulatedCell(simulation, names[0], 0)
+    task = simulated_task('pick_cup')
+    names = task.object_names
+    cell = SimulatedCell(simulation, task)
     rows: list[dict[str, Any]] = []
     scene_medians: list[float] = []
     refused = 0

@@ -41,6 +41,7 @@ from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/perception_latency.py'
 FRAMES: Final = 12  # different pictures, so that the camera does not look frozen
@@ -54,8 +55,9 @@ CAMERA: Final = '/camera/camera'
 def pictures() -> list[RgbdFrame]:
     """Pictures of cups at several places."""
     settings = load_simulation_settings(config_directory())
-    names = list(settings.objects.cups)
-    cell = SimulatedCell(settings, names[0], 0)
+    task = simulated_task('pick_cup')
+    names = task.object_names
+    cell = SimulatedCell(settings, task)
     frames = []
     for index in range(FRAMES):
         cell.reset_scene(names[index % len(names)], index)

@@ -24,6 +24,7 @@ from deft_core.errors import DeftError
 from deft_perception.segmentation.sam2 import MODELS, Sam2Predictor
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/sam_speed.py'
 
@@ -36,7 +37,7 @@ def measure(repetitions: int, name: str = 'hiera_tiny') -> dict[str, Any]:
         name: Of the model.
     """
     settings = load_simulation_settings(config_directory())
-    cell = SimulatedCell(settings, next(iter(settings.objects.cups)), 0)
+    cell = SimulatedCell(settings, simulated_task('pick_cup'))
     color = cell.capture().color
     cell.close()
     torch.manual_seed(0)

@@ -35,9 +35,6 @@ def arguments() -> dict[str, Element]:
     return {child.attributes['name']: child for child in root.children if child.tag == 'arg'}
 
 
-def test_tasks_of_the_launch_file_are_those_of_the_configuration() -> None:
-    tasks = sorted(path.stem for path in (REPOSITORY / 'config' / 'tasks').glob('*.yaml'))
-    assert sorted(choice.attributes['value'] for choice in arguments()['task'].children) == tasks
 
 
 def test_demo_knows_arguments_of_the_launch_file() -> None:

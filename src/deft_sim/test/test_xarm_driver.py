@@ -23,9 +23,9 @@ from deft_core.errors import ConfigurationError
 from deft_core.nodes.qos import STATE
 from deft_core.rotations import euler_from_matrix
 from deft_description.models import ARM_JOINT_NAMES
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import driver_services, make_box
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import COLLISION, MOST_COMMANDS
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg

@@ -9,8 +9,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from deft_arm.xarm.codes import DISCONNECTED, OK
 from deft_core.nodes.qos import STATE
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_world import XArmWorld, make_box
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import BUTTON, COLLISION
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg

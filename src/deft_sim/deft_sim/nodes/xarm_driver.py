@@ -39,7 +39,7 @@ from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES
-from deft_sim.joint_sample import JointSample
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import MOST_COMMANDS, SERVO_ERRORS, SimulatedXArm
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg

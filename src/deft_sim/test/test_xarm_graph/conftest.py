@@ -43,10 +43,10 @@ from deft_msgs.srv import (
     ResetScene,
     SegmentObject,
 )
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.scripted_operator import ScriptedOperator
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import driver_services, make_box
+from deft_sim.world import JointSample
 from xarm_msgs import srv
 
 TICK = 0.005  # [s] of real time

@@ -20,7 +20,8 @@ from deft_hand_driver.joint_map import SPOOL, JointMap
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
-from deft_sim.hand_bus import BusMotors
+from deft_sim.hand_motors import BusMotors
+from deft_sim.tasks import simulated_task
 from dynamixel_simulator.motor_models import OperatingMode
 
 SETTLE_TIME: Final = 0.8  # [s] of simulated time for the largest motion and its end
@@ -47,9 +48,9 @@ class FreeHand:
         self._sigma = cell.variation.observed_joint_sigma
         exact = replace(cell, variation=replace(cell.variation, observed_joint_sigma=0.0))
         self._motors = BusMotors(description)
-        name = next(iter(settings.objects.cups))
+        task = simulated_task('pick_cup')  # any: the hand stays in the air
         self._cell = SimulatedCell(
-            replace(settings, cell=exact), name, 0, motors=self._motors, mounting=mounting
+            replace(settings, cell=exact), task, motors=self._motors, mounting=mounting
         )
         motors, bus = description.ordered_motors(), description.bus
         self._scale = MotorScale(motors)

@@ -40,8 +40,8 @@ def take_views(
         cell.advance(float(times[-1]) + _SETTLE_TIME)
         if cell.collided:
             raise DeviceError(
-                f'The simulated arm collided on its way to posture {number}; find postures anew '
-                'with `python -m deft_sim.commands.find_calibration_postures`.'
+                f'The simulated arm collided on its way to posture {number}; record other '
+                'postures (docs/calibration.md).'
             )
         frame = cell.capture()
         try:
