@@ -35,8 +35,6 @@ def arguments() -> dict[str, Element]:
     return {child.attributes['name']: child for child in root.children if child.tag == 'arg'}
 
 
-
-
 def test_demo_knows_arguments_of_the_launch_file() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
