@@ -57,7 +57,7 @@ KEPT: Final = Path(__file__).resolve().parent.parent / 'runs' / 'policies'
 COMMAND: Final = 'python benchmarks/policies.py'
 # Landscape, and how many times as far as there the scene moves the optimum.
 CELLS: Final = {'L1': 1.0, 'L3': 1.0, 'L7': 1.0, 'L7_twice': 2.0}
-OPTIMISERS: Final = ('cem', 'quadratic_regression')
+OPTIMISERS: Final = ('cem', 'screened_regression')
 PENALTIES: Final = (5.0, 10.0, 20.0, 50.0)
 SCENES: Final = 128
 PIXELS: Final = 40
