@@ -21,7 +21,7 @@ from deft_cem.optimisers.paper_parameters import (
     initial_standard_deviation,
 )
 from deft_cem.optimisers.registry import OptimiserSettings
-from deft_cem.policies.settings import PolicySettings
+from deft_cem.policies.choice import PolicySettings
 from deft_core.configuration import config_directory, load_yaml
 
 LEARNING_FILE = 'learning.yaml'
