@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from deft_cem import __version__
 from deft_cem.episode_timing import Stretch
-from deft_cem.optimisers.interface import ResidualOptimiser, Sample
+from deft_cem.optimisers.ask_tell import ResidualOptimiser, Sample
 from deft_cem.policies.policy import ResidualPolicy, load_policy
 from deft_cem.proposal import Proposal
 from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
@@ -256,7 +256,7 @@ class SessionCore:
                     prior_source=prior.source,
                     calibration_id=prior.calibration_id,
                 ),
-                self._optimiser.state_dict(),
+                {},
             )
             self._started += 1
         self._repeated = None
@@ -326,7 +326,7 @@ class SessionCore:
         if phase in PRACTICE:
             assert self._optimiser.pending is not None, 'rated without a sample'
             self._optimiser.tell(self._optimiser.pending.index, reward)
-        self.store.record_reward(name, reward, source, success, self._optimiser.state_dict())
+        self.store.record_reward(name, reward, source, success, {})
         self.progress.rate(name, phase, reward)
 
     def conclude(self, stretches: Sequence[Stretch] = ()) -> None:
@@ -361,9 +361,7 @@ class SessionCore:
         open_episode = self._proposal or self._repeated
         if open_episode is not None:
             self._withdraw_sample()
-            self.store.record_withdrawal(
-                open_episode.episode_id, reason, self._optimiser.state_dict()
-            )
+            self.store.record_withdrawal(open_episode.episode_id, reason, {})
         self._proposal = self._repeated = None
 
     def skip(self, reason: str) -> None:
@@ -380,7 +378,7 @@ class SessionCore:
             planned.phase,
             None if open_episode is None else open_episode.episode_id,
             reason,
-            self._optimiser.state_dict(),
+            {},
         )
         self._proposal = self._repeated = None
         self.progress.skip()
@@ -388,7 +386,7 @@ class SessionCore:
 
     def _withdraw_sample(self) -> None:
         if self._optimiser.pending is not None:
-            self._optimiser.withdraw(self._optimiser.pending.index)
+            self._optimiser.discard(self._optimiser.pending.index)
 
     def take_policy(self) -> None:
         """Load the policy that was trained into the run folder.

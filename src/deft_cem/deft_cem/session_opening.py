@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from deft_cem.optimisers.interface import ResidualOptimiser
+from collections.abc import Iterable
+
+from deft_cem.optimisers.ask_tell import ResidualOptimiser
 from deft_cem.run_folder import RunFolder, RunOccupiedError
 from deft_cem.session_identity import SessionIdentity
 from deft_cem.session_record import SessionRecord
 from deft_cem.session_store import SessionStore
+from deft_cem.stored_episode import StoredEpisode
 from deft_core.errors import InvalidInputError, RecordingError
 
 
@@ -34,7 +37,7 @@ def open_store(
         folder.store,
         session_id=session_id,
         identity=identity,
-        optimiser_state=optimiser.state_dict(),
+        optimiser_state={},
     )
 
 
@@ -52,7 +55,7 @@ def _check(folder: RunFolder, identity: SessionIdentity, optimiser: ResidualOpti
                 f'the session in {folder.directory} is finished; choose another run folder'
             )
         try:
-            optimiser.load_state_dict(record.optimiser_state)
+            _tell_again(optimiser, record.episodes())
         except InvalidInputError as error:
             raise RecordingError(f'{folder.store} is damaged: {error}') from error
         waiting = record.pending()
@@ -62,3 +65,21 @@ def _check(folder: RunFolder, identity: SessionIdentity, optimiser: ResidualOpti
         raise RecordingError(
             f'{folder.store} is damaged: episode and optimiser disagree about what is pending'
         )
+
+
+def _tell_again(optimiser: ResidualOptimiser, episodes: Iterable[StoredEpisode]) -> None:
+    """Bring a fresh optimiser to where it was: the same samples with the same rewards.
+
+    Raises:
+        InvalidInputError: The episodes are not those of this optimiser.
+    """
+    for episode in episodes:
+        if episode.sample_index is None:
+            continue
+        sample = optimiser.ask()
+        if sample.index != episode.sample_index:
+            raise InvalidInputError(f'sample {sample.index} is missing')
+        if episode.state == 'withdrawn':
+            optimiser.discard(sample.index)
+        elif episode.reward is not None:
+            optimiser.tell(sample.index, episode.reward)

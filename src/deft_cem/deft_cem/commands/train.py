@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
-from deft_cem.policies.training import train_on_practice
+from deft_cem.policies.training import train_policy
 from deft_cem.practice_set import read_practice
 from deft_cem.settings import load_learning_settings
 from deft_core.errors import ConfigurationError, DeftError
@@ -66,10 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     settings = load_learning_settings(arguments.settings)
     practice, truncated = read_practice(arguments.runs)
     output = _output(arguments.runs, arguments.output)
-    report = train_on_practice(
-        practice, output, settings, seed=arguments.seed, truncated=truncated
-    )
-    if report.truncated:
+    report = train_policy(practice, output, settings, seed=arguments.seed)
+    if truncated:
         print('note: a bag is not closed (recording or killed); its whole episodes were used')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     for row in report.choice.candidates():

@@ -297,14 +297,11 @@ def test_another_session_is_refused_and_the_first_one_kept(
 @pytest.mark.parametrize(
     'statement',
     [
-        "UPDATE session SET optimiser = '{'",
-        "UPDATE session SET optimiser = '[]'",
         "UPDATE session SET configuration = 'x'",
         "UPDATE session SET method = 'magic'",
         "UPDATE session SET seed = 'five'",
         'UPDATE episode SET sample_index = 7',
         'UPDATE episode SET phase = 77',
-        "UPDATE episode SET state = 'withdrawn'",
     ],
 )
 def test_a_store_that_contradicts_itself_is_refused_and_kept(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each method against its own equations."""
+"""The default optimiser against its own equations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from sklearn.gaussian_process.kernels import RBF
 
 from deft_cem.optimisers.gaussian_process import BowlProcess
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_cem.optimisers.quadratic_regression import (
-    QuadraticRegression,
-    QuadraticRegressionSettings,
+from deft_cem.optimisers.screened_regression import (
+    ScreenedRegression,
+    ScreenedRegressionSettings,
     regress_optimum,
+    softmax_weights,
+    standardised,
 )
-from deft_cem.optimisers.screened_regression import ScreenedRegression
-from deft_cem.optimisers.search_basis import identity_basis, synergy_basis
-from deft_cem.optimisers.softmax_cem import SoftmaxCem, SoftmaxCemSettings
-from deft_cem.optimisers.standardised import standardised
-from deft_cem.optimisers.weighted_elites import fit_elites, softmax_weights
+from deft_cem.optimisers.search_basis import synergy_basis
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 
@@ -57,10 +55,10 @@ def test_the_basis_is_orthogonal_and_keeps_the_budget_of_table_4() -> None:
 @settings(deadline=None)
 def test_search_coordinates_go_there_and_back(values) -> None:
     y = np.array(values)
-    for basis in (synergy_basis(SIGMA), identity_basis(SIGMA)):
-        np.testing.assert_allclose(basis.to_search(basis.to_residual(y)), y, atol=1e-12)
-        rows = np.stack([y, -y])
-        np.testing.assert_allclose(basis.to_search(basis.to_residual(rows)), rows, atol=1e-12)
+    basis = synergy_basis(SIGMA)
+    np.testing.assert_allclose(basis.to_search(basis.to_residual(y)), y, atol=1e-12)
+    rows = np.stack([y, -y])
+    np.testing.assert_allclose(basis.to_search(basis.to_residual(rows)), rows, atol=1e-12)
 
 
 def test_a_basis_of_another_size_is_refused() -> None:
@@ -80,33 +78,6 @@ def test_weights_follow_rewards_and_never_blow_up_noise() -> None:
     np.testing.assert_allclose(even, 0.25)
     _, nearly = softmax_weights(np.array([0.5, 0.501, 0.499]), 3)
     assert np.ptp(nearly) < 0.03
-
-
-def test_pseudo_elites_hold_the_variance() -> None:
-    y = np.zeros((5, 3))
-    mean, std = fit_elites(y, np.ones(5), elites=5, pseudo_count=5.0)
-    assert not mean.any()
-    np.testing.assert_allclose(std, np.sqrt(0.5))
-    _, free = fit_elites(y, np.ones(5), elites=5, pseudo_count=0.0)
-    assert not free.any()
-
-
-def test_softmax_cem_without_its_repairs_is_close_to_the_papers_fit() -> None:
-    """Equal rewards and no pseudo-elites: mean and ML spread of the first E."""
-    optimiser = SoftmaxCem(
-        np.ones(4),
-        np.random.default_rng(0),
-        SoftmaxCemSettings(pseudo_count=0.0),
-        elites=3,
-        warm_up=3,
-    )
-    drawn = []
-    for _ in range(3):
-        sample = optimiser.ask()
-        drawn.append(sample.residual)
-        optimiser.tell(sample.index, 0.5)
-    np.testing.assert_allclose(optimiser.mean, np.mean(drawn, axis=0))
-    np.testing.assert_allclose(optimiser.std, np.std(drawn, axis=0))
 
 
 @settings(deadline=None, max_examples=40)
@@ -218,22 +189,12 @@ def test_a_single_episode_makes_a_process() -> None:
     assert np.linalg.norm(posterior.top([np.ones(4)], 6.0)) < 0.01
 
 
-def test_regression_samples_around_the_recommended_top() -> None:
-    optimiser = QuadraticRegression(
-        SIGMA, np.random.default_rng(0), QuadraticRegressionSettings(limit=20.0), warm_up=5
-    )
-    for _ in range(8):
-        sample = optimiser.ask()
-        optimiser.tell(sample.index, float(np.exp(-((sample.residual[0] / 0.02 - 1) ** 2))))
-    np.testing.assert_array_equal(optimiser.mean, optimiser.recommendation)
-    np.testing.assert_allclose(optimiser.std, 0.7 * synergy_basis(SIGMA).marginal_std(1.0))
-
-
 def test_screening_tries_better_than_it_draws() -> None:
-    """Executed rewards while fine-tuning beat those of the same regression without screening."""
+    """Executed rewards while fine-tuning beat those of the first candidate of each episode."""
 
-    def executed(kind, seed: int) -> float:
-        optimiser = kind(SIGMA, np.random.default_rng(seed))
+    def executed(candidates: int, seed: int) -> float:
+        settings = ScreenedRegressionSettings(candidates=candidates)
+        optimiser = ScreenedRegression(SIGMA, seed, settings)
         noise = np.random.default_rng(seed)
         rewards = []
         for _ in range(30):
@@ -244,5 +205,5 @@ def test_screening_tries_better_than_it_draws() -> None:
             optimiser.tell(sample.index, float(np.clip(height + 0.05 * noise.normal(), 0, 1)))
         return float(np.mean(rewards[10:]))
 
-    gains = [executed(ScreenedRegression, s) - executed(QuadraticRegression, s) for s in range(6)]
+    gains = [executed(200, seed) - executed(1, seed) for seed in range(6)]
     assert np.mean(gains) > 0.0
