@@ -42,7 +42,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 import deft_cem
-from deft_bag.dataset import PracticeSet
+from deft_bag.dataset import Dataset
 from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.policies.choice import PolicySettings, choose_policy
 from deft_cem.policies.condition import BlockProjection, ConditionProjection
@@ -387,7 +387,7 @@ def judge_runs(runs: Sequence[Path], settings: LearningSettings) -> list[dict[st
     """
     rows = []
     for number, run in enumerate(runs, start=1):
-        practice = PracticeSet()
+        practice = Dataset()
         practice.add_run(run)
         data = practice_data(practice.episodes, settings)[0]
         fits, deployed = fit_all(data, settings.policy, 0)

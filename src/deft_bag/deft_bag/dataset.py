@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from deft_bag.parts import BAG_FOLDER
-from deft_bag.reader import BagReader
+from deft_bag.reader import BagReader, bag_of
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError, TrainingError
 
@@ -21,8 +20,8 @@ PRACTICE: Final = frozenset({Phase.WARM_UP, Phase.FINE_TUNE})
 _NAMED: Final = 3  # episodes that a refusal lists before it only counts
 
 
-class PracticeSet:
-    """Rated practice episodes that belong together, in the order they were added."""
+class Dataset:
+    """Rewarded practice episodes that belong together, in the order they were added."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -39,14 +38,14 @@ class PracticeSet:
         """Where they came from, in words."""
         return ', '.join(dict.fromkeys(self._source_of.values())) or 'the recording'
 
-    def add_run(self, path: Path) -> bool:
+    def add_run(self, path: Path) -> list[str]:
         """Add the practice of a recorded session.
 
         Args:
             path: Run folder, bag folder or .mcap file.
 
         Returns:
-            Whether the bag ends early; the episodes before were taken.
+            A sentence for each damaged file of the bag that was left out.
 
         Raises:
             RecordingError: There is no bag or it cannot be read.
@@ -54,10 +53,10 @@ class PracticeSet:
         """
         reader = BagReader(bag_of(path))
         self.add(reader.episodes(), str(path))
-        return reader.truncated
+        return reader.damaged
 
     def add(self, episodes: Iterable[Episode], source: str) -> None:
-        """Add what is rated practice among some episodes, all of them or none.
+        """Add what is rewarded practice among some episodes, all of them or none.
 
         Args:
             episodes: In the order they were run.
@@ -82,12 +81,6 @@ class PracticeSet:
         self._source_of.update((episode.episode_id, source) for episode in added)
 
 
-def bag_of(path: Path) -> Path:
-    """The bag that is meant by a run folder, a bag folder or an .mcap file."""
-    bag = path / BAG_FOLDER
-    return bag if bag.is_dir() or not path.exists() else path
-
-
 def _check_fit(added: Sequence[Episode], source: str, reference: Episode, origin: str) -> None:
     """Refuse episodes of which task, calibration or frame is not that of the reference."""
     for name, values in (
@@ -109,14 +102,14 @@ def _check_fit(added: Sequence[Episode], source: str, reference: Episode, origin
             )
 
 
-def read_practice(runs: Sequence[Path]) -> tuple[PracticeSet, bool]:
+def read_dataset(runs: Sequence[Path]) -> tuple[Dataset, list[str]]:
     """Join the practice of several recorded sessions.
 
     Args:
         runs: Run folders, bag folders or .mcap files, each once.
 
     Returns:
-        The episodes, and whether one of the bags ends early.
+        The episodes, and a sentence for each damaged file that was left out.
 
     Raises:
         RecordingError: There is no bag or it cannot be read.
@@ -124,6 +117,6 @@ def read_practice(runs: Sequence[Path]) -> tuple[PracticeSet, bool]:
     """
     if not runs:
         raise RecordingError('no run was named; name at least one run folder')
-    practice = PracticeSet()
-    truncated = [practice.add_run(run) for run in runs]
-    return practice, any(truncated)
+    dataset = Dataset()
+    damaged = [sentence for run in runs for sentence in dataset.add_run(run)]
+    return dataset, damaged

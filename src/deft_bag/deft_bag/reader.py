@@ -1,33 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a bag without ROS, also one whose recorder was killed.
+"""Reads bags of MCAP files without ROS: those of a session, and what rosbag2 recorded elsewhere.
 
-A file is read from front to back (`mcap_scan`), never through its index: a cut file has none,
-and one way of reading is one way to test. Definitions come from the bag itself. Nothing in it is
-executed, sizes are bounded before memory is taken, and the checksum of every chunk that is opened
-is verified.
+Definitions come from the bag itself. Nothing in it is executed; the checksum of every chunk that
+is opened is verified.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
+import zstandard
+from mcap.exceptions import McapError
+from mcap.reader import SeekingReader
 from mcap.records import Schema
+from mcap.summary import Summary
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from deft_bag.mcap_scan import McapScan, ScannedMessage
-from deft_bag.parts import parts_in
 from deft_core.decode_records import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
 
+BAG_FOLDER: Final = 'bag'  # in the folder of a run
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
-_MAXIMUM_SCHEMA_BYTES: Final = 1024 * 1024
+_MAGIC: Final = b'\x89MCAP0\r\n'  # the first and the last bytes of a closed file
+_LARGEST_RECORD: Final = 256 * 1024 * 1024  # [byte]
+_NUMBER: Final = re.compile(r'(\d+)\.mcap$')
+# What the library raises on contents that are not what they should be.
+_DAMAGE: Final = (
+    McapError, struct.error, ValueError, KeyError, IndexError, AssertionError, RuntimeError,
+    EOFError, zstandard.ZstdError,
+)  # fmt: skip
+_UNDECODABLE: Final = (SerdeError, TypesysError, struct.error, ValueError, IndexError,
+                       AssertionError)  # fmt: skip
 
 
 class RawMessage(NamedTuple):
@@ -61,163 +73,186 @@ class RecordedTopic(NamedTuple):
     offered: str
 
 
+def bag_files(folder: Path) -> list[Path]:
+    """MCAP files of a folder, by the number at the end of their names."""
+
+    def order(path: Path) -> tuple[int, str]:
+        match = _NUMBER.search(path.name)
+        return (-1 if match is None else int(match[1]), path.name)
+
+    return sorted(folder.glob('*.mcap'), key=order)
+
+
+def bag_of(path: Path) -> Path:
+    """The bag that is meant by a run folder, a bag folder or an .mcap file."""
+    bag = path / BAG_FOLDER
+    return bag if bag.is_dir() else path
+
+
+def summary_of(path: Path) -> Summary:
+    """Index of a closed file.
+
+    Raises:
+        RecordingError: There is none, as after a kill, or the file is damaged.
+    """
+    with _opened(path) as (_, summary):
+        return summary
+
+
 class BagReader:
     """A bag folder (or one .mcap file) as a stream of messages or episodes.
 
-    A session that was interrupted left several files (`bag_parts`); they are read as one.
+    Attributes:
+        damaged: A sentence for each file of the folder that was left out: its recorder was
+            killed, or the end is lost. The others are read.
     """
 
     def __init__(self, path: Path) -> None:
-        """Find the file.
+        """Find the files.
 
         Args:
-            path: Folder written by `BagWriter`, or an .mcap file.
+            path: Folder of a bag, or an .mcap file.
 
         Raises:
-            RecordingError: There is no bag.
+            RecordingError: There is no bag, or no file of it is closed.
         """
-        self._parts = parts_in(path) if path.is_dir() else [path]
-        self._file = self._parts[0] if self._parts else path  # the one that is read now
-        if not self._file.is_file():
+        files = bag_files(path) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
             raise RecordingError(
-                f'no bag at {path}; name a folder that holds bag_0.mcap, or an .mcap file'
+                f'no bag at {path}; name a run folder, a folder that holds .mcap files, or one '
+                'such file'
             )
-        self._truncated: bool | None = None
+        self._files: list[Path] = []
+        self.damaged: list[str] = []
+        for file in files:
+            try:
+                summary_of(file)
+            except RecordingError as error:
+                if len(files) == 1:
+                    raise
+                self.damaged.append(str(error))
+            else:
+                self._files.append(file)
+        if not self._files:
+            raise RecordingError(self.damaged[0])
         self._schemas: dict[str, Schema] = {}
 
-    @property
-    def truncated(self) -> bool:
-        """Whether a file ends early, as after a kill; known once all were read to their end.
-
-        Raises:
-            RecordingError: Nothing has been read to the end yet.
-        """
-        if self._truncated is None:
-            raise RecordingError(f'{self._file} has not been read to its end yet')
-        return self._truncated
-
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """All whole messages in the order of recording.
+        """All messages: file by file, each in the order of recording.
 
         Args:
             topics: Only these; None for all.
 
         Raises:
-            RecordingError: Damage other than a missing end, or sizes beyond reason.
+            RecordingError: A file is damaged.
         """
-        for message in self._scan(topics):
-            yield RawMessage(
-                message.channel.topic, message.schema.name, message.log_time, bytes(message.data)
-            )
+        for file in self._files:
+            yield from self._messages(file, topics)
 
     def topics(self) -> list[RecordedTopic]:
-        """Topics that are declared in the bag, in the order of their declaration.
+        """Topics of the bag, in the order of their declaration.
 
         Raises:
             RecordingError: The bag is damaged.
         """
         found: dict[str, RecordedTopic] = {}
-        for part in self._parts:
-            scan = McapScan(part, frozenset())
-            for _ in scan.messages():
-                raise AssertionError('no topic was wanted')
-            for channel, schema in scan.declared():
+        for file in self._files:
+            summary = summary_of(file)
+            for channel in summary.channels.values():
                 offered = channel.metadata.get('offered_qos_profiles', '')
-                topic = RecordedTopic(channel.topic, schema.name, offered)
-                found.setdefault(channel.topic, topic)
+                name = summary.schemas[channel.schema_id].name
+                found.setdefault(channel.topic, RecordedTopic(channel.topic, name, offered))
         return list(found.values())
 
-    def _scan(self, topics: Collection[str] | None) -> Iterator[ScannedMessage]:
-        """All whole messages of all parts."""
-        self._truncated = None
-        cut = False
-        for part in self._parts:
-            self._file = part
-            scan = McapScan(part, topics)
-            known: set[int] = set()
-            for message in scan.messages():
-                if message.schema.id not in known:
-                    self._define(message.schema)
-                    known.add(message.schema.id)
-                yield message
-            cut = cut or bool(scan.truncated)
-        self._truncated = cut
-
-    def _define(self, schema: Schema) -> None:
-        """Keep a definition; all files of a bag must mean the same by a name.
-
-        Raises:
-            RecordingError: Another file of the bag defines the type in another way.
-        """
-        known = self._schemas.setdefault(schema.name, schema)
-        if known.data != schema.data:
-            raise RecordingError(
-                f'{self._file} defines {schema.name} in another way than the files before it; '
-                'one bag holds messages of one version'
-            )
-
-    def typestore(self) -> Typestore:
-        """Definitions of the message types read so far, from the bag's own text.
-
-        Raises:
-            RecordingError: A definition cannot be parsed.
-        """
-        store = get_typestore(Stores.EMPTY)
-        types: dict[str, Any] = {}
-        for schema in self._schemas.values():
-            if schema.encoding != 'ros2msg' or len(schema.data) > _MAXIMUM_SCHEMA_BYTES:
-                raise RecordingError(
-                    f'{self._file}: schema {schema.name} is {schema.encoding} of '
-                    f'{len(schema.data)} bytes, expected ros2msg of at most 1 MB'
-                )
-            try:
-                types.update(get_types_from_msg(schema.data.decode(), schema.name))
-            except (TypesysError, UnicodeDecodeError) as error:
-                raise RecordingError(
-                    f'{self._file}: definition of {schema.name} cannot be parsed: {error}'
-                ) from error
-        try:
-            store.register(types)
-        except TypesysError as error:
-            raise RecordingError(f'{self._file}: definitions do not agree: {error}') from error
-        return store
-
     def episodes(self) -> Iterator[Episode]:
-        """All whole episodes in the order of recording.
+        """All episodes, in order.
 
         Raises:
             RecordingError: A record cannot be decoded, is inconsistent, or is there twice.
         """
         store: Typestore | None = None
         seen: set[str] = set()
-        for message in self._scan({EPISODE_TOPIC}):
-            name = message.schema.name
-            if name != EPISODE_TYPE:
+        for file in self._files:
+            for message in self._messages(file, {EPISODE_TOPIC}):
+                if message.type != EPISODE_TYPE:
+                    raise RecordingError(
+                        f'{file}: {EPISODE_TOPIC} holds {message.type}, expected {EPISODE_TYPE}'
+                    )
+                if store is None:
+                    store = self._typestore(file)
+                try:
+                    record = store.deserialize_cdr(message.data, message.type)
+                except _UNDECODABLE as error:
+                    raise RecordingError(
+                        f'{file}: an episode record cannot be decoded: {error}'
+                    ) from error
+                episode = episode_of_record(record, str(file))
+                if episode.episode_id in seen:
+                    raise RecordingError(f'{file}: episode {episode.episode_id} is recorded twice')
+                seen.add(episode.episode_id)
+                yield episode
+
+    def _messages(self, file: Path, topics: Collection[str] | None) -> Iterator[RawMessage]:
+        with _opened(file) as (reader, _):
+            for schema, channel, message in reader.iter_messages(topics):
+                if schema is None:
+                    raise RecordingError(f'{file}: {channel.topic} has no message definition')
+                # All files of a bag must mean the same by a name.
+                if self._schemas.setdefault(schema.name, schema).data != schema.data:
+                    raise RecordingError(
+                        f'{file} defines {schema.name} in another way than the files before it; '
+                        'one bag holds messages of one version'
+                    )
+                yield RawMessage(channel.topic, schema.name, message.log_time, message.data)
+
+    def _typestore(self, file: Path) -> Typestore:
+        """Definitions of the message types read so far, from the bag's own text."""
+        store = get_typestore(Stores.EMPTY)
+        types: dict[str, Any] = {}
+        try:
+            for schema in self._schemas.values():
+                types.update(get_types_from_msg(schema.data.decode(), schema.name))
+            store.register(types)
+        except (TypesysError, UnicodeDecodeError) as error:
+            raise RecordingError(
+                f'{file}: the message definitions cannot be parsed: {error}'
+            ) from error
+        return store
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[SeekingReader, Summary]]:
+    """A closed file and its index; what is wrong with it becomes a RecordingError."""
+    try:
+        with file.open('rb') as stream:
+            if not _is_closed(stream):
                 raise RecordingError(
-                    f'{self._file}: {EPISODE_TOPIC} holds {name}, expected {EPISODE_TYPE}'
+                    f'{file} is damaged: it has no end, its recorder was killed or the disk was '
+                    'full; `mcap recover` makes a whole file of what is there'
                 )
-            if store is None:
-                store = self.typestore()
-            try:
-                record = store.deserialize_cdr(message.data, name)
-            except (
-                SerdeError,
-                TypesysError,
-                struct.error,
-                ValueError,
-                IndexError,
-                AssertionError,
-            ) as error:
+            reader = SeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST_RECORD)
+            summary = reader.get_summary()
+            if summary is None:
                 raise RecordingError(
-                    f'{self._file}: an episode record cannot be decoded: {error}'
-                ) from error
-            episode = episode_of_record(record, str(self._file))
-            if episode.episode_id in seen:
-                raise RecordingError(
-                    f'{self._file}: episode {episode.episode_id} is recorded twice'
+                    f'{file} has no index; `mcap recover` makes a file that has one'
                 )
-            seen.add(episode.episode_id)
-            yield episode
+            yield reader, summary
+    except OSError as error:
+        raise RecordingError(f'cannot read {file}: {error.strerror}') from error
+    except _DAMAGE as error:
+        raise RecordingError(
+            f'{file} is damaged ({error}); put the original back, or move it away to read the '
+            'others'
+        ) from error
+
+
+def _is_closed(stream: BinaryIO) -> bool:
+    begins = stream.read(len(_MAGIC)) == _MAGIC
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - len(_MAGIC)))
+    ends = stream.read() == _MAGIC
+    stream.seek(0)
+    return begins and ends and size > 2 * len(_MAGIC)
 
 
 def episode_of_record(record: Any, source: str) -> Episode:

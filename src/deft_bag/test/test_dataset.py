@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deft_bag.dataset import PracticeSet, read_practice
+from deft_bag.dataset import Dataset, read_dataset
 from deft_bag.parts import part_file
 from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_bag.session_bag import SessionBag
@@ -47,7 +47,7 @@ def quick(tmp_path: Path) -> Path:
 
 
 def test_practice_is_joined_in_order_and_trials_are_left_out(runs) -> None:
-    practice, truncated = read_practice(runs)
+    practice, truncated = read_dataset(runs)
     assert [e.episode_id for e in practice.episodes] == [
         f'test-{seed}-{i:03d}' for seed in (0, 1) for i in range(6)
     ]
@@ -56,9 +56,9 @@ def test_practice_is_joined_in_order_and_trials_are_left_out(runs) -> None:
 
 
 def test_a_bag_folder_and_a_file_serve_as_well_as_a_run(runs) -> None:
-    expected = [e.episode_id for e in read_practice([runs[0]])[0].episodes]
+    expected = [e.episode_id for e in read_dataset([runs[0]])[0].episodes]
     for path in (runs[0] / 'bag', runs[0] / 'bag' / part_file(0)):
-        assert [e.episode_id for e in read_practice([path])[0].episodes] == expected
+        assert [e.episode_id for e in read_dataset([path])[0].episodes] == expected
 
 
 def test_a_cut_bag_gives_what_is_whole(records, runs, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_cut_bag_gives_what_is_whole(records, runs, tmp_path: Path) -> None:
         bag.record_episode(records.cdr(records.record_of(records.make_episode(index, seed=7))), 0)
     file = tmp_path / 'cut' / 'bag' / part_file(0)
     file.write_bytes(file.read_bytes()[:-3000])  # in the middle of the last episode
-    practice, truncated = read_practice([runs[0], tmp_path / 'cut'])
+    practice, truncated = read_dataset([runs[0], tmp_path / 'cut'])
     assert truncated
     assert [e.episode_id for e in practice.episodes[6:]] == [f'test-7-00{i}' for i in range(3)]
 
@@ -88,14 +88,14 @@ def test_what_does_not_fit_is_refused_by_name(records, runs, tmp_path, changes, 
     odd = [records.make_episode(0, seed=7), records.make_episode(1, seed=7, **changes)]
     records.write_bag(tmp_path / 'odd' / 'bag', odd)
     with pytest.raises(TrainingError, match=message):
-        read_practice([runs[0], tmp_path / 'odd'])
+        read_dataset([runs[0], tmp_path / 'odd'])
 
 
 def test_a_recording_that_mixes_tasks_by_itself_is_refused(records) -> None:
     tasks = ['pick_cup', *['pour_cup'] * 5]
     mixed = [records.make_episode(i, task=task) for i, task in enumerate(tasks)]
     with pytest.raises(TrainingError, match=r'the replay mixes tasks: test-0-001 .* and 2 more'):
-        PracticeSet().add(mixed, 'the replay')
+        Dataset().add(mixed, 'the replay')
 
 
 def test_another_hand_is_refused_by_the_names_of_its_joints(records, tmp_path) -> None:
@@ -105,19 +105,19 @@ def test_another_hand_is_refused_by_the_names_of_its_joints(records, tmp_path) -
         writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
         writer.write(EPISODE_TOPIC, records.cdr(record), 0)
     with pytest.raises(RecordingError, match=r"'test-0-000' is not usable: .*leap_0"):
-        read_practice([tmp_path])
+        read_dataset([tmp_path])
 
 
 def test_a_session_named_twice_is_refused_and_nothing_is_added(runs) -> None:
     with pytest.raises(TrainingError, match=r'test-0-000 is in .*name every session once'):
-        read_practice([*runs, runs[0]])
-    practice = PracticeSet()
+        read_dataset([*runs, runs[0]])
+    practice = Dataset()
     practice.add_run(runs[0])
     with pytest.raises(TrainingError):
         practice.add_run(runs[0])
     assert len(practice.episodes) == 6
     with pytest.raises(RecordingError, match='no run was named'):
-        read_practice([])
+        read_dataset([])
 
 
 def test_one_run_by_any_name_gives_equal_files(runs, quick, tmp_path: Path) -> None:

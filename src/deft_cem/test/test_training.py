@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_bag.dataset import read_practice
+from deft_bag.dataset import read_dataset
 from deft_cem.commands import train
 from deft_cem.policies.choice import PolicySettings
 from deft_cem.policies.conditional_vae import VaeSettings
@@ -27,7 +27,7 @@ QUICK = LearningSettings(
 
 
 def train_run(run: Path, settings: LearningSettings, *, seed: int) -> TrainingReport:
-    dataset, _ = read_practice([run])
+    dataset, _ = read_dataset([run])
     return train_policy(dataset, run, settings, seed=seed)
 
 

@@ -56,7 +56,7 @@ def load_run(run: Path) -> RunRecord:
         episodes=episodes,
         summary=read_json(run / SUMMARY),
         policy=read_json(run / POLICY),
-        truncated=reader.truncated,
+        truncated=bool(reader.damaged),
     )
 
 

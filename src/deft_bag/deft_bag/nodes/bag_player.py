@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes the messages of a bag again, as `ros2 bag play` does where rosbag2 is installed.
 
-It also plays a bag that was cut off, and can ask the replay trainer to train when it is through.
+It can ask the replay trainer to train when it is through.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 from std_srvs.srv import Trigger
 
-from deft_bag.dataset import bag_of
 from deft_bag.nodes.message_class import message_class
 from deft_bag.playback import Playback
-from deft_bag.reader import BagReader, RecordedTopic
+from deft_bag.reader import BagReader, RecordedTopic, bag_of
 from deft_core.clock import Deadline
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.parameters import declare_parameters
@@ -84,6 +83,8 @@ class BagPlayer(Node):
         if not self._parameters.bag:
             raise ConfigurationError('the parameter bag is empty; name a bag to play')
         reader = BagReader(bag_of(Path(self._parameters.bag)))
+        for sentence in reader.damaged:
+            self.get_logger().warning(f'Left out: {sentence}')
         self._offered: dict[str, Publisher] = {}
         self._unconfirmed: dict[str, int] = {}
         for topic in _chosen(reader.topics(), self._parameters.topics):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deft_bag.dataset import PracticeSet
+from deft_bag.dataset import Dataset
 from deft_cem.encoders.registry import ImageEncoder, make_encoder
 from deft_cem.optimisers.ask_tell import rank
 from deft_cem.policies.choice import Choice, choose_policy
@@ -43,7 +43,7 @@ class TrainingReport:
 
 
 def train_policy(
-    dataset: PracticeSet, directory: Path, settings: LearningSettings, *, seed: int
+    dataset: Dataset, directory: Path, settings: LearningSettings, *, seed: int
 ) -> TrainingReport:
     """Train on the elites of some practice, wherever it comes from, and save the policy.
 

@@ -58,8 +58,10 @@ class Event(Enum):
     PAUSE = 'pause'
     RESUME = 'resume'
     REDO = 'redo episode'  # the same residual once more
-    SKIP = 'skip episode'  # its place in the plan stays empty
-    ABORT = 'abort episode'  # stop now; its place in the plan is taken again, by a new residual
+    SKIP = 'skip episode'  # its place in the schedule stays empty
+    ABORT = (
+        'abort episode'  # stop now; its place in the schedule is taken again, by a new residual
+    )
     CANCEL = 'stop'
     FAULT = 'fault'  # a peer failed or did not answer
     EMERGENCY_STOP = 'emergency stop'
@@ -76,19 +78,19 @@ class Effect(Enum):
     SAMPLE = 'sample'
     EXECUTE = 'execute'
     ASK_REWARD = 'ask reward'  # take the last image, then wait for the score
-    SCORE_ZERO = 'score zero'  # take the last image and rate the episode 0
-    RECORD = 'record'  # publish the episode
+    SCORE_ZERO = 'score zero'  # take the last image and reward the episode with 0
+    ANNOUNCE = 'announce'  # the rewarded episode is on the disk: tell everybody
     REPEAT = 'repeat'  # the open proposal, if any, is to be tried once more
-    WITHDRAW = 'withdraw'  # the open proposal, if any, does not count
-    SKIP = 'skip'  # withdraw, and leave the place in the plan empty
-    TRAIN = 'train'  # wait for the recorder, then train
+    DISCARD = 'discard'  # the open proposal, if any, does not count
+    SKIP = 'skip'  # discard, and leave the place in the schedule empty
+    TRAIN = 'train'
     STOP_MOTION = 'stop motion'  # and wait for no answer any more
     FINISH = 'finish'  # write the summary
 
 
 # States of a session that is not over; in IDLE it waits for its peers.
 OPEN: Final = frozenset(State) - {State.HALTED, State.DONE}
-# States in which an episode runs that nobody has rated.
+# States in which an episode runs that nobody has rewarded.
 RUNNING: Final = frozenset({State.OBSERVE, State.PREDICT, State.EXECUTE, State.AWAIT_REWARD})
 Step = tuple[State, tuple[Effect, ...]]
 
@@ -96,7 +98,7 @@ _AGAIN: Final = (State.RESET, (Effect.PREPARE_SCENE,))
 _ELSEWHERE: Final = (State.RESET, (Effect.CHANGE_SCENE, Effect.PREPARE_SCENE))
 _REDO: Final = (State.RESET, (Effect.STOP_MOTION, Effect.REPEAT, Effect.PREPARE_SCENE))
 _SKIP: Final = (State.IDLE, (Effect.STOP_MOTION, Effect.SKIP, Effect.CHOOSE))
-_ABORT: Final = (State.PAUSED, (Effect.STOP_MOTION, Effect.WITHDRAW))
+_ABORT: Final = (State.PAUSED, (Effect.STOP_MOTION, Effect.DISCARD))
 _TABLE: Final[MappingProxyType[tuple[State, Event], Step]] = MappingProxyType(
     {
         (State.IDLE, Event.START): (State.IDLE, (Effect.CHOOSE,)),
@@ -115,9 +117,9 @@ _TABLE: Final[MappingProxyType[tuple[State, Event], Step]] = MappingProxyType(
         (State.EXECUTE, Event.NOT_EXECUTABLE): (State.AWAIT_REWARD, (Effect.SCORE_ZERO,)),
         (State.EXECUTE, Event.INTERRUPTED): (
             State.RESET,
-            (Effect.WITHDRAW, Effect.PREPARE_SCENE),
+            (Effect.DISCARD, Effect.PREPARE_SCENE),
         ),
-        (State.AWAIT_REWARD, Event.REWARDED): (State.IDLE, (Effect.RECORD, Effect.CHOOSE)),
+        (State.AWAIT_REWARD, Event.REWARDED): (State.IDLE, (Effect.ANNOUNCE, Effect.CHOOSE)),
         (State.TRAIN, Event.TRAINED): (State.IDLE, (Effect.CHOOSE,)),
         # The summary could not be written.
         (State.DONE, Event.FAULT): (State.HALTED, ()),

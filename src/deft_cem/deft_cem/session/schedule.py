@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which episode comes next: warm-up, fine-tuning, policy trials, prior-only trials."""
+"""The schedule of a session, fixed by its seed, and how far the session is in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from deft_bag.dataset import PRACTICE
+from deft_cem.session.machine import Event
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 
@@ -15,11 +18,12 @@ from deft_core.errors import ConfigurationError
 TRIAL_OBJECTS: Final = {'train': ('train',), 'test': ('test',), 'both': ('train', 'test')}
 # Scene seeds are positive 31-bit numbers, so that every simulator can take them.
 _SCENE_SEED_LIMIT: Final = 2**31
+_WINDOW: Final = 10  # rewards of `recent_mean`
 
 
 @dataclass(frozen=True)
-class PlannedEpisode:
-    """One episode as it was planned.
+class ScheduledEpisode:
+    """One episode as it was scheduled.
 
     Attributes:
         position: Position among the episodes that count, from 0.
@@ -34,7 +38,7 @@ class PlannedEpisode:
     scene_seed: int
 
 
-class SessionPlan:
+class Schedule:
     """All episodes of a session, fixed by its seed before the first one.
 
     With practice: warm-up, fine-tuning, trials of the policy, trials of the prior alone. Without
@@ -93,7 +97,7 @@ class SessionPlan:
             evaluation += [(name, int(scene)) for scene in fresh]
         self._practice = episodes if practises else 0
         self._trials = len(evaluation)
-        self._planned: list[PlannedEpisode] = []
+        self._scheduled: list[ScheduledEpisode] = []
         if practises:
             for index, scene in enumerate(practice):
                 phase = Phase.WARM_UP if index < warm_up else Phase.FINE_TUNE
@@ -104,15 +108,17 @@ class SessionPlan:
             self._add(Phase.EVALUATE_PRIOR, object_set, scene)
 
     def _add(self, phase: Phase, object_set: str, scene_seed: int) -> None:
-        self._planned.append(PlannedEpisode(len(self._planned), phase, object_set, scene_seed))
+        self._scheduled.append(
+            ScheduledEpisode(len(self._scheduled), phase, object_set, scene_seed)
+        )
 
     def __len__(self) -> int:
         """Number of episodes that count."""
-        return len(self._planned)
+        return len(self._scheduled)
 
-    def __getitem__(self, position: int) -> PlannedEpisode:
-        """The planned episode at a position."""
-        return self._planned[position]
+    def __getitem__(self, position: int) -> ScheduledEpisode:
+        """The scheduled episode at a position."""
+        return self._scheduled[position]
 
     @property
     def practice_count(self) -> int:
@@ -130,8 +136,8 @@ def derived_scene_seed(scene_seed: int, layout: int) -> int:
     """Seed of another scene for the same episode, where nothing could be grasped in the first.
 
     Args:
-        scene_seed: Seed of the planned scene.
-        layout: 0 for the planned scene, then one more for each other one.
+        scene_seed: Seed of the scheduled scene.
+        layout: 0 for the scheduled scene, then one more for each other one.
 
     Returns:
         A positive 31-bit number; scene_seed itself for layout 0.
@@ -140,3 +146,86 @@ def derived_scene_seed(scene_seed: int, layout: int) -> int:
         return scene_seed
     rng = np.random.default_rng([scene_seed, layout])
     return int(rng.integers(1, _SCENE_SEED_LIMIT))
+
+
+class Progress:
+    """Counts the episodes of a schedule.
+
+    Attributes:
+        schedule: All episodes.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        warm_up: int,
+        rewarded: Iterable[tuple[Phase, float]] = (),
+        skipped: int = 0,
+    ) -> None:
+        """Take over what was done before.
+
+        Args:
+            schedule: All episodes.
+            warm_up: M, rewarded practice episodes before the first refit.
+            rewarded: Part and reward of the rewarded episodes, in order.
+            skipped: Number of places that stay empty.
+        """
+        self.schedule = schedule
+        self._warm_up = warm_up
+        self._rewarded = list(rewarded)
+        self._skipped = skipped
+
+    @property
+    def position(self) -> int:
+        """Number of episodes rewarded or skipped; the place in the schedule of the next one."""
+        return len(self._rewarded) + self._skipped
+
+    @property
+    def scheduled(self) -> ScheduledEpisode:
+        """The episode that is running or comes next; the last one when all are done.
+
+        Where episodes were skipped, the warm-up lasts until M are rewarded, as it does for the
+        optimiser.
+        """
+        scheduled = self.schedule[min(self.position, len(self.schedule) - 1)]
+        if scheduled.phase not in PRACTICE:
+            return scheduled
+        warm = len(self.practice_rewards) < self._warm_up
+        return replace(scheduled, phase=Phase.WARM_UP if warm else Phase.FINE_TUNE)
+
+    @property
+    def rewards(self) -> Sequence[float]:
+        """Rewards of the rewarded episodes, in order."""
+        return tuple(reward for _, reward in self._rewarded)
+
+    @property
+    def practice_rewards(self) -> Sequence[float]:
+        """Rewards of the rewarded practice episodes, in order."""
+        return tuple(reward for phase, reward in self._rewarded if phase in PRACTICE)
+
+    @property
+    def recent_mean(self) -> float | None:
+        """Mean of the last ten rewards; None before the first."""
+        return float(np.mean(self.rewards[-_WINDOW:])) if self._rewarded else None
+
+    def reward(self, phase: Phase, reward: float) -> None:
+        """Count an episode that was rewarded."""
+        self._rewarded.append((phase, reward))
+
+    def skip(self) -> None:
+        """Count a place that stays empty."""
+        self._skipped += 1
+
+    def following(self, *, trained: bool) -> Event:
+        """What comes next, while no episode is open.
+
+        Args:
+            trained: Whether there is a policy.
+        """
+        practice = self.schedule.practice_count
+        if practice and self.position >= practice and not trained:
+            # Also without trials: the policy is what the session is for.
+            return Event.PRACTICE_COMPLETE
+        if self.position < len(self.schedule):
+            return Event.EPISODES_REMAIN
+        return Event.TRIALS_COMPLETE

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from deft_bag.parts import BAG_FOLDER
-from deft_bag.reader import BagReader
-from deft_cem.session.episode_timing import overhead_spread, timing_table
-from deft_cem.session.record import SessionRecord
+from deft_bag.reader import BAG_FOLDER, BagReader
 from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError
+from deft_core.files import write_atomically
 from deft_core.task import load_task, task_names
 
 SUMMARY_FILE: Final = 'summary.json'
@@ -101,36 +99,31 @@ def summarise(
         software_version: Version of DEFT.
 
     Returns:
-        JSON values; a share or mean over no episode is None. What the software adds to an
-        episode and where the rest of its time goes stand under 'overhead_p95_s' and 'timing'
-        (see `episode_timing`); an episode that was killed before that was stored is left out.
+        JSON values; a share or mean over no episode is None.
 
     Raises:
         RecordingError: Bag or store cannot be read, or they do not hold the same episodes.
     """
     episodes = list(BagReader(run_directory / BAG_FOLDER).episodes())
-    with SessionRecord.open(run_directory / STORE_FILE) as store:
-        stored = [episode for episode in store.episodes() if episode.state == 'rated']
-        timings = store.timings()
-        identity, session_id, wall_s = store.identity, store.session_id, store.wall_s
+    with SessionStore.read(run_directory / STORE_FILE) as store:
+        stored = [episode for episode in store.episodes() if episode.state == 'rewarded']
+        config, session_id, wall_s = store.config, store.session_id, store.wall_s
         launches, skipped = store.launches, len(store.skipped())
-    rated = {episode.episode_id for episode in stored}
-    timed = [timings[episode.number] for episode in stored if episode.number in timings]
-    spread = overhead_spread(timed)
-    missing = rated.symmetric_difference(episode.episode_id for episode in episodes)
+    rewarded = {episode.episode_id for episode in stored}
+    missing = rewarded.symmetric_difference(episode.episode_id for episode in episodes)
     if missing:
         raise RecordingError(
             f'{run_directory}: bag and session store disagree about the episodes '
-            f'{", ".join(sorted(missing))}; was the recorder running all the time?'
+            f'{", ".join(sorted(missing))}; put back the files that are missing'
         )
     phases = {phase: [e for e in episodes if e.phase is phase] for phase in Phase}
     practice = phases[Phase.WARM_UP] + phases[Phase.FINE_TUNE]
     return {
         'session': session_id,
-        'task': identity.task,
-        'method': identity.method.value,
+        'task': config.task,
+        'method': config.method.value,
         'prior': ', '.join(sorted({episode.prior.source for episode in episodes})),
-        'seed': identity.seed,
+        'seed': config.seed,
         'episodes': len(practice),
         'evaluation_trials': len(phases[Phase.EVALUATE_POLICY]),
         'prior_trials': len(phases[Phase.EVALUATE_PRIOR]),
@@ -144,15 +137,12 @@ def summarise(
         'mean_reward_evaluation': _mean_reward(phases[Phase.EVALUATE_POLICY]),
         'mean_reward_prior': _mean_reward(phases[Phase.EVALUATE_PRIOR]),
         'evaluation': _evaluation(
-            episodes, str(identity.configuration.get('evaluation_object_set', 'train'))
+            episodes, str(config.settings.get('evaluation_object_set', 'train'))
         ),
         'wall_s': round(wall_s, 3),
         'launches': len(launches),
-        'overhead_p95_s': None if spread is None else spread['p95_s'],
-        'overhead_median_s': None if spread is None else spread['median_s'],
-        'timing': timing_table(timed),
         'peak_rss_mb': round(peak_rss_bytes / 1e6, 1),
-        'settings': dict(identity.configuration),
+        'settings': dict(config.settings),
         'software': {'deft': software_version, **software_versions()},
     }
 
@@ -207,14 +197,5 @@ def write_summary(run_directory: Path, summary: dict[str, Any]) -> Path:
         RecordingError: The folder cannot be written.
     """
     path = run_directory / SUMMARY_FILE
-    temporary = path.with_name(f'{path.name}.part')
-    try:
-        with temporary.open('w', encoding='utf-8') as stream:
-            json.dump(summary, stream, indent=2, allow_nan=False)
-            stream.write('\n')
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise RecordingError(f'cannot write {path}: {error}') from error
+    write_atomically(path, json.dumps(summary, indent=2, allow_nan=False) + '\n')
     return path

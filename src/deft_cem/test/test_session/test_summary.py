@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from deft_cem.session.episode_timing import Kind, Part, Stretch
-from deft_cem.session.method import Method
-from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.run_config import Method, RunConfig
 from deft_cem.session.run_folder import STORE_FILE
 from deft_cem.session.store import SessionStore
 from deft_cem.session.stored_episode import StoredEpisode
@@ -37,7 +36,7 @@ def fill_store(run: Path, count: int, method: Method = Method.DEFT) -> None:
     with SessionStore.create(
         run / STORE_FILE,
         session_id='test',
-        identity=SessionIdentity('pick_cup', 3, method, '', {'episodes': 12}),
+        identity=RunConfig('pick_cup', 3, method, '', {'episodes': 12}),
         optimiser_state={},
     ) as store:
         store.begin_launch('0.1.0')

@@ -70,7 +70,9 @@ class Peers(Node):
         self.stop = self.create_publisher(EmergencyStop, '/emergency_stop', LATCHED)
         self.create_timer(0.02, self.tick)
         self.create_service(SegmentObject, '/perception/segment_object', self.segment)
-        self.create_service(PredictGrasp, '/affordance/predict_grasp', self.predict)
+        self.predictor = self.create_service(
+            PredictGrasp, '/affordance/predict_grasp', self.predict
+        )
         self.confirm = self.create_client(ConfirmReset, '/session/confirm_reset')
         self.submit = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self.on_status, LATCHED)
@@ -211,7 +213,7 @@ class Graph:
             'warm_up': 2,
             'evaluation_trials': 1,
             'seed': 5,
-            'film_period': 0.1,
+            'video_period': 0.1,
         }
         return {**defaults, **values}
 

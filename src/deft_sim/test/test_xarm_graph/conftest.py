@@ -19,8 +19,8 @@ from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.nodes.convert import FEEDBACK_PHASES
 from deft_bag.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
-from deft_cem.session.record import SessionRecord
 from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.grasp import GraspParameters
 from deft_core.nodes.encode import grasp_to_msg, prior_to_msg, time_to_msg, trajectory_to_msg
 from deft_core.nodes.encode_images import image_to_msg
@@ -312,7 +312,7 @@ class Session:
         assert answer.accepted, answer.error_message
 
     def episodes(self):
-        with SessionRecord.open(self.run / STORE_FILE) as record:
+        with SessionStore.read(self.run / STORE_FILE) as record:
             return record.episodes()
 
     def publish_color(self):

@@ -35,11 +35,10 @@ class _Order:
     goal: Any
     on_result: Answer
     on_reject: Answer
-    on_feedback: Callable[[int], None]
     not_before: float = 0.0  # [s] monotonic
 
 
-class SessionClients:
+class Peers:
     """Service and action clients; one call at a time, as an episode has one thing to wait for.
 
     An answer that comes after its call was dropped (late, or after a halt) is ignored. A goal
@@ -113,7 +112,6 @@ class SessionClients:
         timeout: float,
         on_result: Answer,
         on_reject: Answer,
-        on_feedback: Callable[[int], None],
     ) -> None:
         """Send an action goal.
 
@@ -123,21 +121,13 @@ class SessionClients:
             timeout: Monotonic time allowed for the whole action. [s].
             on_result: Gets the result message.
             on_reject: Gets the name of the action when the server never takes the goal.
-            on_feedback: Called at every feedback with its number, from 1.
         """
         pending = self._begin(name, timeout)
-        self._waiting = _Order(pending, goal, on_result, on_reject, on_feedback)
+        self._waiting = _Order(pending, goal, on_result, on_reject)
         self.look()
 
     def _send(self, order: _Order) -> None:
         pending = order.pending
-        count = 0
-
-        def fed_back(_: Any) -> None:
-            nonlocal count
-            if self._pending is pending:
-                count += 1
-                order.on_feedback(count)
 
         def responded(future: Any) -> None:
             handle = future.result()
@@ -162,7 +152,7 @@ class SessionClients:
                 self._rest()
 
         self._sending = True
-        sent = self._actions[pending.name].send_goal_async(order.goal, feedback_callback=fed_back)
+        sent = self._actions[pending.name].send_goal_async(order.goal)
         sent.add_done_callback(responded)
 
     def _reject(self, order: _Order) -> None:

@@ -7,19 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.session.method import Method
-from deft_cem.session.run_config import SessionIdentity
-from deft_cem.session.schedule import SessionPlan, derived_scene_seed
+from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.schedule import Schedule, derived_scene_seed
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 
 
-def make_plan(seed: int = 3, **changes) -> SessionPlan:
+def make_plan(seed: int = 3, **changes) -> Schedule:
     values = {'warm_up': 10, 'episodes': 30, 'trials': 10, 'trial_objects': 'train'}
-    return SessionPlan(seed=seed, **{**values, **changes})
+    return Schedule(seed=seed, **{**values, **changes})
 
 
-def scenes(plan: SessionPlan) -> list[int]:
+def scenes(plan: Schedule) -> list[int]:
     return [plan[i].scene_seed for i in range(len(plan))]
 
 
@@ -93,14 +92,14 @@ def test_methods_are_known_by_name_and_choose_their_predictor() -> None:
 
 
 def test_differences_between_sessions_are_named() -> None:
-    configuration = {'episodes': 30, 'policy': {'latent': 'mean', 'sizes': (1, 2)}}
-    stored = SessionIdentity('pick_cup', 3, Method.DEFT, '', configuration)
+    settings = {'episodes': 30, 'policy': {'latent': 'mean', 'sizes': (1, 2)}}
+    stored = RunConfig('pick_cup', 3, Method.DEFT, '', settings)
     # JSON gives lists where the settings have tuples.
     same = replace(
-        stored, configuration={'episodes': 30, 'policy': {'latent': 'mean', 'sizes': [1, 2]}}
+        stored, settings={'episodes': 30, 'policy': {'latent': 'mean', 'sizes': [1, 2]}}
     )
     assert same.differences(stored) == []
-    other = SessionIdentity(
+    other = RunConfig(
         'pour_cup',
         4,
         Method.AFFORDANCE_ONLY,
