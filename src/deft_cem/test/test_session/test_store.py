@@ -255,9 +255,9 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> Non
         store._connection.execute(f'PRAGMA max_page_count = {pages}')
         store.record_ask(episode(1))
         store.record_outcome('e1', Outcome.COMPLETED)
-        record = np.random.default_rng(0).bytes(500_000)
         with pytest.raises(RecordingError, match='full'):
-        with SessionStore.read(path) as record_after:
+            store.record_reward('e1', 0.5, 'x' * 500_000, None)
+    with SessionStore.read(path) as record_after:
         assert [e.state for e in record_after.episodes()] == ['rewarded', 'executed']
 
 
