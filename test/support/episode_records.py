@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
-from deft_cem.message_types import message_typestore
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.writer import BagWriter, write_metadata
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
@@ -155,10 +155,19 @@ def cdr(record) -> bytes:
 
 def write_bag(folder, episodes) -> None:
     """A finished bag of the given episodes."""
-    with BagWriter(folder, TYPESTORE) as writer:
+    write_file(
+        folder, [(cdr(record_of(episode)), round(episode.ended * 1e9)) for episode in episodes]
+    )
+
+
+def write_file(folder, messages, name: str = 'bag_0.mcap') -> None:
+    """A closed file of records, as CDR bytes with their times, in a bag folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open('wb') as stream, BagWriter(stream, TYPESTORE) as writer:
         writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-        for episode in episodes:
-            writer.write(EPISODE_TOPIC, cdr(record_of(episode)), round(episode.ended * 1e9))
+        for data, stamp in messages:
+            writer.write(EPISODE_TOPIC, data, stamp)
+    write_metadata(folder)
 
 
 @pytest.fixture(scope='session')
@@ -171,4 +180,5 @@ def records() -> SimpleNamespace:
         record_of=record_of,
         cdr=cdr,
         write_bag=write_bag,
+        write_file=write_file,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.reader import BagReader
 from deft_core.errors import RecordingError
 from deft_report import charts, figures, film
 from deft_report.contents import (
@@ -56,7 +56,7 @@ def load_run(run: Path) -> RunRecord:
         episodes=episodes,
         summary=read_json(run / SUMMARY),
         policy=read_json(run / POLICY),
-        truncated=reader.truncated,
+        truncated=bool(reader.damaged),
     )
 
 

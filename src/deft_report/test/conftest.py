@@ -96,7 +96,7 @@ def session(
     """
     generator = np.random.default_rng(seed)
     sigma = initial_standard_deviation()
-    optimiser = CrossEntropyMethod(sigma, np.random.default_rng(seed))
+    optimiser = CrossEntropyMethod(sigma, seed)
     episodes: list[Episode] = []
 
     def run(

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.bag_reader import BagReader
-from deft_cem.practice_set import PRACTICE, bag_of
+from deft_bag.dataset import PRACTICE
+from deft_bag.reader import BagReader, bag_of
 from deft_cem.rewards.agreement import MINIMUM_EPISODES, Agreement, agreement
 from deft_cem.rewards.encoders import make_reward_encoder, reward_encoder_names
 from deft_cem.rewards.goal_images import default_paths, load_image

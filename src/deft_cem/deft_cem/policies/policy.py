@@ -22,14 +22,14 @@ import safetensors.numpy
 import torch
 
 from deft_cem.encoders.registry import ImageEncoder, make_encoder
+from deft_cem.policies.choice import KINDS
 from deft_cem.policies.condition import (
     PRIOR_FEATURES,
     BlockProjection,
     ConditionProjection,
     prior_features,
 )
-from deft_cem.policies.interface import PolicyMethod, ResidualModel
-from deft_cem.policies.registry import KINDS
+from deft_cem.policies.interface import PolicyMethod, Tensors
 from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
@@ -65,15 +65,15 @@ class ResidualPolicy:
         encoder: phi.
         projection: From phi(I) and xi to c.
         sigma: First spread of practice. Shape (22,). [m | rad | rad]
-        method: How the model was made.
-        model: From c to the residual in units of sigma.
+        method: From c to the residual in units of sigma.
+        tensors: What it learned.
     """
 
     encoder: ImageEncoder
     projection: ConditionProjection
     sigma: FloatArray
     method: PolicyMethod
-    model: ResidualModel
+    tensors: Tensors
 
     def predict(
         self, image: npt.NDArray[np.uint8], prior: GraspParameters, rng: np.random.Generator
@@ -90,7 +90,9 @@ class ResidualPolicy:
         """
         condition = self.projection(self.encoder.encode(image), prior_features(prior, self.sigma))
         with torch.no_grad():
-            scaled = self.model.predict(condition, prior.to_vector() / self.sigma, rng)
+            scaled = self.method.predict(
+                self.tensors, condition, prior.to_vector() / self.sigma, rng
+            )
         return GraspResidual.from_vector(scaled * self.sigma)
 
     def save(self, directory: Path, details: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ class ResidualPolicy:
         Raises:
             TrainingError: The folder cannot be written.
         """
-        tensors = {f'{_MODEL}{name}': values for name, values in self.model.tensors().items()}
+        tensors = {f'{_MODEL}{name}': values for name, values in self.tensors.items()}
         tensors['sigma'] = self.sigma
         for name, block in (('image', self.projection.image), ('prior', self.projection.prior)):
             tensors[f'{name}.mean'] = block.mean
@@ -190,7 +192,7 @@ def load_policy(directory: Path) -> ResidualPolicy:
         raise TrainingError(f'cannot read the policy {path}: {error}') from error
     if hashlib.sha256(data).hexdigest() != config['weights_sha256']:
         raise TrainingError(f'{path} does not have the checksum in {CONFIG_FILE}; copy both again')
-    settings_type, make_method = KINDS[config['kind']]
+    settings_type, make_method, _ = KINDS[config['kind']]
     try:
         tensors = safetensors.numpy.load(data)
         method = make_method(
@@ -219,13 +221,11 @@ def load_policy(directory: Path) -> ResidualPolicy:
         ),
         sigma=tensors['sigma'],
         method=method,
-        model=method.restore(
-            {
-                name.removeprefix(_MODEL): values
-                for name, values in tensors.items()
-                if name.startswith(_MODEL)
-            }
-        ),
+        tensors={
+            name.removeprefix(_MODEL): values
+            for name, values in tensors.items()
+            if name.startswith(_MODEL)
+        },
     )
     # The first prediction of a process sets libraries up for 0.2 s: not while a robot waits.
     black = np.zeros((480, 640, 3), dtype=np.uint8)

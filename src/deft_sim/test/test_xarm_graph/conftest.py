@@ -17,10 +17,10 @@ from std_srvs.srv import Trigger
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.xarm.codes import State
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.grasp import GraspParameters, GraspPrior
 from deft_core.nodes.encode import (
     grasp_to_msg,
@@ -330,7 +330,7 @@ class Session:
         self.graph.until(accepted)
 
     def episodes(self):
-        with SessionRecord.open(self.run / STORE_FILE) as record:
+        with SessionStore.read(self.run / STORE_FILE) as record:
             return record.episodes()
 
     def publish_color(self):
