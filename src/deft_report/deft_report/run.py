@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run folder holds, sorted for the report."""
+"""What a run folder holds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deft_cem.bag_reader import BagReader
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError
 
+BAG = 'bag'
+SUMMARY = 'summary.json'
+POLICY = 'policy.json'
 LAST = 10
+UNKNOWN = 'not recorded'
 # A summary is a few kilobytes; more is not one of ours.
 LARGEST_JSON = 4 * 2**20
 
@@ -54,6 +59,11 @@ class RunRecord:
         return tuple(episode for episode in self.episodes if episode.phase in phases)
 
     @property
+    def baseline(self) -> str:
+        """DEFT or which of the paper's baselines it was, as the summary names it."""
+        return str((self.summary or {}).get('method', UNKNOWN))
+
+    @property
     def practice(self) -> tuple[Episode, ...]:
         """Warm-up and fine-tuning, in order."""
         return self.phase(Phase.WARM_UP, Phase.FINE_TUNE)
@@ -62,6 +72,36 @@ class RunRecord:
     def last_tuned(self) -> tuple[Episode, ...]:
         """The last ten episodes that were drawn from a refitted distribution, or fewer."""
         return self.phase(Phase.FINE_TUNE)[-LAST:]
+
+
+def load_run(run: Path) -> RunRecord:
+    """Read a run folder; summary and policy may be missing.
+
+    Args:
+        run: The folder of one session.
+
+    Raises:
+        RecordingError: No such folder, no bag, an empty or unreadable bag, damaged JSON.
+    """
+    if not run.is_dir():
+        raise RecordingError(
+            f'There is no run folder {run}; give the folder of a session, as in '
+            '`deft report runs/NAME`.'
+        )
+    reader = BagReader(run / BAG)
+    episodes = tuple(reader.episodes())
+    return RunRecord(
+        name=run.resolve().name,
+        episodes=episodes,
+        summary=read_json(run / SUMMARY),
+        policy=read_json(run / POLICY),
+        truncated=reader.truncated,
+    )
+
+
+def rewards(episodes: Sequence[Episode]) -> list[float]:
+    """The rewards that were given, in order."""
+    return [episode.reward for episode in episodes if episode.reward is not None]
 
 
 def read_json(path: Path) -> Mapping[str, Any] | None:
