@@ -24,11 +24,10 @@ from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_core.rotations import matrix_from_rotation_vector, transform
 from deft_core.validation import FloatArray
-from deft_perception.calibration_postures import load_postures
-from deft_perception.camera_calibration import CalibrationSettings, CalibrationView, calibrate
-from deft_perception.charuco_board import BoardDetector, load_board
-from deft_perception.hand_eye import METHODS, solve
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.board import BoardDetector, load_board
+from deft_perception.calibration.hand_eye import pose_difference, solve_shah
+from deft_perception.calibration.postures import load_postures
+from deft_perception.calibration.solve import CalibrationSettings, CalibrationView, calibrate
 from deft_sim.calibration_views import take_views
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
@@ -91,9 +90,8 @@ def measure(runs: int) -> dict[str, Any]:
         )
         flange = [view.T_base_flange for view in views]
         seen = [view.pose.T_camera_board for view in views]
-        for method in METHODS:
-            found = solve(method, flange, seen).T_base_camera
-            by_method.setdefault(method, []).append(errors(found, truth))
+        start = solve_shah(flange, seen).T_base_camera
+        by_method.setdefault('shah', []).append(errors(start, truth))
         by_method.setdefault('refined', []).append((translation, rotation))
     return {
         'runs': runs,

@@ -28,9 +28,13 @@ from deft_core.errors import DeftError
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import transform_points
 from deft_core.validation import FloatArray
-from deft_perception.contact_point import ContactDepthError, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactDepthError,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 
@@ -83,8 +87,7 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
         scenes: Layouts per object.
         points_per_scene: Contact points in each picture.
     """
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
-    settings = ContactPointSettings()
+    segmentation = PlaneSegmentation(SegmentationSettings())
     simulation = load_simulation_settings(config_directory())
     names = list(simulation.objects.cups)
     cell = SimulatedCell(simulation, names[0], 0)
@@ -100,7 +103,7 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
             observation = segmentation.segment(frame, pose, rng)
             shown = object_pixels(exact, pose, cell.object_position())
             found = [
-                _contact(frame, exact, observation, pose, pixel, settings)
+                _contact(frame, exact, observation, pose, pixel)
                 for pixel in _draw(shown, points_per_scene, rng)
             ]
             refused += sum(row is None for row in found)
@@ -128,15 +131,12 @@ def _contact(
     observation: ObjectObservation,
     pose: FloatArray,
     wanted: tuple[float, float],
-    settings: ContactPointSettings,
 ) -> dict[str, Any] | None:
     crop, mask, camera = observation.crop_box, observation.mask, frame.intrinsics
     pixel = contact_pixel(heat_map(wanted, crop), crop, mask)
     column, row = round(pixel.column), round(pixel.row)
     try:
-        contact = locate_contact(
-            frame.depth, mask, camera, pose, (float(column), float(row)), settings
-        )
+        contact = locate_contact(frame.depth, mask, camera, pose, (float(column), float(row)))
     except ContactDepthError:
         return None
     truth = exact_point(exact.depth, camera, pose, column, row)

@@ -30,7 +30,7 @@ from deft_hand_driver.bus.session import BusSession
 from deft_hand_driver.bus.state import BusSettings, BusState
 from deft_hand_driver.bus.worker import BusWorker
 from deft_hand_driver.description import HandDescription, load_hand_description
-from deft_hand_driver.protocol.models import CENTRE_PULSE
+from dynamixel_simulator.motor_models import CENTRE_PULSE
 
 HAND: Final = 'dash'
 GOAL: Final = 116
@@ -46,7 +46,7 @@ RATE: Final = 100.0  # [Hz]
 def servos(folder: Path) -> Iterator[str]:
     """Simulated servos of the hand; gives the path of their port."""
     link = folder / 'hand'
-    command = [sys.executable, '-m', 'deft_hand_driver.simulated_bus', '--hand', HAND]
+    command = [sys.executable, '-m', 'deft_hand_driver.simulated_hand', '--hand', HAND]
     with subprocess.Popen(
         [*command, '--link', str(link)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -37,7 +37,8 @@ from deft_core.errors import DeftError, DeviceError
 from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER
 from deft_msgs.srv import SegmentObject
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
 
@@ -67,7 +68,7 @@ def pictures() -> list[RgbdFrame]:
 def plane_times(frames: list[RgbdFrame], repetitions: int) -> np.ndarray:
     """Duration of segmentations without ROS. [s]."""
     pose = load_simulation_settings(config_directory()).calibration.T_base_camera
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     generator = np.random.default_rng(0)
     turn = iter(range(1_000_000))
     return time_calls(

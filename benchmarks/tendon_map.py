@@ -28,7 +28,7 @@ from deft_hand_driver.calibration.fitting import FittedMap, fit_map
 from deft_hand_driver.calibration.poses import calibration_poses, random_poses
 from deft_hand_driver.description import HandDescription, load_hand_description
 from deft_hand_driver.joint_map import JointMap, closed_form_map
-from deft_hand_driver.simulated_bus.mounting import HandMounting
+from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.configuration import HAND, SimulationSettings, load_simulation_settings
 from deft_sim.free_hand import FreeHand
 

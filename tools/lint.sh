@@ -3,4 +3,4 @@
 set -euo pipefail
 ruff check src benchmarks test tools
 ruff format --check src benchmarks test tools
-mypy src/*/deft_*/
+mypy src/*/deft_*/ src/dynamixel_simulator/dynamixel_simulator

@@ -49,7 +49,7 @@ def observation_message(count=50):
 @pytest.fixture
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=60)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

@@ -13,7 +13,7 @@ from deft_bringup.command_line import main
 from deft_core.configuration import config_directory
 from deft_core.rotations import matrix_from_euler, matrix_from_rotation_vector
 from deft_core.trajectory import WristTrajectory
-from deft_perception.calibration import load_named_calibration
+from deft_perception.calibration.calibration_file import load_named_calibration
 
 
 @pytest.fixture

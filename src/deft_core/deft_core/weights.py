@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from deft_core.errors import ConfigurationError
+from deft_core.files import read_bytes, read_text
 
 CHECKSUM_FILE: Final = 'SHA256SUMS'
 _MAXIMUM_BYTES: Final = 4 * 1024**3
-_MAXIMUM_CHECKSUM_BYTES: Final = 1_000_000
 _CHECKSUM_LINE: Final = re.compile(r'([0-9a-fA-F]{64}) [ *](.+)')
 
 
@@ -69,12 +69,7 @@ class WeightsFile:
                 f'{self.source} and put it there, or name its folder in DEFT_WEIGHTS.'
             )
         expected = _checksums(directory).get(self.name, self.sha256)
-        try:
-            if path.stat().st_size > _MAXIMUM_BYTES:
-                raise ConfigurationError(f'{path} is larger than 4 GiB and is not loaded.')
-            data = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f'Cannot read {path}: {error}') from error
+        data = read_bytes(path, _MAXIMUM_BYTES)
         found = hashlib.sha256(data).hexdigest()
         if expected is None:
             raise ConfigurationError(
@@ -108,14 +103,8 @@ def _checksums(directory: Path) -> dict[str, str]:
     path = directory / CHECKSUM_FILE
     if not path.exists():
         return {}
-    try:
-        if path.stat().st_size > _MAXIMUM_CHECKSUM_BYTES:
-            raise ConfigurationError(f'{path} is too large for a list of checksums (1 MB).')
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f'Cannot read {path}: {error}') from error
     checksums = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         match = _CHECKSUM_LINE.fullmatch(line.strip())
         if line.strip() and match is None:
             raise ConfigurationError(

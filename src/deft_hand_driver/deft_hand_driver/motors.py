@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_hand_driver.protocol.models import BAUD_RATES, motor_model
-from deft_hand_driver.protocol.packet import MAX_ID
+from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
+from dynamixel_simulator.packet import MAX_ID
 
 _GAIN: Final = {'minimum': 0, 'maximum': 16383}
 _CURRENT: Final = {'minimum': 0.01, 'maximum': 3.0, 'unit': 'A'}
@@ -26,7 +26,7 @@ class MotorDescription:
 
     Attributes:
         id: On the bus.
-        model: A name of `protocol.models.MODELS`.
+        model: A name of `motor_models.MODELS`.
         sign: 1 or -1: which way the servo turns when the position rises.
         gear: Servo angle per motor position, where gears stand between them.
         zero: Servo angle at position 0. [rad].

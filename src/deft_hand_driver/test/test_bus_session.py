@@ -15,12 +15,11 @@ from deft_hand_driver.bus.hand_motors import HandMotors
 from deft_hand_driver.bus.session import BusSession
 from deft_hand_driver.bus.state import BusSettings, BusState
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.protocol.models import XM430_W350
-from deft_hand_driver.protocol.motor_model import HardwareError
-from deft_hand_driver.protocol.packet import Instruction
-from deft_hand_driver.simulated_bus.faults import Fault
-from deft_hand_driver.simulated_bus.hand import build_hand_bus
-from deft_hand_driver.simulated_bus.server import BusServer
+from deft_hand_driver.simulated_hand import build_hand_bus
+from dynamixel_simulator.faults import Fault
+from dynamixel_simulator.motor_models import XM430_W350, HardwareError
+from dynamixel_simulator.packet import Instruction
+from dynamixel_simulator.server import BusServer
 
 # A busy machine may hold the servos up; silence is waited for where it is the matter.
 SETTINGS = {'reply_margin': 0.25, 'silence_limit': 8.0, 'watchdog': 2.0, 'rate': 20.0}

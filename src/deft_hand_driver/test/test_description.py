@@ -20,8 +20,8 @@ from deft_hand_driver.description import (
 )
 from deft_hand_driver.direct_map import DirectMap
 from deft_hand_driver.joint_map import closed_form_map
-from deft_hand_driver.protocol.models import motor_model
 from deft_hand_driver.tendon_map import TendonMap
+from dynamixel_simulator.motor_models import motor_model
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 HANDS = sorted(path.stem for path in (CONFIGURATION / 'hands').glob('*.yaml'))

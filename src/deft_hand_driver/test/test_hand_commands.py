@@ -15,13 +15,12 @@ from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.errors import BusError, NoReplyError, PortError
 from deft_hand_driver.commands import hand
 from deft_hand_driver.commands.table import print_rows
-from deft_hand_driver.protocol.models import BAUD_RATES, XC330_T288, XM430_W350
-from deft_hand_driver.protocol.motor_model import HardwareError
-from deft_hand_driver.simulated_bus.bus import SimulatedBus
-from deft_hand_driver.simulated_bus.faults import Fault
-from deft_hand_driver.simulated_bus.hand import build_hand_bus
-from deft_hand_driver.simulated_bus.server import BusServer
-from deft_hand_driver.simulated_bus.servo import SimulatedServo
+from deft_hand_driver.simulated_hand import build_hand_bus
+from dynamixel_simulator.bus import SimulatedBus
+from dynamixel_simulator.faults import Fault
+from dynamixel_simulator.motor_models import BAUD_RATES, XC330_T288, XM430_W350, HardwareError
+from dynamixel_simulator.server import BusServer
+from dynamixel_simulator.servo import SimulatedServo
 
 MARGIN = 0.25  # [s] for a busy machine
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'

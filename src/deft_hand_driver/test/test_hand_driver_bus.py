@@ -35,8 +35,8 @@ from deft_core.nodes.qos import (  # noqa: E402
 )
 from deft_hand_driver.bus.client import BusClient  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
-from deft_hand_driver.protocol.models import XC330_T288  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
+from dynamixel_simulator.motor_models import XC330_T288  # noqa: E402
 
 DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
@@ -71,7 +71,7 @@ class Servos:
         self.path = str(link)
         self.process = subprocess.Popen(
             [
-                sys.executable, '-m', 'deft_hand_driver.simulated_bus', '--hand', 'dash',
+                sys.executable, '-m', 'deft_hand_driver.simulated_hand', '--hand', 'dash',
                 '--link', self.path,
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),

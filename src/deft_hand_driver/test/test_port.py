@@ -17,10 +17,9 @@ from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.errors import NoReplyError, PortError, RefusedError
 from deft_hand_driver.bus.port import SUCCESS, PacketHandler, SerialPort
-from deft_hand_driver.protocol.models import XC330_T288
-from deft_hand_driver.protocol.packet import Instruction, build_packet, build_status
-from deft_hand_driver.protocol.reader import PacketReader
-from deft_hand_driver.simulated_bus.terminal import PseudoTerminal
+from dynamixel_simulator.motor_models import XC330_T288
+from dynamixel_simulator.packet import Instruction, PacketReader, build_packet, build_status
+from dynamixel_simulator.terminal import PseudoTerminal
 
 TABLE = XC330_T288.control_table(50)
 MARGIN = 0.3  # [s] enough for a busy machine; only tests of silence wait for it

@@ -25,13 +25,16 @@ from deft_hand_driver.calibration.hand_file import measured_limits
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands import calibrate_tension, hand
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.protocol.models import XC330_T288
-from deft_hand_driver.simulated_bus.faults import Fault
-from deft_hand_driver.simulated_bus.hand import build_hand_bus
-from deft_hand_driver.simulated_bus.loads import TwoWayTendon
-from deft_hand_driver.simulated_bus.mounting import HandMounting, MountingErrors
-from deft_hand_driver.simulated_bus.server import BusServer
-from deft_hand_driver.simulated_bus.tendons import attach_tendons
+from deft_hand_driver.simulated_hand import (
+    HandMounting,
+    MountingErrors,
+    attach_tendons,
+    build_hand_bus,
+)
+from dynamixel_simulator.faults import Fault
+from dynamixel_simulator.loads import TwoWayTendon
+from dynamixel_simulator.motor_models import XC330_T288
+from dynamixel_simulator.server import BusServer
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 CURL, FORWARD, SIDE = 'index_curl', 'index_forward', 'index_side'
@@ -289,7 +292,7 @@ def servos(tmp_path):
     link = tmp_path / 'hand'
     process = subprocess.Popen(
         [
-            sys.executable, '-m', 'deft_hand_driver.simulated_bus', '--hand', 'dash', '--link',
+            sys.executable, '-m', 'deft_hand_driver.simulated_hand', '--hand', 'dash', '--link',
             str(link), '--tendons', '3',
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),

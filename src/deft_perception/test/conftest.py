@@ -12,7 +12,7 @@ import pytest
 
 from deft_core.camera import CameraIntrinsics, RgbdFrame
 from deft_core.rotations import invert_transform, transform, transform_points
-from deft_perception.charuco_board import BoardConfiguration, draw_board, drawn_size
+from deft_perception.calibration.board import BoardConfiguration, draw_board, drawn_size
 
 BOARD = BoardConfiguration('board', 7, 5, 0.025, 0.0185, 'DICT_4X4_50')
 BOARD_CAMERA = CameraIntrinsics(640, 480, 615.0, 615.0, 322.0, 238.0)

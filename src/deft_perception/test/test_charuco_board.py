@@ -10,7 +10,7 @@ from PIL import Image
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
 from deft_core.rotations import matrix_from_euler, transform
-from deft_perception.charuco_board import (
+from deft_perception.calibration.board import (
     BoardConfiguration,
     BoardDetector,
     NoBoardError,
@@ -19,7 +19,7 @@ from deft_perception.charuco_board import (
     reprojection_residuals,
     save_board_page,
 )
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import pose_difference
 
 
 @pytest.fixture(scope='module')

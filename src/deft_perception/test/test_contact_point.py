@@ -10,14 +10,11 @@ import pytest
 
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import transform_points
-from deft_perception.contact_point import (
+from deft_perception.contact.contact_point import (
     ContactDepthError,
     ContactMethod,
-    ContactPointSettings,
     locate_contact,
 )
-
-SETTINGS = ContactPointSettings()
 
 
 def exact_of(scene):
@@ -41,10 +38,8 @@ def above_table(scene):
     return exact_points(scene)[..., 2] > 0.002
 
 
-def locate(scene, depth, mask, column, row, settings=SETTINGS):
-    return locate_contact(
-        depth, mask, scene.camera, scene.pose, (float(column), float(row)), settings
-    )
+def locate(scene, depth, mask, column, row):
+    return locate_contact(depth, mask, scene.camera, scene.pose, (float(column), float(row)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deft_core.errors import InvalidInputError, StaleDataError
-from deft_perception.frame_pairing import FramePairing
+from deft_perception.camera.frame_pairing import FramePairing
 
 
 class Clock:
@@ -55,11 +55,11 @@ def test_pairs_only_ever_hold_equal_stamps_and_never_go_back(events):
     assert stamps
 
 
-def test_images_without_partner_are_dropped_and_counted(clock):
+def test_images_without_partner_are_dropped(clock):
     pairing = FramePairing(1.0, 5.0, clock)
     for stamp in range(1000):
         pairing.add_color(stamp, 'c')
-    assert pairing.unpaired == 1000 - 6
+    assert pairing.add_depth(0, 'd', 1) is None
     with pytest.raises(StaleDataError, match='align_depth'):
         pairing.latest()
 

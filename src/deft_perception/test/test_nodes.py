@@ -29,7 +29,7 @@ from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, RECORDS  # noqa: E402
 from deft_core.rotations import quaternion_from_matrix  # noqa: E402
 from deft_msgs.msg import CameraCalibration, GraspPrior  # noqa: E402
 from deft_msgs.srv import SegmentObject  # noqa: E402
-from deft_perception.calibration import UnfitCalibrationError  # noqa: E402
+from deft_perception.calibration.calibration_file import UnfitCalibrationError  # noqa: E402
 from deft_perception.nodes.calibration_publisher import CalibrationPublisher  # noqa: E402
 from deft_perception.nodes.segmentation_node import SegmentationNode  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402

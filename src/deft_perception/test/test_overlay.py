@@ -6,15 +6,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 
 
 @pytest.fixture
 def found(scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
     frame = setting.render()
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     return setting, frame, segmentation.segment(frame, setting.pose, np.random.default_rng(0))
 
 

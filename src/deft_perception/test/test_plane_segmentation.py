@@ -14,12 +14,9 @@ from deft_core.camera import RgbdFrame
 from deft_core.configuration import build, config_directory, read_yaml
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.rotations import matrix_from_rotation_vector, transform
-from deft_perception.plane_segmentation import (
-    DepthMissingError,
-    PlaneSegmentation,
-    PlaneSegmentationSettings,
-    square_crop,
-)
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
+from deft_perception.segmentation.table_scene import DepthMissingError, square_crop
 
 FAULTS = {'noise': 0.002, 'hole_share': 0.03, 'quantisation': 0.001, 'mixed_pixels': True}
 
@@ -27,7 +24,7 @@ FAULTS = {'noise': 0.002, 'hole_share': 0.03, 'quantisation': 0.001, 'mixed_pixe
 @pytest.fixture
 def segment():
     def segment(scene, seed=0, click=None, **changes):
-        segmentation = PlaneSegmentation(PlaneSegmentationSettings(**changes))
+        segmentation = PlaneSegmentation(SegmentationSettings(**changes))
         return segmentation.segment(
             scene.render(),
             scene.pose,
@@ -118,7 +115,7 @@ def test_boxes_are_boxes_and_axes_are_axes(
 ):
     body = box_class(0.55, 0.0, (width, width * ratio, height), yaw)
     setting = scene_class(bodies=(body,), seed=seed, **FAULTS)
-    found = PlaneSegmentation(PlaneSegmentationSettings()).segment(
+    found = PlaneSegmentation(SegmentationSettings()).segment(
         setting.render(), setting.pose, np.random.default_rng(seed)
     )
     assert np.allclose(found.axes.T @ found.axes, np.eye(3), atol=1e-9)
@@ -142,7 +139,7 @@ def test_the_table_is_found_though_it_is_tilted_and_raised(segment, scene, cylin
     tilt = transform(matrix_from_rotation_vector([0.03, 0.0, 0.0]), (0.0, 0.0, 0.01))
     object.__setattr__(setting, 'pose', tilt @ setting.pose)
     frame = replace_pose_render(setting, np.linalg.inv(tilt))
-    found = PlaneSegmentation(PlaneSegmentationSettings()).segment(
+    found = PlaneSegmentation(SegmentationSettings()).segment(
         frame, setting.pose, np.random.default_rng(0)
     )
     normal = tilt[:3, :3] @ (0.0, 0.0, 1.0)
@@ -193,7 +190,7 @@ def test_zero_and_infinite_depth_count_as_missing(scene):
     frame = setting.render()
     depth = np.where(np.arange(320) % 2 == 0, 0.0, np.inf) * np.ones((240, 1))
     broken = RgbdFrame(1.0, frame.color, depth.astype(np.float32), frame.intrinsics)
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     with pytest.raises(DepthMissingError):
         segmentation.segment(broken, setting.pose, np.random.default_rng(0))
 
@@ -288,7 +285,7 @@ def test_a_crop_is_square_inside_the_image_and_holds_what_fits(x, y, width, heig
 
 
 def test_an_empty_workspace_is_refused():
-    upside_down = PlaneSegmentationSettings(workspace_maximum=(0.1, 0.4, 0.35))
+    upside_down = SegmentationSettings(workspace_maximum=(0.1, 0.4, 0.35))
     with pytest.raises(InvalidInputError, match='must exceed'):
         PlaneSegmentation(upside_down)
     with pytest.raises(InvalidInputError, match='workspace_minimum'):
@@ -298,8 +295,8 @@ def test_an_empty_workspace_is_refused():
 def test_the_configuration_of_the_project_equals_the_defaults():
     document = read_yaml(config_directory() / 'nodes' / 'segmentation.yaml')
     values = document['segmentation']['ros__parameters']
-    names = PlaneSegmentationSettings.__dataclass_fields__
+    names = SegmentationSettings.__dataclass_fields__
     own = {name: value for name, value in values.items() if name in names}
-    read = build(PlaneSegmentationSettings, own, 'segmentation.yaml')
-    assert read == PlaneSegmentationSettings()
+    read = build(SegmentationSettings, own, 'segmentation.yaml')
+    assert read == SegmentationSettings()
     assert set(own) == set(names)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft_core.errors import NoObjectError
-from deft_perception.table_plane import fit_table_plane
+from deft_perception.segmentation.table_plane import fit_table_plane
 
 LIMITS = {'inlier_distance': 0.008, 'maximum_tilt': 0.15}
 

@@ -9,7 +9,7 @@ import numpy as np
 from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
 from deft_description.models import FLANGE_SITE
-from deft_perception.charuco_board import BoardConfiguration, draw_board, drawn_size
+from deft_perception.calibration.board import BoardConfiguration, draw_board, drawn_size
 
 BOARD = 'calibration_board'
 _PIXELS_PER_METRE = 8000.0  # finer than any camera of the cell sees it

@@ -24,7 +24,7 @@ from deft_core.rotations import (
 )
 from deft_core.validation import FloatArray
 from deft_description.models import FLANGE_SITE
-from deft_perception.charuco_board import BoardConfiguration, BoardDetector, NoBoardError
+from deft_perception.calibration.board import BoardConfiguration, BoardDetector, NoBoardError
 from deft_sim.calibration_board import BOARD
 from deft_sim.configuration import SimulationSettings
 from deft_sim.rendering import OffscreenRenderer

@@ -8,9 +8,9 @@ from typing import Final
 
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
-from deft_perception.camera_calibration import CalibrationView
-from deft_perception.charuco_board import BoardDetector, NoBoardError, locate_board
-from deft_perception.joint_move import straight_joint_move
+from deft_perception.calibration.board import BoardDetector, NoBoardError, locate_board
+from deft_perception.calibration.postures import straight_joint_move
+from deft_perception.calibration.solve import CalibrationView
 from deft_sim.cell import SimulatedCell
 
 _SETTLE_TIME: Final = 0.6  # [s] for the arm to come to rest

@@ -12,8 +12,8 @@ from deft_core.errors import DeviceError, InvalidInputError, SafetyError
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
 from deft_description.models import FLANGE_SITE, MOTOR_NAMES
-from deft_hand_driver.simulated_bus.mounting import HandMounting
-from deft_perception.charuco_board import BoardConfiguration
+from deft_hand_driver.simulated_hand import HandMounting
+from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
 from deft_sim.hand_motors import CommandedMotors, HandMotors, TendonSample

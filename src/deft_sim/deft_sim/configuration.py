@@ -12,8 +12,8 @@ from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import load_yaml
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
-from deft_hand_driver.simulated_bus.mounting import MountingErrors
-from deft_perception.calibration import CameraCalibration, load_calibration
+from deft_hand_driver.simulated_hand import MountingErrors
+from deft_perception.calibration.calibration_file import CameraCalibration, load_named_calibration
 
 ARM = 'xarm6'
 HAND = 'dash'
@@ -259,6 +259,6 @@ def load_simulation_settings(directory: Path) -> SimulationSettings:
     return SimulationSettings(
         cell=load_yaml(directory / 'simulation' / 'cell.yaml', CellConfiguration),
         objects=load_yaml(directory / 'simulation' / 'objects.yaml', ObjectCatalogue),
-        calibration=load_calibration(directory / 'calibration' / f'{CALIBRATION}.yaml'),
+        calibration=load_named_calibration(CALIBRATION, directory),
         arm_home=load_arm_configuration(ARM, directory).home,
     )

@@ -17,11 +17,11 @@ from deft_hand_driver.calibration.pairs import TendonPairs
 from deft_hand_driver.calibration.poses import CalibrationPose
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import SPOOL, JointMap
-from deft_hand_driver.protocol.motor_model import OperatingMode
-from deft_hand_driver.simulated_bus.mounting import HandMounting
+from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
 from deft_sim.hand_bus import BusMotors
+from dynamixel_simulator.motor_models import OperatingMode
 
 SETTLE_TIME: Final = 0.8  # [s] of simulated time for the largest motion and its end
 _SOURCE: Final = 'simulated joints with noise'

@@ -19,11 +19,11 @@ from deft_core.errors import ConfigurationError, DeviceError
 from deft_core.validation import FloatArray
 from deft_description.models import MOTOR_NAMES
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.simulated_bus.bus import SimulatedBus
-from deft_hand_driver.simulated_bus.hand import build_hand_bus, motor_position, servo_angle
-from deft_hand_driver.simulated_bus.server import BusServer
+from deft_hand_driver.simulated_hand import build_hand_bus, motor_position, servo_angle
 from deft_sim.hand_motors import TendonSample
 from deft_sim.joint_sample import JointSample
+from dynamixel_simulator.bus import SimulatedBus
+from dynamixel_simulator.server import BusServer
 
 
 class BusMotors:

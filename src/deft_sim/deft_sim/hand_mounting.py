@@ -7,7 +7,7 @@ import mujoco
 
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_description.models import MOTOR_NAMES
-from deft_hand_driver.simulated_bus.mounting import HandMounting
+from deft_hand_driver.simulated_hand import HandMounting
 
 
 def mount_hand(model: mujoco.MjModel, mounting: HandMounting) -> None:

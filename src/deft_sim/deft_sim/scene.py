@@ -10,7 +10,7 @@ from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
 from deft_core.rotations import quaternion_from_matrix
 from deft_description.models import robot_spec
-from deft_perception.charuco_board import BoardConfiguration
+from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.calibration_board import add_board
 from deft_sim.configuration import CameraConfiguration, PhysicsConfiguration, SimulationSettings
 from deft_sim.cups import add_cup

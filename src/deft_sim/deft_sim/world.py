@@ -12,8 +12,8 @@ import numpy.typing as npt
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
-from deft_hand_driver.simulated_bus.mounting import HandMounting
-from deft_perception.charuco_board import BoardConfiguration
+from deft_hand_driver.simulated_hand import HandMounting
+from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings, VariationConfiguration
 from deft_sim.cups import OBJECT_BODY
 from deft_sim.hand_mounting import mount_hand

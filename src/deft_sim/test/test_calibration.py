@@ -10,15 +10,15 @@ from deft_arm.configuration import load_arm_configuration
 from deft_core.configuration import config_directory
 from deft_core.errors import UnreachableError
 from deft_core.rotations import invert_transform
-from deft_perception.calibration_postures import load_postures
-from deft_perception.camera_calibration import CalibrationSettings, calibrate
-from deft_perception.charuco_board import (
+from deft_perception.calibration.board import (
     BoardDetector,
     load_board,
     locate_board,
     reprojection_residuals,
 )
-from deft_perception.hand_eye_refinement import pose_difference
+from deft_perception.calibration.hand_eye import pose_difference
+from deft_perception.calibration.postures import load_postures
+from deft_perception.calibration.solve import CalibrationSettings, calibrate
 from deft_sim.calibration_postures import PostureFinder
 from deft_sim.calibration_views import take_views
 from deft_sim.cell import SimulatedCell

@@ -13,7 +13,7 @@ from deft_description.models import MOTOR_NAMES
 from deft_hand_driver.calibration.poses import random_poses
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import closed_form_map
-from deft_hand_driver.simulated_bus.mounting import HandMounting, MountingErrors
+from deft_hand_driver.simulated_hand import HandMounting, MountingErrors
 from deft_sim.free_hand import FreeHand
 from deft_sim.world import World
 

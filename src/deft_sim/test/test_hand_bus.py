@@ -15,10 +15,10 @@ from deft_description.models import MOTOR_NAMES
 from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.hand_motors import HandMotors
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.protocol.motor_model import OperatingMode
-from deft_hand_driver.simulated_bus.faults import Fault
 from deft_sim.cell import SimulatedCell
 from deft_sim.hand_bus import BusMotors
+from dynamixel_simulator.faults import Fault
+from dynamixel_simulator.motor_models import OperatingMode
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 CURL = MOTOR_NAMES.index('index_curl')

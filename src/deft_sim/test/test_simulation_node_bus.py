@@ -19,10 +19,10 @@ from deft_description.models import MOTOR_NAMES
 from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.hand_motors import HandMotors
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.protocol.motor_model import HardwareError
-from deft_hand_driver.simulated_bus.mounting import HandMounting
+from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.configuration import load_simulation_settings
 from deft_sim.nodes.simulation_node import SimulationNode
+from dynamixel_simulator.motor_models import HardwareError
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 PATIENCE = 5.0  # [s]

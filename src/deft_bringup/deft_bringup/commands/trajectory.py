@@ -23,7 +23,7 @@ from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_euler
 from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
-from deft_perception.calibration import load_named_calibration
+from deft_perception.calibration.calibration_file import load_named_calibration
 
 _ARM = 'xarm6'
 _TRACK = 'track'

@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from deft_core.validation import FloatArray
 from deft_hand_driver.motors import MotorDescription
-from deft_hand_driver.protocol.control_table import ControlTable
-from deft_hand_driver.protocol.models import (
+from dynamixel_simulator.control_table import ControlTable
+from dynamixel_simulator.motor_models import (
     CENTRE_PULSE,
     RADIANS_PER_PULSE,
     RADIANS_PER_SECOND,
     motor_model,
 )
-from deft_hand_driver.protocol.packet import Status
+from dynamixel_simulator.packet import Status
 
 BLOCK_FIELDS: Final = (
     'torque_enable',

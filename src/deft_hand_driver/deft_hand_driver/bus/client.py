@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from deft_hand_driver.bus.errors import NoReplyError, RefusedError
 from deft_hand_driver.bus.port import PATIENT_MARGIN, SUCCESS, PacketHandler, SerialPort
-from deft_hand_driver.protocol.control_table import ControlTable
-from deft_hand_driver.protocol.models import MODELS_BY_NUMBER
-from deft_hand_driver.protocol.packet import (
+from dynamixel_simulator.control_table import ControlTable
+from dynamixel_simulator.motor_models import MODELS_BY_NUMBER
+from dynamixel_simulator.packet import (
     ALERT_BIT,
     BROADCAST_ID,
     Instruction,

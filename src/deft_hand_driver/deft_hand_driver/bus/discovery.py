@@ -11,8 +11,8 @@ from deft_hand_driver.bus.client import BusClient, PingReply
 from deft_hand_driver.bus.errors import BusError, NoReplyError, PortError
 from deft_hand_driver.bus.port import serial_ports
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.protocol.models import BAUD_RATES, motor_model
-from deft_hand_driver.protocol.packet import MAX_ID
+from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
+from dynamixel_simulator.packet import MAX_ID
 
 # The rates that motors of a hand are usually set to come first: factory, common, fast.
 SCAN_RATES: Final = (57600, 1_000_000, 4_000_000, 3_000_000, 2_000_000, 115200, 9600)

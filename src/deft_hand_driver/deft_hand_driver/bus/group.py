@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deft_hand_driver.bus.client import BusClient
-from deft_hand_driver.protocol.packet import (
+from dynamixel_simulator.packet import (
     BROADCAST_ID,
     CRC_SIZE,
     HEADER,

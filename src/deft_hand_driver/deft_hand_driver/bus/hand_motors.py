@@ -21,10 +21,9 @@ from deft_hand_driver.bus.client import BusClient, PingReply
 from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.bus.group import GroupRead, GroupWrite
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.protocol.control_table import ControlTable
-from deft_hand_driver.protocol.models import WATCHDOG_PERIOD, motor_model
-from deft_hand_driver.protocol.motor_model import OperatingMode
-from deft_hand_driver.protocol.packet import Status
+from dynamixel_simulator.control_table import ControlTable
+from dynamixel_simulator.motor_models import WATCHDOG_PERIOD, OperatingMode, motor_model
+from dynamixel_simulator.packet import Status
 
 REBOOT_TIME: Final = 2.0  # [s] until a rebooted motor must answer
 _MISSES_UNTIL_ABSENT: Final = 3

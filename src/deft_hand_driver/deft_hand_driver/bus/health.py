@@ -12,8 +12,7 @@ import numpy as np
 from deft_core.validation import FloatArray
 from deft_hand_driver.bus.block import MotorSample
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.protocol.models import WATCHDOG_EXPIRED
-from deft_hand_driver.protocol.motor_model import HardwareError
+from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED, HardwareError
 
 _CURRENT_MARGIN: Final = 1.3  # measured above allowed: sensor and control of a servo differ
 _PERSISTS: Final = 0.3  # [s] until a value that may be a blip counts

@@ -31,16 +31,16 @@ from dynamixel_sdk.port_handler import PortHandler
 from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 
 from deft_hand_driver.bus.errors import PortError
-from deft_hand_driver.protocol.packet import (
+from dynamixel_simulator.packet import (
     ALERT_BIT,
     CRC_SIZE,
     HEADER,
     PREFIX_SIZE,
     Instruction,
     Packet,
+    PacketReader,
     build_packet,
 )
-from deft_hand_driver.protocol.reader import PacketReader
 
 PATIENT_MARGIN: Final = 0.05  # [s]
 SUCCESS: Final = int(COMM_SUCCESS)

@@ -25,7 +25,7 @@ from deft_hand_driver.bus.health import MotorHealth
 from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import closed_form_map
-from deft_hand_driver.protocol.models import WATCHDOG_EXPIRED
+from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED
 
 WATCHDOG: Final = 2.5  # [s] the longest that servos know is 2.54 s
 _PERIOD: Final = 0.02  # [s]

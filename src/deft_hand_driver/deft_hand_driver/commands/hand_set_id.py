@@ -10,8 +10,8 @@ from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.discovery import choose_port, find_motor
 from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.protocol.models import BAUD_RATES, MODELS_BY_NUMBER
-from deft_hand_driver.protocol.packet import MAX_ID
+from dynamixel_simulator.motor_models import BAUD_RATES, MODELS_BY_NUMBER
+from dynamixel_simulator.packet import MAX_ID
 
 _SETTLING_TIME = 1.0  # [s] after which a motor must answer at its new id and rate
 

@@ -13,7 +13,7 @@ from deft_hand_driver.bus.health import error_text
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.motors import MotorDescription
-from deft_hand_driver.protocol.models import CENTRE_PULSE, RADIANS_PER_PULSE, motor_model
+from dynamixel_simulator.motor_models import CENTRE_PULSE, RADIANS_PER_PULSE, motor_model
 
 _NOT_WELL = 1
 _HEAD = (

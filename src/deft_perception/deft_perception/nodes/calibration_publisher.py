@@ -17,7 +17,7 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import run_node
 from deft_msgs.msg import CameraCalibration as CameraCalibrationMsg
-from deft_perception.calibration import (
+from deft_perception.calibration.calibration_file import (
     SIMULATED_SERIAL,
     CameraCalibration,
     UnfitCalibrationError,
@@ -28,7 +28,7 @@ from tf2_msgs.msg import TFMessage
 
 
 @dataclass(frozen=True)
-class Parameters:
+class PublisherParameters:
     """Parameters of the node.
 
     Attributes:
@@ -64,7 +64,7 @@ class CalibrationPublisher(Node):
                 is too old or of another camera.
         """
         super().__init__('calibration_publisher', **node_options)
-        parameters = declare_parameters(self, Parameters)
+        parameters = declare_parameters(self, PublisherParameters)
         calibration = load_named_calibration(parameters.calibration, config_directory())
         self._check(calibration, parameters)
         self._static_transforms = self.create_publisher(TFMessage, '/tf_static', LATCHED)
@@ -84,7 +84,7 @@ class CalibrationPublisher(Node):
             f'{calibration.base_frame} -> {calibration.camera_frame}'
         )
 
-    def _check(self, calibration: CameraCalibration, parameters: Parameters) -> None:
+    def _check(self, calibration: CameraCalibration, parameters: PublisherParameters) -> None:
         """Refuse what must not move a robot.
 
         Raises:

@@ -12,8 +12,8 @@ import numpy as np
 from deft_arm.configuration import load_arm_configuration
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError
-from deft_perception.calibration_postures import save_postures
-from deft_perception.charuco_board import load_board
+from deft_perception.calibration.board import load_board
+from deft_perception.calibration.postures import save_postures
 from deft_sim.calibration_postures import PostureFinder
 from deft_sim.configuration import ARM, CALIBRATION, load_simulation_settings
 

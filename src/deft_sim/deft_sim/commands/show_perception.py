@@ -15,10 +15,14 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.observation import ObjectObservation
-from deft_perception.contact_point import ContactPoint, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactPoint,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 
@@ -52,7 +56,7 @@ def _draw(name: str, seed: int, output: Path) -> None:
     cell.advance(_SETTLE_TIME)
     frame, pose = cell.capture(), settings.calibration.T_base_camera
     cell.close()
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     observation = segmentation.segment(frame, pose, np.random.default_rng(seed))
     contact = _contact(frame, observation)
     figure = Figure(figsize=(13.0, 3.9), layout='constrained')
@@ -87,7 +91,6 @@ def _contact(frame: RgbdFrame, observation: ObjectObservation) -> ContactPoint:
         frame.intrinsics,
         observation.T_base_camera,
         (pixel.column, pixel.row),
-        ContactPointSettings(),
     )
 
 

@@ -37,18 +37,18 @@ from deft_core.nodes.runner import run_node
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.simulated_bus.console import obey
-from deft_hand_driver.simulated_bus.mounting import HandMounting
-from deft_hand_driver.simulated_bus.server import BusServer
+from deft_hand_driver.simulated_hand import HandMounting
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_perception.charuco_board import BoardConfiguration, load_board
+from deft_perception.calibration.board import BoardConfiguration, load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_bus import BusMotors
 from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_world import XArmWorld, make_box
 from deft_sim.pacing import Pacer
+from dynamixel_simulator.console import obey
+from dynamixel_simulator.server import BusServer
 
 ROS2_CONTROL: Final = 'ros2_control'
 XARM_API: Final = 'xarm_api'

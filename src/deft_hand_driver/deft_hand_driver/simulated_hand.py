@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hand of simulated servos: ``python -m deft_hand_driver.simulated_hand --hand dash``.
+
+`build_hand_bus` makes the servos as someone has set them up: ids and baud rate, nothing else.
+`HandMounting` is how a hand that was put together differs from its file, what calibration has to
+find; `attach_tendons` hangs such tendons on the servos where no simulated world pulls at them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_core.errors import ConfigurationError, DeftError
+from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.validation import FloatArray
+from deft_hand_driver.calibration.finger_layout import finger_layouts
+from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.motors import MotorDescription
+from dynamixel_simulator.__main__ import serve, server_parser
+from dynamixel_simulator.bus import SimulatedBus
+from dynamixel_simulator.loads import ElasticTendon, TwoWayTendon
+from dynamixel_simulator.motor import Load
+from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
+from dynamixel_simulator.servo import DEFAULT_FIRMWARE, SimulatedServo
+
+
+@dataclass(frozen=True)
+class MountingErrors:
+    """Largest errors; every hand draws its own.
+
+    Attributes:
+        zero: Half width of the spool angle at which a tendon is just taut. [rad].
+        moment_arm_share: Half width of the factor on every moment arm. [-].
+        friction: Largest dry friction of a joint, with its tendon. [N m].
+    """
+
+    zero: float = field(default=0.1, metadata={'minimum': 0.0, 'maximum': 1.0, 'unit': 'rad'})
+    moment_arm_share: float = field(default=0.1, metadata={'minimum': 0.0, 'maximum': 0.5})
+    friction: float = field(
+        default=0.005, metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'N m'}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class HandMounting:
+    """What one hand drew, with m motors.
+
+    Attributes:
+        zeros: Motor positions at which the tendons are just taut. Shape (m,). [rad].
+        arm_factors: Real moment arms as a share of those in the file. Shape (16,).
+        frictions: Dry friction of the joints. Shape (16,). [N m].
+    """
+
+    zeros: FloatArray
+    arm_factors: FloatArray
+    frictions: FloatArray
+
+    @classmethod
+    def nominal(cls, description: HandDescription) -> HandMounting:
+        """A hand exactly as in its file."""
+        joints = len(HAND_JOINT_NAMES)
+        return cls(np.zeros(len(description.motor_names)), np.ones(joints), np.zeros(joints))
+
+    @classmethod
+    def draw(
+        cls, description: HandDescription, errors: MountingErrors, rng: np.random.Generator
+    ) -> HandMounting:
+        """One hand.
+
+        Args:
+            description: As it should be.
+            errors: How much it may differ.
+            rng: Source of the draws.
+        """
+        joints = len(HAND_JOINT_NAMES)
+        return cls(
+            errors.zero * rng.uniform(-1.0, 1.0, len(description.motor_names)),
+            1.0 + errors.moment_arm_share * rng.uniform(-1.0, 1.0, joints),
+            errors.friction * rng.uniform(0.0, 1.0, joints),
+        )
+
+
+def servo_angle(motor: MotorDescription, position: float) -> float:
+    """Angle of a servo, counted from its middle, at a position of its motor.
+
+    Args:
+        motor: Sign, gear and zero.
+        position: As the driver counts. [rad].
+
+    Returns:
+        As `ServoMotor.position` counts. [rad].
+    """
+    return motor.zero + motor.sign * motor.gear * position
+
+
+def motor_position(motor: MotorDescription, angle: float) -> float:
+    """What `servo_angle` undoes.
+
+    Args:
+        motor: Sign, gear and zero.
+        angle: Of the servo, counted from its middle. [rad].
+
+    Returns:
+        As the driver counts. [rad].
+    """
+    return (angle - motor.zero) / (motor.sign * motor.gear)
+
+
+def build_hand_bus(description: HandDescription, firmware: int = DEFAULT_FIRMWARE) -> SimulatedBus:
+    """Servos of a hand on one wire, every motor at position 0, all other registers as delivered.
+
+    Args:
+        description: Which motors, ids and baud rate.
+        firmware: Of all servos.
+
+    Returns:
+        In the order of `HandDescription.motor_names`.
+    """
+    servos = []
+    for name in description.motor_names:
+        motor = description.motors[name]
+        servo = SimulatedServo(motor_model(motor.model), motor.id, firmware)
+        servo.memory['baud_rate'] = BAUD_RATES.index(description.bus.baud_rate)
+        servo.place(servo_angle(motor, 0.0))
+        servos.append(servo)
+    return SimulatedBus(servos)
+
+
+def attach_tendons(
+    bus: SimulatedBus, description: HandDescription, mounting: HandMounting
+) -> None:
+    """Give every servo the pull of its free finger.
+
+    Args:
+        bus: Servos of the hand, in the order of its motors.
+        description: The hand as its file says.
+        mounting: How it differs from that.
+
+    Raises:
+        ConfigurationError: The hand has no tendons.
+    """
+    tendons = description.tendons
+    if tendons is None:
+        raise ConfigurationError(f'Hand {description.name} has no tendons.')
+    radius, servo_stiffness = tendons.spool_radius, tendons.servo_stiffness
+    arms = description.moment_arms() * mounting.arm_factors
+    stiffnesses = description.stiffnesses()
+    lower, upper = description.joint_limits()
+    motors = description.ordered_motors()
+    for layout in finger_layouts(description):
+        for place, weights in enumerate(layout.weights):
+            number = layout.motors.start + place
+            joints = layout.joints.start + np.flatnonzero(weights)
+            motor = motors[number]
+            # Flexures and tendon in series, seen at the spool; then through the gear.
+            compliance = float(np.sum(arms[joints] ** 2 / stiffnesses[joints]))
+            flexures = radius**2 / (compliance + 1.0 / servo_stiffness) / motor.gear**2
+            stop = servo_stiffness * radius**2 / motor.gear**2
+            taut = float(mounting.zeros[number])
+            ends = [
+                servo_angle(motor, taut + float(arms[joints] @ limits[joints]) / radius)
+                for limits in (lower, upper)
+            ]
+            zero = servo_angle(motor, taut)
+            load: Load
+            if np.any(lower[joints] < 0.0):
+                load = TwoWayTendon(zero, flexures, min(ends), max(ends), stop)
+            else:
+                load = ElasticTendon(zero, flexures, ends[1], stop, motor.sign)
+            bus.servos[number].motor.load = load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the servos of a hand until told to stop.
+
+    Args:
+        arguments: Of the command line; those of the process when None.
+
+    Returns:
+        Exit status: 0, or 2 when the arguments make no hand.
+    """
+    parser = server_parser('deft_hand_driver.simulated_hand')
+    parser.add_argument('--hand', required=True, help='name of a file in config/hands')
+    parser.add_argument(
+        '--tendons',
+        type=int,
+        metavar='SEED',
+        help='hang tendons on the servos whose zeros and moment arms differ from the file by this '
+        'seed',
+    )
+    options = parser.parse_args(arguments)
+    try:
+        description = load_hand_description(options.hand)
+        bus = build_hand_bus(description, options.firmware)
+        if options.tendons is not None:
+            rng = np.random.default_rng(options.tendons)
+            attach_tendons(bus, description, HandMounting.draw(description, MountingErrors(), rng))
+    except DeftError as error:
+        sys.stderr.write(f'{error}\n')
+        return 2
+    return serve(bus, options)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

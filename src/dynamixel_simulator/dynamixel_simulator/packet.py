@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instruction and status packets of Dynamixel protocol 2.0, stuffed and checked.
+
+Source: e-Manual, "DYNAMIXEL Protocol 2.0". Layout of both, numbers little-endian:
+``FF FF FD 00 | id | length (2) | instruction | parameters | CRC (2)``; a status packet is the
+instruction 0x55 whose first parameter is the error byte.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from fastcrc import crc16 as variants
+
+from deft_core.errors import InvalidInputError
+
+HEADER: Final = b'\xff\xff\xfd\x00'
+BROADCAST_ID: Final = 0xFE
+MAX_ID: Final = 252
+ALERT_BIT: Final = 0x80
+# Header, id and length before the instruction; the CRC behind the parameters.
+PREFIX_SIZE: Final = 7
+CRC_SIZE: Final = 2
+MAX_LENGTH: Final = 0xFFFF
+
+_PATTERN: Final = b'\xff\xff\xfd'
+_STUFFED: Final = b'\xff\xff\xfd\xfd'
+_PREFIX: Final = struct.Struct('<4sBH')
+# The longest packet that one bus of servos needs; a longer one is a broken length.
+_LONGEST_LENGTH: Final = 4096
+_SHORTEST_LENGTH: Final = 1 + CRC_SIZE
+
+
+class Instruction(enum.IntEnum):
+    """What a packet asks for."""
+
+    PING = 0x01
+    READ = 0x02
+    WRITE = 0x03
+    REG_WRITE = 0x04
+    ACTION = 0x05
+    FACTORY_RESET = 0x06
+    REBOOT = 0x08
+    CLEAR = 0x10
+    BACKUP = 0x20
+    STATUS = 0x55
+    SYNC_READ = 0x82
+    SYNC_WRITE = 0x83
+    FAST_SYNC_READ = 0x8A
+    BULK_READ = 0x92
+    BULK_WRITE = 0x93
+    FAST_BULK_READ = 0x9A
+
+
+class StatusError(enum.IntEnum):
+    """Error number of a status packet, bits 0 to 6 of its error byte."""
+
+    NONE = 0
+    RESULT_FAIL = 1
+    INSTRUCTION = 2
+    CRC = 3
+    DATA_RANGE = 4
+    DATA_LENGTH = 5
+    DATA_LIMIT = 6
+    ACCESS = 7
+
+
+class Packet(NamedTuple):
+    """A packet whose checksum was right.
+
+    Attributes:
+        identifier: 0 to 252, or 254 for all.
+        instruction: A value of `Instruction`, or an unknown one.
+        parameters: Without stuffing; of a status packet with the error byte first. The reply to a
+            fast read keeps the checksums between its parts: see `split_fast_status`.
+        raw: The whole packet as it was on the wire.
+    """
+
+    identifier: int
+    instruction: int
+    parameters: bytes
+    raw: bytes
+
+
+class Status(NamedTuple):
+    """What one servo answered.
+
+    Attributes:
+        identifier: Of the servo.
+        error: Error byte: a `StatusError`, plus `ALERT_BIT`.
+        parameters: Data that was asked for.
+    """
+
+    identifier: int
+    error: int
+    parameters: bytes
+
+    @property
+    def alert(self) -> bool:
+        """Whether the servo has a hardware error; its field `hardware_error_status` says which."""
+        return bool(self.error & ALERT_BIT)
+
+    @property
+    def error_number(self) -> int:
+        """A value of `StatusError`, without the alert."""
+        return self.error & ~ALERT_BIT
+
+
+def crc16(data: bytes | bytearray, start: int = 0) -> int:
+    """Checksum of a packet from its header to its last parameter.
+
+    Args:
+        data: Bytes.
+        start: Checksum of what came before, to go on from it.
+
+    Returns:
+        0 to 65535; it travels low byte first.
+    """
+    return variants.umts(bytes(data), start)
+
+
+def stuff(body: bytes) -> bytes:
+    """Break every FF FF FD from instruction to last parameter, so that none looks like a header.
+
+    Args:
+        body: Instruction and parameters.
+
+    Returns:
+        The body with an FD after each FF FF FD.
+    """
+    return body.replace(_PATTERN, _STUFFED)
+
+
+def unstuff(body: bytes) -> bytes:
+    """Take back what `stuff` put in.
+
+    Args:
+        body: As received.
+
+    Returns:
+        Instruction and parameters.
+    """
+    return body.replace(_STUFFED, _PATTERN)
+
+
+def build_packet(identifier: int, instruction: int, parameters: bytes = b'') -> bytes:
+    """Bytes of a packet.
+
+    Args:
+        identifier: 0 to 252, or `BROADCAST_ID`.
+        instruction: A value of `Instruction`.
+        parameters: Without stuffing.
+
+    Returns:
+        The whole packet with stuffing and checksum.
+
+    Raises:
+        InvalidInputError: No such id, or too many parameters.
+    """
+    if not 0 <= identifier <= MAX_ID and identifier != BROADCAST_ID:
+        raise InvalidInputError(
+            f'A servo id must be 0 to {MAX_ID}, or {BROADCAST_ID} for all, got {identifier}.'
+        )
+    body = bytes((instruction,)) + parameters
+    if _PATTERN in body:
+        body = stuff(body)
+    length = len(body) + CRC_SIZE
+    if length > MAX_LENGTH:
+        raise InvalidInputError(f'A packet body holds at most {MAX_LENGTH} bytes, got {length}.')
+    packet = _PREFIX.pack(HEADER, identifier, length) + body
+    return packet + crc16(packet).to_bytes(CRC_SIZE, 'little')
+
+
+def build_status(identifier: int, error: int = 0, parameters: bytes = b'') -> bytes:
+    """Bytes of a status packet.
+
+    Args:
+        identifier: 0 to 252.
+        error: Error byte.
+        parameters: Without stuffing.
+
+    Returns:
+        The whole packet with stuffing and checksum.
+
+    Raises:
+        InvalidInputError: No such id, or too many parameters.
+    """
+    return build_packet(identifier, Instruction.STATUS, bytes((error,)) + parameters)
+
+
+def build_fast_status(parts: Sequence[Status]) -> bytes:
+    """Bytes of the common reply to a fast sync read or fast bulk read.
+
+    ``FF FF FD 00 FE length 55``, then per servo ``error id data CRC``; each checksum covers
+    everything before it. Nothing is stuffed: the first servo writes the length before it knows
+    what the others will say.
+
+    Args:
+        parts: Answers in the order of the request; not empty.
+
+    Returns:
+        The whole packet.
+    """
+    length = 1 + sum(2 + len(part.parameters) + CRC_SIZE for part in parts)
+    packet = bytearray(_PREFIX.pack(HEADER, BROADCAST_ID, length))
+    packet.append(Instruction.STATUS)
+    crc, done = 0, 0
+    for part in parts:
+        packet += bytes((part.error, part.identifier)) + part.parameters
+        crc = crc16(packet[done:], crc)
+        done = len(packet)
+        packet += crc.to_bytes(CRC_SIZE, 'little')
+    return bytes(packet)
+
+
+def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
+    """Take the common reply to a fast read apart.
+
+    Args:
+        raw: From the header on; may end early.
+        sizes: Bytes of data that each servo was asked for, in the order of the request.
+
+    Returns:
+        The leading parts that are complete and whose checksum is right; as many as `sizes` has
+        entries if all went well.
+    """
+    length = 1 + sum(size + 4 for size in sizes)
+    start = PREFIX_SIZE + 1
+    prefix = _PREFIX.pack(HEADER, BROADCAST_ID, length) + bytes((Instruction.STATUS,))
+    if raw[:start] != prefix:
+        return []
+    parts = []
+    crc, done = 0, 0
+    for size in sizes:
+        end = start + 2 + size
+        if len(raw) < end + CRC_SIZE:
+            break
+        crc = crc16(raw[done:end], crc)
+        if raw[end : end + CRC_SIZE] != crc.to_bytes(CRC_SIZE, 'little'):
+            break
+        parts.append(Status(raw[start + 1], raw[start], raw[start + 2 : end]))
+        done, start = end, end + CRC_SIZE
+    return parts
+
+
+def status_of(packet: Packet) -> Status | None:
+    """Read a packet as the status of one servo.
+
+    Args:
+        packet: As received.
+
+    Returns:
+        None when it is an instruction, such as an echo, or has no error byte.
+    """
+    if packet.instruction != Instruction.STATUS or not packet.parameters:
+        return None
+    return Status(packet.identifier, packet.parameters[0], packet.parameters[1:])
+
+
+class PacketReader:
+    """Collects bytes and gives back whole packets whose checksum is right.
+
+    Garbage, half packets and wrong checksums are skipped; reading goes on at the next header.
+
+    Attributes:
+        wrong_checksums: Packets that were dropped for their checksum since the start.
+        skipped_bytes: Bytes that belonged to no good packet since the start.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._buffer = bytearray()
+        self.wrong_checksums = 0
+        self.skipped_bytes = 0
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes of a packet that is not complete yet."""
+        return bytes(self._buffer)
+
+    def clear(self) -> None:
+        """Forget a packet that is not complete."""
+        self.skipped_bytes += len(self._buffer)
+        self._buffer.clear()
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """Take bytes.
+
+        Args:
+            data: As they came from the port.
+
+        Returns:
+            The packets that are complete now, oldest first.
+        """
+        buffer = self._buffer
+        buffer += data
+        packets: list[Packet] = []
+        while True:
+            start = buffer.find(HEADER)
+            if start != 0:
+                self._skip(_length_of_garbage(buffer) if start < 0 else start)
+            if start < 0 or len(buffer) < PREFIX_SIZE:
+                return packets
+            length = buffer[5] | buffer[6] << 8
+            if not _SHORTEST_LENGTH <= length <= _LONGEST_LENGTH:
+                self._skip(len(HEADER))
+                continue
+            end = PREFIX_SIZE + length
+            if len(buffer) < end:
+                cut = self._next_header(end)
+                if cut < 0:
+                    return packets
+                self._skip(cut)
+                continue
+            raw = bytes(buffer[:end])
+            if crc16(raw[:-CRC_SIZE]) != raw[-2] | raw[-1] << 8:
+                self.wrong_checksums += 1
+                self._skip(len(HEADER))
+                continue
+            del buffer[:end]
+            packets.append(_packet(raw))
+
+    def _next_header(self, end: int) -> int:
+        """Where another packet begins inside one that is not complete, else -1.
+
+        Stuffing keeps headers out of parameters, so the first packet was cut short. Only the reply
+        to a fast read is not stuffed.
+        """
+        buffer = self._buffer
+        fast = len(buffer) > PREFIX_SIZE and buffer[PREFIX_SIZE] == Instruction.STATUS
+        if fast and buffer[4] == BROADCAST_ID:
+            return -1
+        return buffer.find(HEADER, 1, end - CRC_SIZE)
+
+    def _skip(self, count: int) -> None:
+        self.skipped_bytes += count
+        del self._buffer[:count]
+
+
+def _length_of_garbage(buffer: bytearray) -> int:
+    """How many bytes cannot be the beginning of a header."""
+    for kept in range(min(len(HEADER) - 1, len(buffer)), 0, -1):
+        if HEADER.startswith(buffer[-kept:]):
+            return len(buffer) - kept
+    return len(buffer)
+
+
+def _packet(raw: bytes) -> Packet:
+    identifier, instruction = raw[4], raw[PREFIX_SIZE]
+    body = raw[PREFIX_SIZE + 1 : -CRC_SIZE]
+    if not (identifier == BROADCAST_ID and instruction == Instruction.STATUS):
+        body = unstuff(raw[PREFIX_SIZE:-CRC_SIZE])[1:]
+    return Packet(identifier, instruction, body, raw)
