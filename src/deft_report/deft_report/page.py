@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deft_core.episode import Episode, Outcome, Phase
-from deft_core.errors import RecordingError
+from deft_core.files import write_atomically
 from deft_report import figures, pictures
 from deft_report.findings import Findings, find
 from deft_report.run import UNKNOWN, RunRecord, load_run
@@ -71,21 +71,13 @@ def build_report(run: Path) -> Path:
 
 def write_report(record: RunRecord, run: Path) -> Path:
     """Write report.html and figures/ into an existing folder; see `build_report`."""
-    page = render(record, _command(run))
     report = run / REPORT
-    try:
-        write_file(report, page.encode())
-        (run / FIGURES).mkdir(exist_ok=True)
-        for name, draw in _draws(record, find(record)).items():
-            write_file(run / FIGURES / f'{name}.png', figures.to_png(draw))
-        for rollout in best_and_worst(record):
-            video = pictures.animate(rollout.video)
-            write_file(run / FIGURES / f'rollout_{rollout.key}.webp', video)
-    except OSError as error:
-        raise RecordingError(
-            f'The report cannot be written to {run} ({error.strerror}); '
-            'free space or allow writing there and run `deft report` again.'
-        ) from error
+    write_atomically(report, render(record, _command(run)))
+    for name, draw in _draws(record, find(record)).items():
+        write_atomically(run / FIGURES / f'{name}.png', figures.to_png(draw))
+    for rollout in best_and_worst(record):
+        video = pictures.animate(rollout.video)
+        write_atomically(run / FIGURES / f'rollout_{rollout.key}.webp', video)
     return report
 
 
@@ -162,13 +154,6 @@ def _command(run: Path) -> str:
     """The command that makes this report, without the folders above the working directory."""
     shown = Path(os.path.relpath(run))
     return f'deft report {shlex.quote(shown.name if ".." in shown.parts else str(shown))}'
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that a reader never sees half of it."""
-    partial_file = path.with_name(f'.{path.name}.part')
-    partial_file.write_bytes(content)
-    partial_file.replace(path)
 
 
 def title(record: RunRecord) -> str:

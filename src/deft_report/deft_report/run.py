@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from deft_cem.bag_reader import BagReader
 from deft_core.episode import Episode, Phase
-from deft_core.errors import RecordingError
+from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.files import read_json
 
 BAG = 'bag'
 SUMMARY = 'summary.json'
@@ -93,8 +93,8 @@ def load_run(run: Path) -> RunRecord:
     return RunRecord(
         name=run.resolve().name,
         episodes=episodes,
-        summary=read_json(run / SUMMARY),
-        policy=read_json(run / POLICY),
+        summary=_json(run / SUMMARY),
+        policy=_json(run / POLICY),
         truncated=reader.truncated,
     )
 
@@ -104,31 +104,9 @@ def rewards(episodes: Sequence[Episode]) -> list[float]:
     return [episode.reward for episode in episodes if episode.reward is not None]
 
 
-def read_json(path: Path) -> Mapping[str, Any] | None:
-    """Read one JSON object.
-
-    Returns:
-        The object, or None when the file does not exist.
-
-    Raises:
-        RecordingError: Too large, not JSON or not an object.
-    """
-    if not path.exists():
-        return None
-    if path.stat().st_size > LARGEST_JSON:
-        raise RecordingError(
-            f'{path.name} is larger than {LARGEST_JSON} bytes, so the session did not write it; '
-            'put the original back or delete it.'
-        )
+def _json(path: Path) -> Mapping[str, Any] | None:
+    """One JSON object, or None where there is no file; raises RecordingError."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordingError(
-            f'{path.name} cannot be read as JSON ({error}); put the original back or delete it.'
-        ) from error
-    if not isinstance(content, dict):
-        raise RecordingError(
-            f'{path.name} must hold a JSON object, got {type(content).__name__}; '
-            'put the original back or delete it.'
-        )
-    return content
+        return read_json(path, LARGEST_JSON) if path.exists() else None
+    except ConfigurationError as error:
+        raise RecordingError(str(error)) from error

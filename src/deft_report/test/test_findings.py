@@ -8,7 +8,7 @@ import pytest
 from deft_core.episode import Phase
 from deft_core.errors import RecordingError
 from deft_report.findings import find
-from deft_report.run import RunRecord, read_json
+from deft_report.run import RunRecord
 
 
 def changed(record, change):
@@ -96,17 +96,3 @@ def test_missing_judgements_are_left_out_and_told(full):
 def test_a_run_without_episodes_is_refused():
     with pytest.raises(RecordingError, match='no finished episode'):
         RunRecord('empty', (), None, None, truncated=False)
-
-
-def test_json_files_are_read_or_refused(tmp_path):
-    path = tmp_path / 'summary.json'
-    assert read_json(path) is None
-    path.write_text('{"seed": 3}')
-    assert read_json(path) == {'seed': 3}
-    for text in ('{"seed": ', '[1, 2]'):
-        path.write_text(text)
-        with pytest.raises(RecordingError, match=r'summary\.json'):
-            read_json(path)
-    path.write_bytes(b'\xff\xfe{}')
-    with pytest.raises(RecordingError, match=r'summary\.json'):
-        read_json(path)

@@ -302,5 +302,5 @@ def test_a_missing_run_or_bag_is_one_sentence(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(partial, tmp_path):
     (tmp_path / 'figures').write_text('in the way')
-    with pytest.raises(RecordingError, match='cannot be written'):
+    with pytest.raises(RecordingError, match='Cannot write'):
         report.write_report(partial, tmp_path)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
-from deft_core.clip_model import ClipArchitecture, open_clip
+from deft_core.clip_model import VIT_B_32, ClipArchitecture, open_clip
 from deft_core.tensor_file import load_strictly, read_tensors, state_of
 from deft_core.weights import first_present, weights_directory
 
@@ -82,6 +82,11 @@ class OpenClipEncoder:
             embedding: torch.Tensor = self._network(pixels[None])[0].double()
             normalised: FloatArray = (embedding / embedding.norm()).numpy()
         return normalised
+
+
+def open_clip_encoder(name: str, directory: Path | None) -> OpenClipEncoder:
+    """CLIP ViT-B/32."""
+    return OpenClipEncoder(name, VIT_B_32, directory)
 
 
 def _load_visual(network: torch.nn.Module, tensors: Mapping[str, Any], name: str) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.errors import ConfigurationError
+from deft_core.files import write_atomically
 from deft_report import figures
 from deft_report.comparison import compare, overview, sentences, table
-from deft_report.page import write_file
 from deft_report.run import RunRecord, load_run
 
 
@@ -54,10 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     for line in (*table(comparison), '', *sentences(comparison)):
         print(line)
     if output is not None:
-        try:
-            write_file(output, figures.to_png(partial(overview, comparison)))
-        except OSError as error:
-            raise RecordingError(f'{output} cannot be written: {error.strerror}') from error
+        write_atomically(output, figures.to_png(partial(overview, comparison)))
         print(f'wrote {output}')
     return 0
 
