@@ -30,10 +30,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import JointState
 
-from deft_cem.bag_parts import part_file
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
-from deft_cem.bag_writer import BagWriter
-from deft_cem.message_types import message_typestore
+from deft_bag.message_types import message_typestore
+from deft_bag.parts import part_file
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
+from deft_bag.writer import BagWriter
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.errors import DeftError, RecordingError

@@ -42,12 +42,12 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 import deft_cem
+from deft_bag.dataset import PracticeSet
 from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.policies.choice import PolicySettings, choose_policy
 from deft_cem.policies.condition import BlockProjection, ConditionProjection
 from deft_cem.policies.interface import PracticeData
 from deft_cem.policies.training import practice_data
-from deft_cem.practice_set import PracticeSet
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.errors import DeftError
 from deft_core.grasp import WRIST

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip('deft_msgs.msg')
 import bag_reading
 
-from deft_cem.bag_parts import part_file
-from deft_cem.bag_reader import BagReader
+from deft_bag.parts import part_file
+from deft_bag.reader import BagReader
 from deft_core.errors import RecordingError
 
 

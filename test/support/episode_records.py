@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
-from deft_cem.message_types import message_typestore
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.writer import BagWriter
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual

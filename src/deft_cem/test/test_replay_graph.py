@@ -18,14 +18,14 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from deft_cem.bag_parts import part_file  # noqa: E402
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE  # noqa: E402
-from deft_cem.bag_writer import BagWriter  # noqa: E402
+from deft_bag.nodes.bag_player import BagPlayer  # noqa: E402
+from deft_bag.parts import part_file  # noqa: E402
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE  # noqa: E402
+from deft_bag.session_bag import SessionBag  # noqa: E402
+from deft_bag.writer import BagWriter  # noqa: E402
 from deft_cem.commands.train import add_arguments, main  # noqa: E402
-from deft_cem.nodes.bag_player import BagPlayer  # noqa: E402
 from deft_cem.nodes.replay_trainer import ReplayTrainer  # noqa: E402
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE  # noqa: E402
-from deft_cem.session_bag import SessionBag  # noqa: E402
 from deft_core.errors import ConfigurationError, RecordingError  # noqa: E402
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished  # noqa: E402
 

@@ -11,11 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from deft_bag.dataset import read_practice
 from deft_cem.encoders.registry import make_encoder
 from deft_cem.policies.choice import PolicySettings
 from deft_cem.policies.policy import load_policy
 from deft_cem.policies.training import train_policy
-from deft_cem.practice_set import read_practice
 from deft_cem.settings import LearningSettings
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
 from deft_core.torchvision_loader import load_torchvision, suppress_overlaps

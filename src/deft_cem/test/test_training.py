@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deft_bag.dataset import read_practice
 from deft_cem.commands import train
 from deft_cem.policies.choice import PolicySettings
 from deft_cem.policies.conditional_vae import VaeSettings
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
 from deft_cem.policies.training import TrainingReport, train_policy
-from deft_cem.practice_set import read_practice
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, RecordingError, TrainingError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.reader import BagReader
 from deft_core.episode import Episode, Phase
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.files import read_json

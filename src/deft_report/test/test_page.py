@@ -14,8 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.writer import BagWriter
 from deft_core.episode import FilmFrame, Outcome, Phase
 from deft_core.errors import RecordingError
 from deft_report import figures

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.dataset import PRACTICE, bag_of
+from deft_bag.reader import BagReader
 from deft_cem.encoders.registry import ENCODERS, make_encoder
-from deft_cem.practice_set import PRACTICE, bag_of
 from deft_cem.rewards.agreement import MINIMUM_EPISODES, Agreement, agreement
 from deft_cem.rewards.visual import GoalDistance, default_paths, load_image
 from deft_core.configuration import config_directory

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_cem.bag_parts import BAG_FOLDER
+from deft_bag.dataset import read_practice
+from deft_bag.parts import BAG_FOLDER
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.policies.training import train_policy
-from deft_cem.practice_set import read_practice
 from deft_cem.settings import load_learning_settings
 from deft_core.errors import ConfigurationError, DeftError
 

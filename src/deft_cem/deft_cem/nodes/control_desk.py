@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event, State, transition
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event, State, transition
 from deft_core.errors import InvalidInputError
 from deft_msgs.srv import ControlSession
 

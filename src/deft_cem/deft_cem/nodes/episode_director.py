@@ -9,14 +9,14 @@ from typing import Final
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
-from deft_cem.episode_timing import Kind, Part, Stretch
 from deft_cem.nodes.camera_tap import CameraTap
 from deft_cem.nodes.running_episode import RunningEpisode
 from deft_cem.nodes.score_desk import SOURCES, check_scene, check_score
 from deft_cem.nodes.session_clients import SessionClients
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup
-from deft_cem.session_machine import Effect, Event
+from deft_cem.session.episode_timing import Kind, Part, Stretch
+from deft_cem.session.machine import Effect, Event
 from deft_core.camera import ColorImage
 from deft_core.decode import prior_from_msg
 from deft_core.decode_images import color_from_msg

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from rclpy.node import Node
+from rosbags.typesys.store import Typestore
 
-from deft_cem.episode_record import complete_record
-from deft_cem.message_types import message_typestore
-from deft_cem.session_core import SessionCore
+from deft_bag.episode_record import decode_record
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TYPE
+from deft_cem.session.core import SessionCore
+from deft_cem.session.stored_episode import StoredEpisode
 from deft_core.errors import RecordingError
+from deft_core.nodes.encode_records import SUCCESS_TO_MSG
 from deft_core.nodes.qos import RECORDS
 from deft_msgs.msg import EpisodeRecord
 
@@ -71,3 +76,29 @@ class EpisodeHandOver:
             self._core.store.confirm_recorded(episode_id)
         except RecordingError as error:
             self._fail(str(error))
+
+
+def complete_record(data: bytes, episode: StoredEpisode, typestore: Typestore) -> bytes:
+    """Put the score of a rated episode into the record that was made before it was given.
+
+    Args:
+        data: The record as CDR bytes.
+        episode: What the store knows of the episode.
+        typestore: Holds the type of episode records.
+
+    Returns:
+        The record as it belongs into the bag.
+
+    Raises:
+        RecordingError: The record cannot be decoded, or it is that of another episode.
+    """
+    record = decode_record(data, typestore, f'the record of {episode.episode_id}')
+    if record.episode_id != episode.episode_id:
+        raise RecordingError(
+            f'the record of {episode.episode_id} is one of {record.episode_id!r}; the store is '
+            'damaged'
+        )
+    record.reward = math.nan if episode.reward is None else episode.reward
+    record.reward_source = episode.reward_source or ''
+    record.success = SUCCESS_TO_MSG[episode.success]
+    return bytes(typestore.serialize_cdr(record, EPISODE_TYPE))

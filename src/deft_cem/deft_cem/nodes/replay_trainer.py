@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
 
-from deft_cem.bag_reader import EPISODE_TOPIC
+from deft_bag.reader import EPISODE_TOPIC
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.policies.replay import ReplayedEpisodes
 from deft_cem.policies.training import train_policy

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deft_cem import __version__
-from deft_cem.episode_timing import EpisodeClock
 from deft_cem.nodes.session_setup import SessionSetup
+from deft_cem.session.episode_timing import EpisodeClock
 from deft_core.camera import ColorImage
 from deft_core.decode_images import color_from_msg
 from deft_core.episode import Episode, FilmFrame, Outcome

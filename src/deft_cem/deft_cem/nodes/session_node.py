@@ -14,8 +14,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
+from deft_bag.parts import BAG_FOLDER
 from deft_cem import __version__
-from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.nodes.control_desk import ControlDesk
 from deft_cem.nodes.episode_director import EpisodeDirector
 from deft_cem.nodes.episode_hand_over import EpisodeHandOver
@@ -25,9 +25,9 @@ from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup, make_setup
 from deft_cem.nodes.session_status import result_message, status_message
 from deft_cem.policies.training_process import TrainingProcess
-from deft_cem.run_folder import RunOccupiedError
-from deft_cem.session_machine import Effect, Event, State, transition
-from deft_cem.summary import PeakMemory, summarise, write_summary
+from deft_cem.session.machine import Effect, Event, State, transition
+from deft_cem.session.run_folder import RunOccupiedError
+from deft_cem.session.summary import PeakMemory, summarise, write_summary
 from deft_core.errors import DeftError, DeviceError, InvalidInputError
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED

@@ -10,8 +10,8 @@ from typing import Any
 
 from deft_cem.encoders.registry import make_encoder
 from deft_cem.nodes.session_parameters import SessionParameters
-from deft_cem.session_core import SessionCore
-from deft_cem.session_methods import Method
+from deft_cem.session.core import SessionCore
+from deft_cem.session.method import Method
 from deft_cem.settings import LEARNING_FILE, LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError

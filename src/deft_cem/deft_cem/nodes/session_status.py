@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from deft_cem.nodes.session_setup import SessionSetup
-from deft_cem.session_machine import State
+from deft_cem.session.machine import State
 from deft_core.episode import Phase
 from deft_core.nodes.encode import distribution_to_msg, header
 from deft_msgs.action import RunSession

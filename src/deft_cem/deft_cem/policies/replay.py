@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from deft_cem.bag_reader import episode_of_record
-from deft_cem.practice_set import PracticeSet
+from deft_bag.dataset import PracticeSet
+from deft_bag.reader import episode_of_record
 from deft_core.episode import Episode
 from deft_core.errors import RecordingError
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deft_bag.dataset import PracticeSet
 from deft_cem.encoders.color_image import ImageEncoder
 from deft_cem.encoders.registry import make_encoder
 from deft_cem.optimisers.ask_tell import rank
@@ -19,7 +20,6 @@ from deft_cem.policies.condition import BlockProjection, ConditionProjection, pr
 from deft_cem.policies.constants import EliteMean, Recommendation
 from deft_cem.policies.interface import MINIMUM_ELITES, FloatArray, PracticeData
 from deft_cem.policies.policy import ResidualPolicy
-from deft_cem.practice_set import PracticeSet
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Episode
 from deft_core.errors import TrainingError

@@ -22,16 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.episode_record import complete_record
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.message_types import message_typestore
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_bag import SessionBag
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.session_bag import SessionBag
+from deft_cem.nodes.episode_hand_over import complete_record
+from deft_cem.session.core import SessionCore
+from deft_cem.session.episode_timing import Kind, Part, Stretch
+from deft_cem.session.machine import Event
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome
 from deft_core.grasp import GraspParameters

@@ -23,12 +23,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from deft_cem import session_core
-from deft_cem.run_folder import STORE_FILE, RunOccupiedError
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_methods import Method
-from deft_cem.session_plan import derived_scene_seed
+from deft_cem.session import core as session_core
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.method import Method
+from deft_cem.session.run_folder import STORE_FILE, RunOccupiedError
+from deft_cem.session.schedule import derived_scene_seed
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError

@@ -13,10 +13,10 @@ from types import ModuleType
 
 import pytest
 
-from deft_cem.bag_parts import bag_parts
-from deft_cem.bag_reader import BagReader
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_bag.parts import bag_parts
+from deft_bag.reader import BagReader
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 
 SCRIPT = Path(__file__).with_name('killed_session.py')
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from deft_cem.session_machine import OPEN, RUNNING, Effect, Event, State, transition
+from deft_cem.session.machine import OPEN, RUNNING, Effect, Event, State, transition
 from deft_core.errors import InvalidInputError
 
 EPISODE = (

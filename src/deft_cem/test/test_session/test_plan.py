@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_methods import Method
-from deft_cem.session_plan import SessionPlan, derived_scene_seed
+from deft_cem.session.method import Method
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.schedule import SessionPlan, derived_scene_seed
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
-from deft_cem.session_file import SCHEMA_VERSION, leftovers
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_methods import Method
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
-from deft_cem.stored_episode import StoredEpisode
+from deft_cem.session.episode_timing import Kind, Part, Stretch
+from deft_cem.session.file import SCHEMA_VERSION, leftovers
+from deft_cem.session.method import Method
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
+from deft_cem.session.store import SessionStore
+from deft_cem.session.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 

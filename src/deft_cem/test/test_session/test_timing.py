@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_cem.episode_timing import (
+from deft_cem.session.episode_timing import (
     EpisodeClock,
     Kind,
     Part,

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
 from deft_core.nodes.encode import prior_to_msg
 from deft_core.nodes.encode_images import image_to_msg

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK
 from deft_msgs.msg import SessionStatus
 from deft_msgs.srv import ControlSession, SubmitReward

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.bag_parts import bag_parts
-from deft_cem.bag_reader import BagReader
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_record import SessionRecord
+from deft_bag.parts import bag_parts
+from deft_bag.reader import BagReader
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_cem.settings import load_learning_settings
 from deft_core.episode import Outcome
 from deft_msgs.msg import SessionStatus

@@ -11,12 +11,12 @@ import pytest
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 
-from deft_cem.bag_reader import BagReader
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.recorder_node import RecorderNode
+from deft_bag.reader import BagReader
 from deft_cem.nodes.session_node import SessionNode
 from deft_cem.policies.policy import load_policy
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from rclpy.parameter import Parameter
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.reader import BagReader
 from deft_cem.nodes.visual_reward import (
     SERVICE,
     VisualRewardNode,

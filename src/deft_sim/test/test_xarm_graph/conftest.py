@@ -17,10 +17,10 @@ from std_srvs.srv import Trigger
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.nodes.convert import FEEDBACK_PHASES
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_core.grasp import GraspParameters
 from deft_core.nodes.encode import grasp_to_msg, prior_to_msg, time_to_msg, trajectory_to_msg
 from deft_core.nodes.encode_images import image_to_msg

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType, Writer
 
-from deft_cem import mcap_scan
-from deft_cem.mcap_scan import MAGIC, McapScan
+from deft_bag import mcap_scan
+from deft_bag.mcap_scan import MAGIC, McapScan
 from deft_core.errors import RecordingError
 
 TOPICS = ('/episode', '/joints', '/status')

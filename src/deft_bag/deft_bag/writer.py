@@ -21,9 +21,9 @@ from mcap.writer import CompressionType, Writer
 from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_contents import PartContents, TopicCount
-from deft_cem.bag_metadata import bag_information, quality_of_service
-from deft_cem.bag_parts import next_part, part_file
+from deft_bag.contents import PartContents, TopicCount
+from deft_bag.metadata import bag_information, quality_of_service
+from deft_bag.parts import next_part, part_file
 from deft_core.errors import ConfigurationError, RecordingError
 
 METADATA_FILE: Final = 'metadata.yaml'

@@ -22,10 +22,10 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 from std_srvs.srv import Trigger
 
-from deft_cem.bag_reader import BagReader, RecordedTopic
-from deft_cem.nodes.message_class import message_class
-from deft_cem.playback import Playback
-from deft_cem.practice_set import bag_of
+from deft_bag.dataset import bag_of
+from deft_bag.nodes.message_class import message_class
+from deft_bag.playback import Playback
+from deft_bag.reader import BagReader, RecordedTopic
 from deft_core.clock import Deadline
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.parameters import declare_parameters

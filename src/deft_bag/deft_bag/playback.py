@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 
-from deft_cem.bag_reader import RawMessage
+from deft_bag.reader import RawMessage
 from deft_core.clock import MonotonicClock
 from deft_core.errors import InvalidInputError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from deft_cem.bag_reader import RawMessage
-from deft_cem.playback import Playback
+from deft_bag.playback import Playback
+from deft_bag.reader import RawMessage
 from deft_cem.policies.replay import ReplayedEpisodes
 from deft_core.errors import InvalidInputError, RecordingError, TrainingError
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deft_cem.bag_parts import part_file
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
+from deft_bag.dataset import PracticeSet, read_practice
+from deft_bag.parts import part_file
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.session_bag import SessionBag
+from deft_bag.writer import BagWriter
 from deft_cem.commands import train
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
-from deft_cem.practice_set import PracticeSet, read_practice
-from deft_cem.session_bag import SessionBag
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, RecordingError, TrainingError
 from deft_core.grasp import GraspParameters

@@ -21,11 +21,11 @@ from typing import Any, Final, Self
 
 import zstandard
 
-from deft_cem.episode_timing import Stretch
-from deft_cem.session_file import create_file, open_file
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_record import SessionRecord
-from deft_cem.stored_episode import StoredEpisode
+from deft_cem.session.episode_timing import Stretch
+from deft_cem.session.file import create_file, open_file
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError, RecordingError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deft_cem.session_methods import Method
+from deft_cem.session.method import Method
 
 
 @dataclass(frozen=True)

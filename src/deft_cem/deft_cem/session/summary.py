@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from deft_cem.bag_parts import BAG_FOLDER
-from deft_cem.bag_reader import BagReader
-from deft_cem.episode_timing import overhead_spread, timing_table
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_bag.parts import BAG_FOLDER
+from deft_bag.reader import BagReader
+from deft_cem.session.episode_timing import overhead_spread, timing_table
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_contents import read_part
-from deft_cem.bag_parts import parts_in
-from deft_cem.bag_reader import EPISODE_TOPIC
-from deft_cem.bag_writer import BagWriter
-from deft_cem.episode_record import episode_id_of
+from deft_bag.contents import read_part
+from deft_bag.episode_record import episode_id_of
+from deft_bag.parts import parts_in
+from deft_bag.reader import EPISODE_TOPIC
+from deft_bag.writer import BagWriter
 
 
 class SessionBag:

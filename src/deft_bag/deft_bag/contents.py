@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_reader import EPISODE_TOPIC, BagReader
-from deft_cem.episode_record import episode_id_of
+from deft_bag.episode_record import episode_id_of
+from deft_bag.reader import EPISODE_TOPIC, BagReader
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deft_cem.optimisers.ask_tell import ResidualOptimiser
-from deft_cem.run_folder import RunFolder, RunOccupiedError
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
-from deft_cem.stored_episode import StoredEpisode
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.run_folder import RunFolder, RunOccupiedError
+from deft_cem.session.store import SessionStore
+from deft_cem.session.stored_episode import StoredEpisode
 from deft_core.errors import InvalidInputError, RecordingError
 
 

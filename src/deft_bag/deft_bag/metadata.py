@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from deft_cem.bag_contents import PartContents, TopicCount
+from deft_bag.contents import PartContents, TopicCount
 
 _VERSION: Final = 9  # what rosbag2 of Jazzy writes
 

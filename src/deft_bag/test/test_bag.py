@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
-from deft_cem.bag_parts import bag_parts, part_file
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
-from deft_cem.bag_writer import METADATA_FILE, BagWriter
-from deft_cem.message_types import message_typestore
-from deft_cem.session_bag import SessionBag
+from deft_bag.message_types import message_typestore
+from deft_bag.parts import bag_parts, part_file
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
+from deft_bag.session_bag import SessionBag
+from deft_bag.writer import METADATA_FILE, BagWriter
 from deft_core.errors import ConfigurationError, RecordingError
 
 

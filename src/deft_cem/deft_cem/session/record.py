@@ -12,11 +12,11 @@ from typing import Any, Final, Self
 
 import zstandard
 
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.session_file import open_file
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_methods import Method
-from deft_cem.stored_episode import StoredEpisode, episode_from_row
+from deft_cem.session.episode_timing import Kind, Part, Stretch
+from deft_cem.session.file import open_file
+from deft_cem.session.method import Method
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.stored_episode import StoredEpisode, episode_from_row
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, RecordingError
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.session_machine import Event
-from deft_cem.session_plan import PlannedEpisode, SessionPlan
+from deft_cem.session.machine import Event
+from deft_cem.session.schedule import PlannedEpisode, SessionPlan
 from deft_core.episode import Phase
 
 PRACTICE: Final = frozenset({Phase.WARM_UP, Phase.FINE_TUNE})

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from deft_cem.bag_parts import BAG_FOLDER
-from deft_cem.bag_reader import BagReader
+from deft_bag.parts import BAG_FOLDER
+from deft_bag.reader import BagReader
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError, TrainingError
 

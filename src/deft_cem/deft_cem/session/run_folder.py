@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from deft_cem.session_file import leftovers
+from deft_cem.session.file import leftovers
 from deft_core.errors import ConfigurationError, RecordingError
 
 STORE_FILE: Final = 'session.sqlite'

@@ -19,8 +19,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_parts import parts_in
-from deft_cem.mcap_scan import McapScan, ScannedMessage
+from deft_bag.mcap_scan import McapScan, ScannedMessage
+from deft_bag.parts import parts_in
 from deft_core.decode_records import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError

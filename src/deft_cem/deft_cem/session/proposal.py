@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.session_plan import PlannedEpisode
+from deft_cem.session.schedule import PlannedEpisode
 from deft_core.grasp import GraspResidual
 
 

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_cem import __version__
-from deft_cem.episode_timing import Stretch
 from deft_cem.optimisers.ask_tell import ResidualOptimiser, Sample
 from deft_cem.policies.policy import ResidualPolicy, load_policy
-from deft_cem.proposal import Proposal
-from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_machine import Event
-from deft_cem.session_methods import Method
-from deft_cem.session_opening import open_store
-from deft_cem.session_plan import PlannedEpisode, SessionPlan, derived_scene_seed
-from deft_cem.session_progress import PRACTICE, SessionProgress
+from deft_cem.session.episode_timing import Stretch
+from deft_cem.session.machine import Event
+from deft_cem.session.method import Method
+from deft_cem.session.opening import open_store
+from deft_cem.session.progress import PRACTICE, SessionProgress
+from deft_cem.session.proposal import Proposal
+from deft_cem.session.run_config import SessionIdentity
+from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
+from deft_cem.session.schedule import PlannedEpisode, SessionPlan, derived_scene_seed
+from deft_cem.session.stored_episode import StoredEpisode
 from deft_cem.settings import LearningSettings
-from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import GraspParameters, GraspResidual

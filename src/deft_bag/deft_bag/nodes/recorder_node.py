@@ -13,11 +13,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from deft_cem.bag_parts import BAG_FOLDER
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.message_types import message_typestore
-from deft_cem.nodes.message_class import message_class
-from deft_cem.session_bag import SessionBag
+from deft_bag.message_types import message_typestore
+from deft_bag.nodes.message_class import message_class
+from deft_bag.parts import BAG_FOLDER
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
+from deft_bag.session_bag import SessionBag
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
