@@ -171,7 +171,7 @@ def test_a_missing_or_oversized_file_is_refused(saved) -> None:
     with pytest.raises(TrainingError, match='cannot read'):
         load_policy(directory)
     with pytest.raises(TrainingError, match='cannot write'):
-        load_again.save(directory / 'nowhere', {})
+        load_again.save(directory / CONFIG_FILE, {})
 
 
 def test_weights_of_the_encoder_must_be_those_of_the_training(saved, monkeypatch) -> None:

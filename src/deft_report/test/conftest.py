@@ -16,7 +16,7 @@ from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual
-from deft_report.record import RunRecord
+from deft_report.run import RunRecord
 
 OBJECTS = ('mug_red', 'mug_blue', 'tumbler_green')
 COLOURS = {'mug_red': '#b23a3a', 'mug_blue': '#3b62a8', 'tumbler_green': '#3f8f58'}
@@ -36,7 +36,7 @@ POLICY = {
     'details': {
         'elite_episodes': [f'sample-{index:03d}' for index in range(10)],
         'practice_episodes': 30,
-        'left_out_error': {'skill': -0.04},
+        'candidates': [{'kind': 'residual_vae', 'left_out_error': 0.5, 'r2': -0.04}],
         'reason': 'residual_vae was asked for',
     },
 }

@@ -13,8 +13,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from deft_core.clock import Deadline
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg
+from deft_core.decode import color_from_msg, time_from_msg
 from deft_core.errors import StaleDataError
 from deft_core.nodes.qos import IMAGE
 

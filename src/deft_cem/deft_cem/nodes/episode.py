@@ -18,18 +18,17 @@ from deft_cem.nodes.camera import ColorCamera
 from deft_cem.nodes.peers import Peers
 from deft_cem.nodes.session_parameters import SessionParameters, SessionSetup
 from deft_cem.session.machine import Effect, Event
-from deft_core.decode import prior_from_msg
-from deft_core.decode_images import color_from_msg
+from deft_core.decode import color_from_msg, prior_from_msg
 from deft_core.episode import Outcome
 from deft_core.nodes.encode import (
     distribution_to_msg,
     grasp_to_msg,
     header,
+    image_to_msg,
     residual_to_msg,
     time_to_msg,
     trajectory_to_msg,
 )
-from deft_core.nodes.encode_images import image_to_msg
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import EpisodeRecord, GraspPrior, ObjectObservation
 from deft_msgs.srv import PredictGrasp, SegmentObject

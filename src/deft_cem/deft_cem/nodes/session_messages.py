@@ -9,7 +9,7 @@ from typing import Final
 from deft_cem.nodes.session_parameters import SessionSetup
 from deft_cem.session.core import SessionCore
 from deft_cem.session.machine import Event, State
-from deft_core.decode_records import SUCCESS_FROM_MSG
+from deft_core.decode import SUCCESS_FROM_MSG
 from deft_core.episode import Phase
 from deft_core.nodes.encode import distribution_to_msg, header
 from deft_msgs.action import RunSession

@@ -35,11 +35,10 @@ from deft_cem.session.machine import Effect, Event, State, transition
 from deft_cem.session.run_folder import RunOccupiedError
 from deft_cem.session.summary import PeakMemory, summarise, write_summary
 from deft_core.clock import Deadline
-from deft_core.decode import time_from_msg
-from deft_core.decode_records import SUCCESS_FROM_MSG
+from deft_core.decode import SUCCESS_FROM_MSG, time_from_msg
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import DeftError, InvalidInputError
-from deft_core.nodes.encode_records import SUCCESS_TO_MSG
+from deft_core.nodes.encode import SUCCESS_TO_MSG
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node

@@ -21,15 +21,19 @@ from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 
+from deft_cem.encoders.registry import make_encoder
 from deft_cem.nodes.camera import ColorCamera
-from deft_cem.rewards.encoders import SOURCES, make_reward_encoder
-from deft_cem.rewards.goal_images import default_paths, load_image
-from deft_cem.rewards.interface import Score
-from deft_cem.rewards.visual import GoalDistance, VisualReward
+from deft_cem.rewards.visual import (
+    SOURCES,
+    GoalDistance,
+    Score,
+    VisualReward,
+    default_paths,
+    load_image,
+)
 from deft_core.clock import Deadline
 from deft_core.configuration import config_directory, nearest
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg
+from deft_core.decode import color_from_msg, time_from_msg
 from deft_core.errors import ConfigurationError, StaleDataError
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
@@ -216,7 +220,7 @@ def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
     goal, start = default_paths(parameters.task, config_directory())
     weights = Path(parameters.weights) if parameters.weights else None
     distance = GoalDistance(
-        make_reward_encoder(parameters.encoder, weights),
+        make_encoder(parameters.encoder, weights),
         load_image(Path(parameters.goal_image) if parameters.goal_image else goal),
         load_image(Path(parameters.start_image) if parameters.start_image else start),
     )

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from deft_bag.dataset import Dataset
-from deft_cem.encoders.registry import ImageEncoder, make_encoder
+from deft_cem.encoders.color_image import ImageEncoder
+from deft_cem.encoders.registry import make_encoder
 from deft_cem.optimisers.ask_tell import rank
 from deft_cem.policies.choice import Choice, choose_policy
 from deft_cem.policies.condition import BlockProjection, ConditionProjection, prior_features

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run folder holds, sorted for the report."""
+"""What a run folder holds."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deft_bag.reader import BagReader
 from deft_core.episode import Episode, Phase
-from deft_core.errors import RecordingError
+from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.files import read_json
 
+BAG = 'bag'
+SUMMARY = 'summary.json'
+POLICY = 'policy.json'
 LAST = 10
+UNKNOWN = 'not recorded'
 # A summary is a few kilobytes; more is not one of ours.
 LARGEST_JSON = 4 * 2**20
 
@@ -54,6 +59,11 @@ class RunRecord:
         return tuple(episode for episode in self.episodes if episode.phase in phases)
 
     @property
+    def baseline(self) -> str:
+        """DEFT or which of the paper's baselines it was, as the summary names it."""
+        return str((self.summary or {}).get('method', UNKNOWN))
+
+    @property
     def practice(self) -> tuple[Episode, ...]:
         """Warm-up and fine-tuning, in order."""
         return self.phase(Phase.WARM_UP, Phase.FINE_TUNE)
@@ -64,31 +74,39 @@ class RunRecord:
         return self.phase(Phase.FINE_TUNE)[-LAST:]
 
 
-def read_json(path: Path) -> Mapping[str, Any] | None:
-    """Read one JSON object.
+def load_run(run: Path) -> RunRecord:
+    """Read a run folder; summary and policy may be missing.
 
-    Returns:
-        The object, or None when the file does not exist.
+    Args:
+        run: The folder of one session.
 
     Raises:
-        RecordingError: Too large, not JSON or not an object.
+        RecordingError: No such folder, no bag, an empty or unreadable bag, damaged JSON.
     """
-    if not path.exists():
-        return None
-    if path.stat().st_size > LARGEST_JSON:
+    if not run.is_dir():
         raise RecordingError(
-            f'{path.name} is larger than {LARGEST_JSON} bytes, so the session did not write it; '
-            'put the original back or delete it.'
+            f'There is no run folder {run}; give the folder of a session, as in '
+            '`deft report runs/NAME`.'
         )
+    reader = BagReader(run / BAG)
+    episodes = tuple(reader.episodes())
+    return RunRecord(
+        name=run.resolve().name,
+        episodes=episodes,
+        summary=_json(run / SUMMARY),
+        policy=_json(run / POLICY),
+        truncated=reader.truncated,
+    )
+
+
+def rewards(episodes: Sequence[Episode]) -> list[float]:
+    """The rewards that were given, in order."""
+    return [episode.reward for episode in episodes if episode.reward is not None]
+
+
+def _json(path: Path) -> Mapping[str, Any] | None:
+    """One JSON object, or None where there is no file; raises RecordingError."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordingError(
-            f'{path.name} cannot be read as JSON ({error}); put the original back or delete it.'
-        ) from error
-    if not isinstance(content, dict):
-        raise RecordingError(
-            f'{path.name} must hold a JSON object, got {type(content).__name__}; '
-            'put the original back or delete it.'
-        )
-    return content
+        return read_json(path, LARGEST_JSON) if path.exists() else None
+    except ConfigurationError as error:
+        raise RecordingError(str(error)) from error

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deft_core.episode import FilmFrame
-from deft_report import film
+from deft_report import pictures
 
 
 def frame(stamp, grey, size=(96, 72), kind='JPEG'):
@@ -29,19 +29,19 @@ def test_decode_counts_damaged_frames_and_starts_at_zero(frames):
     frames[7] = replace(frames[7], jpeg=b'')
     # Only JPEG is read, whatever a file claims to be.
     frames[9] = frame(50.9, 0, kind='PNG')
-    decoded = film.decode(frames)
+    decoded = pictures.decode(frames)
     assert (len(decoded.images), decoded.damaged) == (37, 3)
     assert decoded.times[0] == 0.0
     assert decoded.times[-1] == pytest.approx(3.9)
 
 
 def test_decode_reduces_large_pictures_and_keeps_one_size():
-    decoded = film.decode([frame(0.0, 9, (800, 600)), frame(0.1, 9, (640, 480))])
+    decoded = pictures.decode([frame(0.0, 9, (800, 600)), frame(0.1, 9, (640, 480))])
     assert [image.size for image in decoded.images] == [(400, 300)] * 2
 
 
 def test_animation_loops_at_the_speed_of_the_episode(frames):
-    picture = Image.open(io.BytesIO(film.animate(film.decode(frames))))
+    picture = Image.open(io.BytesIO(pictures.animate(pictures.decode(frames))))
     assert picture.format == 'WEBP'
     assert (picture.n_frames, picture.info['loop']) == (40, 0)
     picture.seek(5)
@@ -51,34 +51,18 @@ def test_animation_loops_at_the_speed_of_the_episode(frames):
 
 def test_long_films_are_thinned_but_keep_the_outcome():
     frames = [frame(0.1 * step, step) for step in range(200)]
-    picture = Image.open(io.BytesIO(film.animate(film.decode(frames))))
-    assert picture.n_frames <= film.LONGEST_FILM
+    picture = Image.open(io.BytesIO(pictures.animate(pictures.decode(frames))))
+    assert picture.n_frames <= pictures.LONGEST_VIDEO
     picture.seek(picture.n_frames - 1)
     assert np.asarray(picture.convert('RGB')).mean() == pytest.approx(199, abs=4)
 
 
-def test_selection_spans_the_film_in_time(frames):
-    # The second half of the pictures comes ten times slower.
-    slow = [
-        replace(f, stamp=50.0 + s + 9.0 * max(0.0, s - 2.0))
-        for f, s in zip(frames, np.arange(40) * 0.1, strict=True)
-    ]
-    chosen = film.select(film.decode(slow))
-    times = [time for time, _ in chosen]
-    assert times[0] == 0.0
-    assert times[-1] == pytest.approx(film.decode(slow).times[-1])
-    assert np.diff(times) == pytest.approx(np.full(5, times[-1] / 5), abs=1.0)
-
-
-def test_a_single_picture_makes_a_strip_and_a_film(frames):
-    decoded = film.decode(frames[:1])
-    chosen = film.select(decoded)
-    assert len(chosen) == 1
-    assert Image.open(io.BytesIO(film.strip(chosen))).size == (96, 72 + film.STRIP_CAPTION)
-    assert Image.open(io.BytesIO(film.animate(decoded))).size == (96, 72)
+def test_a_single_picture_makes_a_video(frames):
+    video = pictures.decode(frames[:1])
+    assert Image.open(io.BytesIO(pictures.animate(video))).size == (96, 72)
 
 
 def test_encode_reduces_but_never_enlarges():
     image = np.zeros((120, 160, 3), np.uint8)
-    assert Image.open(io.BytesIO(film.encode(image, 80))).size == (80, 60)
-    assert Image.open(io.BytesIO(film.encode(image, 400))).size == (160, 120)
+    assert Image.open(io.BytesIO(pictures.encode(image, 80))).size == (80, 60)
+    assert Image.open(io.BytesIO(pictures.encode(image, 400))).size == (160, 120)

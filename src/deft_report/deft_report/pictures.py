@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of episodes: thumbnails, film strips, short looping films."""
+"""Pictures of episodes: thumbnails and rollout videos."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from deft_core.camera import ColorImage
 from deft_core.episode import FilmFrame
 
-FILM_WIDTH = 400
-STRIP_FRAMES = 6
-STRIP_GAP = 6
-STRIP_CAPTION = 22
-LONGEST_FILM = 90
+VIDEO_WIDTH = 400
+LONGEST_VIDEO = 90
 LAST_FRAME_HOLD = 1.2
 SHORTEST_FRAME = 0.02
 LONGEST_FRAME = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class Video:
     """Decoded pictures of one episode.
 
     Attributes:
@@ -39,7 +35,7 @@ class Film:
     damaged: int
 
 
-def decode(frames: Sequence[FilmFrame], width: int = FILM_WIDTH) -> Film:
+def decode(frames: Sequence[FilmFrame], width: int = VIDEO_WIDTH) -> Video:
     """Decode the pictures of an episode.
 
     A bag that was cut off may end in half a picture: such frames are counted, not shown.
@@ -61,7 +57,7 @@ def decode(frames: Sequence[FilmFrame], width: int = FILM_WIDTH) -> Film:
         images.append(picture if picture.size == size else picture.resize(size))
         stamps.append(frame.stamp)
     times = tuple(stamp - stamps[0] for stamp in stamps)
-    return Film(tuple(images), times, damaged)
+    return Video(tuple(images), times, damaged)
 
 
 def _fit(size: tuple[int, int], width: int) -> tuple[int, int]:
@@ -70,22 +66,22 @@ def _fit(size: tuple[int, int], width: int) -> tuple[int, int]:
     return width, max(1, round(size[1] * width / size[0]))
 
 
-def animate(film: Film) -> bytes:
+def animate(video: Video) -> bytes:
     """Write a looping WebP at the speed of the episode.
 
     Args:
-        film: At least one picture. Long films are thinned out.
+        video: At least one picture. A long one is thinned out.
     """
-    step = -(-len(film.images) // LONGEST_FILM)
+    step = -(-len(video.images) // LONGEST_VIDEO)
     # Counted from the end, so that the outcome is never thinned away.
-    picks = list(range(len(film.images) - 1, -1, -step))[::-1]
-    times = [film.times[pick] for pick in picks]
+    picks = list(range(len(video.images) - 1, -1, -step))[::-1]
+    times = [video.times[pick] for pick in picks]
     spans = [later - earlier for earlier, later in itertools.pairwise(times)]
     durations = [
         round(1000 * min(max(span, SHORTEST_FRAME), LONGEST_FRAME))
         for span in [*spans, LAST_FRAME_HOLD]
     ]
-    images = [film.images[pick] for pick in picks]
+    images = [video.images[pick] for pick in picks]
     buffer = io.BytesIO()
     images[0].save(
         buffer,
@@ -97,38 +93,6 @@ def animate(film: Film) -> bytes:
         quality=70,
         method=4,
     )
-    return buffer.getvalue()
-
-
-def select(film: Film, count: int = STRIP_FRAMES) -> list[tuple[float, Image.Image]]:
-    """Pictures at even steps of time, first and last included.
-
-    Args:
-        film: At least one picture.
-        count: Number wanted; a shorter film gives fewer.
-
-    Returns:
-        Time since the first picture [s] and picture, in order.
-    """
-    targets = np.linspace(film.times[0], film.times[-1], count)
-    nearest = [int(np.argmin(np.abs(np.array(film.times) - target))) for target in targets]
-    # dict keeps the order and drops repetitions.
-    return [(film.times[pick], film.images[pick]) for pick in dict.fromkeys(nearest)]
-
-
-def strip(pictures: Sequence[tuple[float, Image.Image]]) -> bytes:
-    """Set pictures in a row with their times below, as a PNG on white."""
-    width, height = pictures[0][1].size
-    total = len(pictures) * (width + STRIP_GAP) - STRIP_GAP
-    sheet = Image.new('RGB', (total, height + STRIP_CAPTION), 'white')
-    pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=15)
-    for column, (time, picture) in enumerate(pictures):
-        left = column * (width + STRIP_GAP)
-        sheet.paste(picture, (left, 0))
-        pen.text((left, height + 3), f'{time:.1f} s', fill='#1d2126', font=font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, format='PNG', optimize=True)
     return buffer.getvalue()
 
 
