@@ -20,7 +20,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            f'recorder_node = {PACKAGE}.nodes.recorder_node:main',
+            f'stream_recorder = {PACKAGE}.nodes.stream_recorder:main',
             f'bag_player = {PACKAGE}.nodes.bag_player:main',
         ],
     },

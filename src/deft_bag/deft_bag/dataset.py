@@ -45,7 +45,7 @@ class Dataset:
             path: Run folder, bag folder or .mcap file.
 
         Returns:
-            A sentence for each damaged file of the bag that was left out.
+            A sentence for each file of the bag that ends early.
 
         Raises:
             RecordingError: There is no bag or it cannot be read.
@@ -109,7 +109,7 @@ def read_dataset(runs: Sequence[Path]) -> tuple[Dataset, list[str]]:
         runs: Run folders, bag folders or .mcap files, each once.
 
     Returns:
-        The episodes, and a sentence for each damaged file that was left out.
+        The episodes, and a sentence for each file that ends early.
 
     Raises:
         RecordingError: There is no bag or it cannot be read.

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads bags of MCAP files without ROS: those of a session, and what rosbag2 recorded elsewhere.
+"""Reads a bag without ROS: ours, one that rosbag2 recorded, or one whose recorder was killed.
 
-Definitions come from the bag itself. Nothing in it is executed; the checksum of every chunk that
-is opened is verified.
+What a bag says about its types is not parsed: the types we decode are those of this installation,
+and a bag that was recorded with other ones is refused by their hash. Nothing in a bag is executed.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import zstandard
-from mcap.exceptions import McapError
-from mcap.reader import SeekingReader
-from mcap.records import Schema
+from mcap.exceptions import EndOfFile, McapError
+from mcap.reader import McapReader, NonSeekingReader, SeekingReader
+from mcap.records import Channel, Message, Schema
 from mcap.summary import Summary
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys import TypesysError
 from rosbags.typesys.store import Typestore
 
+from deft_bag.message_types import message_typestore
 from deft_core.decode import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
@@ -30,16 +31,29 @@ from deft_core.errors import InvalidInputError, RecordingError
 BAG_FOLDER: Final = 'bag'  # in the folder of a run
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
-_MAGIC: Final = b'\x89MCAP0\r\n'  # the first and the last bytes of a closed file
-_LARGEST_RECORD: Final = 256 * 1024 * 1024  # [byte]
-_NUMBER: Final = re.compile(r'(\d+)\.mcap$')
-# What the library raises on contents that are not what they should be.
+_MAGIC: Final = b'\x89MCAP0\r\n'  # first and last bytes of a closed file
+_LARGEST_CHUNK: Final = 256 * 1024 * 1024  # [byte] unpacked; refused before memory is taken
+# What the libraries raise on bytes that are no bag.
 _DAMAGE: Final = (
-    McapError, struct.error, ValueError, KeyError, IndexError, AssertionError, RuntimeError,
-    EOFError, zstandard.ZstdError,
-)  # fmt: skip
-_UNDECODABLE: Final = (SerdeError, TypesysError, struct.error, ValueError, IndexError,
-                       AssertionError)  # fmt: skip
+    McapError,
+    zstandard.ZstdError,
+    RuntimeError,  # of lz4
+    struct.error,
+    ValueError,
+    KeyError,
+    IndexError,
+    AssertionError,
+    OverflowError,
+    OSError,
+)
+_UNDECODABLE: Final = (
+    SerdeError,
+    TypesysError,
+    struct.error,
+    ValueError,
+    IndexError,
+    AssertionError,
+)
 
 
 class RawMessage(NamedTuple):
@@ -73,39 +87,27 @@ class RecordedTopic(NamedTuple):
     offered: str
 
 
-def bag_files(folder: Path) -> list[Path]:
-    """MCAP files of a folder, by the number at the end of their names."""
-
-    def order(path: Path) -> tuple[int, str]:
-        match = _NUMBER.search(path.name)
-        return (-1 if match is None else int(match[1]), path.name)
-
-    return sorted(folder.glob('*.mcap'), key=order)
-
-
 def bag_of(path: Path) -> Path:
     """The bag that is meant by a run folder, a bag folder or an .mcap file."""
     bag = path / BAG_FOLDER
-    return bag if bag.is_dir() else path
+    return bag if bag.is_dir() or not path.exists() else path
 
 
-def summary_of(path: Path) -> Summary:
-    """Index of a closed file.
+def bag_files(folder: Path) -> list[Path]:
+    """MCAP files of a bag folder in the order of recording; none where there is no folder."""
 
-    Raises:
-        RecordingError: There is none, as after a kill, or the file is damaged.
-    """
-    with _opened(path) as (_, summary):
-        return summary
+    def numbers_as_numbers(path: Path) -> list[tuple[int, str]]:
+        return [(int(n or 0), text) for n, text in re.findall(r'(\d{1,18})|(\D+)', path.name)]
+
+    if not folder.is_dir():
+        return []
+    # A recorder that was killed at once leaves an empty file.
+    files = (p for p in folder.glob('*.mcap') if p.is_file() and p.stat().st_size > 0)
+    return sorted(files, key=numbers_as_numbers)
 
 
 class BagReader:
-    """A bag folder (or one .mcap file) as a stream of messages or episodes.
-
-    Attributes:
-        damaged: A sentence for each file of the folder that was left out: its recorder was
-            killed, or the end is lost. The others are read.
-    """
+    """A bag folder (or one .mcap file) as a stream of messages or episodes."""
 
     def __init__(self, path: Path) -> None:
         """Find the files.
@@ -114,145 +116,180 @@ class BagReader:
             path: Folder of a bag, or an .mcap file.
 
         Raises:
-            RecordingError: There is no bag, or no file of it is closed.
+            RecordingError: There is no bag.
         """
-        files = bag_files(path) if path.is_dir() else [path]
-        if not files or not files[0].is_file():
+        self._files = bag_files(path) if path.is_dir() else [path]
+        if not self._files or not self._files[0].is_file():
             raise RecordingError(
-                f'no bag at {path}; name a run folder, a folder that holds .mcap files, or one '
-                'such file'
+                f'no bag at {path}; name a folder that holds .mcap files, or such a file'
             )
-        self._files: list[Path] = []
-        self.damaged: list[str] = []
-        for file in files:
-            try:
-                summary_of(file)
-            except RecordingError as error:
-                if len(files) == 1:
-                    raise
-                self.damaged.append(str(error))
-            else:
-                self._files.append(file)
-        if not self._files:
-            raise RecordingError(self.damaged[0])
-        self._schemas: dict[str, Schema] = {}
+
+    @property
+    def damaged(self) -> list[str]:
+        """A sentence for each file that ends early; what is whole in it is read."""
+        return [
+            f'{path} ends early, as after a kill of its recorder; what is whole in it is used'
+            for path in self._files
+            if not _closed(path)
+        ]
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """All messages: file by file, each in the order of recording.
+        """All whole messages in the order of recording.
 
         Args:
             topics: Only these; None for all.
 
         Raises:
-            RecordingError: A file is damaged.
+            RecordingError: A file is damaged, other than by a missing end.
         """
-        for file in self._files:
-            yield from self._messages(file, topics)
+        for path in self._files:
+            for schema, channel, message in _read(path, topics):
+                name = schema.name if schema is not None else ''
+                yield RawMessage(channel.topic, name, message.log_time, message.data)
 
     def topics(self) -> list[RecordedTopic]:
-        """Topics of the bag, in the order of their declaration.
+        """Topics that hold messages, in the order of their declaration.
 
         Raises:
-            RecordingError: The bag is damaged.
+            RecordingError: A file is damaged.
         """
         found: dict[str, RecordedTopic] = {}
-        for file in self._files:
-            summary = summary_of(file)
-            for channel in summary.channels.values():
+        for path in self._files:
+            for schema, channel in _declared(path):
                 offered = channel.metadata.get('offered_qos_profiles', '')
-                name = summary.schemas[channel.schema_id].name
-                found.setdefault(channel.topic, RecordedTopic(channel.topic, name, offered))
+                found.setdefault(channel.topic, RecordedTopic(channel.topic, schema.name, offered))
         return list(found.values())
 
     def episodes(self) -> Iterator[Episode]:
-        """All episodes, in order.
+        """All whole episodes in the order of recording.
 
         Raises:
-            RecordingError: A record cannot be decoded, is inconsistent, or is there twice.
+            RecordingError: A record cannot be decoded, is inconsistent, is there twice, or was
+                recorded with other message definitions.
         """
-        store: Typestore | None = None
+        types = message_typestore()
         seen: set[str] = set()
-        for file in self._files:
-            for message in self._messages(file, {EPISODE_TOPIC}):
-                if message.type != EPISODE_TYPE:
-                    raise RecordingError(
-                        f'{file}: {EPISODE_TOPIC} holds {message.type}, expected {EPISODE_TYPE}'
-                    )
-                if store is None:
-                    store = self._typestore(file)
+        for path in self._files:
+            checked: set[int] = set()
+            for schema, channel, message in _read(path, {EPISODE_TOPIC}):
+                if channel.id not in checked:
+                    _require_same_type(path, schema, channel, types)
+                    checked.add(channel.id)
                 try:
-                    record = store.deserialize_cdr(message.data, message.type)
+                    record = types.deserialize_cdr(message.data, EPISODE_TYPE)
                 except _UNDECODABLE as error:
                     raise RecordingError(
-                        f'{file}: an episode record cannot be decoded: {error}'
+                        f'{path}: an episode record cannot be decoded: {error}'
                     ) from error
-                episode = episode_of_record(record, str(file))
+                episode = episode_of_record(record, str(path))
                 if episode.episode_id in seen:
-                    raise RecordingError(f'{file}: episode {episode.episode_id} is recorded twice')
+                    raise RecordingError(f'{path}: {episode.episode_id} is recorded twice')
                 seen.add(episode.episode_id)
                 yield episode
 
-    def _messages(self, file: Path, topics: Collection[str] | None) -> Iterator[RawMessage]:
-        with _opened(file) as (reader, _):
-            for schema, channel, message in reader.iter_messages(topics):
-                if schema is None:
-                    raise RecordingError(f'{file}: {channel.topic} has no message definition')
-                # All files of a bag must mean the same by a name.
-                if self._schemas.setdefault(schema.name, schema).data != schema.data:
-                    raise RecordingError(
-                        f'{file} defines {schema.name} in another way than the files before it; '
-                        'one bag holds messages of one version'
-                    )
-                yield RawMessage(channel.topic, schema.name, message.log_time, message.data)
 
-    def _typestore(self, file: Path) -> Typestore:
-        """Definitions of the message types read so far, from the bag's own text."""
-        store = get_typestore(Stores.EMPTY)
-        types: dict[str, Any] = {}
+def summary_of(path: Path) -> Summary | None:
+    """Index and statistics at the end of a file; None where it ends early.
+
+    Raises:
+        RecordingError: The file is damaged.
+    """
+    if not _closed(path):
+        return None
+    with path.open('rb') as stream:
         try:
-            for schema in self._schemas.values():
-                types.update(get_types_from_msg(schema.data.decode(), schema.name))
-            store.register(types)
-        except (TypesysError, UnicodeDecodeError) as error:
-            raise RecordingError(
-                f'{file}: the message definitions cannot be parsed: {error}'
-            ) from error
-        return store
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[tuple[SeekingReader, Summary]]:
-    """A closed file and its index; what is wrong with it becomes a RecordingError."""
-    try:
-        with file.open('rb') as stream:
-            if not _is_closed(stream):
-                raise RecordingError(
-                    f'{file} is damaged: it has no end, its recorder was killed or the disk was '
-                    'full; `mcap recover` makes a whole file of what is there'
-                )
-            reader = SeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST_RECORD)
-            summary = reader.get_summary()
+            summary = SeekingReader(stream).get_summary()
             if summary is None:
-                raise RecordingError(
-                    f'{file} has no index; `mcap recover` makes a file that has one'
-                )
-            yield reader, summary
-    except OSError as error:
-        raise RecordingError(f'cannot read {file}: {error.strerror}') from error
-    except _DAMAGE as error:
+                raise ValueError('it has no index')
+            largest = max((c.uncompressed_size for c in summary.chunk_indexes), default=0)
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+    if largest > _LARGEST_CHUNK:
         raise RecordingError(
-            f'{file} is damaged ({error}); put the original back, or move it away to read the '
-            'others'
-        ) from error
+            f'{path}: a chunk unpacks to {largest / 1e6:.0f} MB, expected at most '
+            f'{_LARGEST_CHUNK / 1e6:.0f} MB; move the file out of the bag'
+        )
+    return summary
 
 
-def _is_closed(stream: BinaryIO) -> bool:
-    begins = stream.read(len(_MAGIC)) == _MAGIC
-    size = stream.seek(0, 2)
-    stream.seek(max(0, size - len(_MAGIC)))
-    ends = stream.read() == _MAGIC
-    stream.seek(0)
-    return begins and ends and size > 2 * len(_MAGIC)
+def _closed(path: Path) -> bool:
+    """Whether a file has its end."""
+    try:
+        with path.open('rb') as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - len(_MAGIC)))
+            return size > len(_MAGIC) and stream.read() == _MAGIC
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def _read(
+    path: Path, topics: Collection[str] | None
+) -> Iterator[tuple[Schema | None, Channel, Message]]:
+    """Messages of one file; a file without its end is read up to where it breaks off."""
+    summary = summary_of(path)
+    wanted = None if topics is None else list(topics)
+    counts: Counter[int] = Counter()
+    with path.open('rb') as stream:
+        reader: McapReader
+        if summary is not None:
+            reader = SeekingReader(stream, validate_crcs=True)
+        else:
+            reader = NonSeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST_CHUNK)
+        try:
+            for schema, channel, message in reader.iter_messages(wanted, log_time_order=False):
+                counts[channel.id] += 1
+                yield schema, channel, message
+        except (EndOfFile, struct.error) as error:  # it breaks off within a record
+            if summary is not None:
+                raise _damaged(path, error) from error
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+    if summary is not None and summary.statistics is not None:
+        for number, count in summary.statistics.channel_message_counts.items():
+            topic = summary.channels[number].topic if number in summary.channels else '?'
+            if (wanted is None or topic in wanted) and counts[number] != count:
+                raise RecordingError(
+                    f'{path} is damaged: {counts[number]} messages of {topic} were read, its '
+                    f'index counts {count}; put the original back or move the file away'
+                )
+
+
+def _declared(path: Path) -> Iterator[tuple[Schema, Channel]]:
+    """Types and channels of one file."""
+    summary = summary_of(path)
+    if summary is not None:
+        for channel in summary.channels.values():
+            if channel.schema_id in summary.schemas:
+                yield summary.schemas[channel.schema_id], channel
+        return
+    seen: set[int] = set()
+    for schema, channel, _ in _read(path, None):
+        if schema is not None and channel.id not in seen:
+            seen.add(channel.id)
+            yield schema, channel
+
+
+def _require_same_type(
+    path: Path, schema: Schema | None, channel: Channel, types: Typestore
+) -> None:
+    name = schema.name if schema is not None else 'no type'
+    if name != EPISODE_TYPE:
+        raise RecordingError(f'{path}: {EPISODE_TOPIC} holds {name}, expected {EPISODE_TYPE}')
+    recorded, own = channel.metadata.get('topic_type_hash'), types.hash_rihs01(EPISODE_TYPE)
+    if recorded not in (None, '', own):
+        raise RecordingError(
+            f'{path} was recorded with another definition of {EPISODE_TYPE}; read it with the '
+            'version of the program that recorded it'
+        )
+
+
+def _damaged(path: Path, error: Exception) -> RecordingError:
+    reason = str(error) or type(error).__name__
+    return RecordingError(
+        f'{path} is damaged ({reason}); put the original back, or move it away to go on with the '
+        'other files of the bag'
+    )
 
 
 def episode_of_record(record: Any, source: str) -> Episode:

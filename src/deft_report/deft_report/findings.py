@@ -246,8 +246,7 @@ def _unpaired_success(question: str, rate: Rate, other: Rate) -> Verdict:
 
 def _notes(record: RunRecord, groups: Sequence[Group]) -> Iterator[str]:
     practice = len(record.practice)
-    if record.truncated:
-        yield 'The bag ends in the middle of a record; all whole episodes before it are shown.'
+    yield from record.damaged
     if practice < DEFAULT_EPISODES:
         place = 'during the warm-up' if practice < DEFAULT_WARM_UP else 'while fine-tuning'
         count = f'{practice} practice episode{"" if practice == 1 else "s"}'

@@ -214,10 +214,15 @@ def best_and_worst(record: RunRecord) -> list[Rollout]:
     before it began has nothing to show. Among equals the latest is the best and the earliest the
     worst: what practice led to, and where it came from.
     """
-    filmed = [episode for episode in _ranked(record.episodes) if len(episode.film) > 1]
-    chosen = {'best': filmed[-1:], 'worst': filmed[:1] if len(filmed) > 1 else []}
+    recorded_video = [
+        episode for episode in _ranked(record.episodes) if len(episode.rollout_video) > 1
+    ]
+    chosen = {
+        'best': recorded_video[-1:],
+        'worst': recorded_video[:1] if len(recorded_video) > 1 else [],
+    }
     rollouts = [
-        Rollout(key, episode, pictures.decode(episode.film))
+        Rollout(key, episode, pictures.decode(episode.rollout_video))
         for key, episodes in chosen.items()
         for episode in episodes
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from deft_core.camera import ColorImage
-from deft_core.episode import FilmFrame
+from deft_core.episode import VideoFrame
 
 VIDEO_WIDTH = 400
 LONGEST_VIDEO = 90
@@ -35,7 +35,7 @@ class Video:
     damaged: int
 
 
-def decode(frames: Sequence[FilmFrame], width: int = VIDEO_WIDTH) -> Video:
+def decode(frames: Sequence[VideoFrame], width: int = VIDEO_WIDTH) -> Video:
     """Decode the pictures of an episode.
 
     A bag that was cut off may end in half a picture: such frames are counted, not shown.

@@ -31,14 +31,14 @@ class RunRecord:
         episodes: At least one, in the order they were run.
         summary: Contents of summary.json; None when the session did not get to write one.
         policy: Contents of policy.json; None when no policy was trained.
-        truncated: Whether the bag ends early, as after a kill.
+        damaged: A sentence for each file of the bag that ends early.
     """
 
     name: str
     episodes: tuple[Episode, ...]
     summary: Mapping[str, Any] | None
     policy: Mapping[str, Any] | None
-    truncated: bool
+    damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a run without episodes and put the others in order.
@@ -95,7 +95,7 @@ def load_run(run: Path) -> RunRecord:
         episodes=episodes,
         summary=_json(run / SUMMARY),
         policy=_json(run / POLICY),
-        truncated=reader.truncated,
+        damaged=tuple(reader.damaged),
     )
 
 

@@ -79,7 +79,9 @@ def test_a_partial_session_says_what_is_missing(partial):
 
 def test_a_cut_bag_and_a_half_evaluation_are_told(full):
     kept = [episode for episode in full.episodes if episode.phase is not Phase.EVALUATE_PRIOR]
-    notes = ' '.join(find(replace(full, episodes=tuple(kept), truncated=True)).notes)
+    notes = ' '.join(
+        find(replace(full, episodes=tuple(kept), damaged=('bag.mcap ends early',))).notes
+    )
     assert 'ends in the middle' in notes
     assert '10 trials with the policy, 0 with the prior' in notes
 
@@ -95,4 +97,4 @@ def test_missing_judgements_are_left_out_and_told(full):
 
 def test_a_run_without_episodes_is_refused():
     with pytest.raises(RecordingError, match='no finished episode'):
-        RunRecord('empty', (), None, None, truncated=False)
+        RunRecord('empty', (), None, None)

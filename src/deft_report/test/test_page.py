@@ -14,9 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_bag.writer import BagWriter
-from deft_core.episode import FilmFrame, Outcome, Phase
+from deft_core.episode import VideoFrame, Outcome, Phase
 from deft_core.errors import RecordingError
 from deft_report import figures
 from deft_report import page as report
@@ -131,9 +129,9 @@ def test_a_partial_session_is_reported(partial):
     assert 'What these numbers allow to say' not in page.text
 
 
-def test_one_unjudged_episode_without_film_is_enough(partial, tmp_path):
+def test_one_unjudged_episode_without_rollout_video_is_enough(partial, tmp_path):
     only = replace(
-        partial.episodes[0], reward=None, success=None, film=(), reward_source='',
+        partial.episodes[0], reward=None, success=None, rollout_video=(), reward_source='',
         outcome=Outcome.UNREACHABLE, scene_seed=-1,
     )  # fmt: skip
     page = Page(
@@ -162,11 +160,14 @@ def test_names_from_the_bag_cannot_inject_markup(partial):
     assert hostile in page.text
 
 
-def test_a_damaged_film_is_told_and_does_not_hide_the_rest(partial):
+def test_a_damaged_rollout_video_is_told_and_does_not_hide_the_rest(partial):
     index = best_and_worst(partial)[0].episode.index
     broken = replace(
         partial.episodes[index],
-        film=(*partial.episodes[index].film, FilmFrame(stamp=200.0, jpeg=b'\xff\xd8half')),
+        rollout_video=(
+            *partial.episodes[index].rollout_video,
+            VideoFrame(stamp=200.0, jpeg=b'\xff\xd8half'),
+        ),
     )
     episodes = (*partial.episodes[:index], broken, *partial.episodes[index + 1 :])
     text = report.render(replace(partial, episodes=episodes), 'deft report')
@@ -183,15 +184,19 @@ def test_best_is_the_latest_of_equals_and_worst_the_earliest(partial):
 
 
 def test_an_episode_that_never_moved_is_not_the_worst(partial):
-    still = replace(partial.episodes[0], reward=0.0, film=partial.episodes[0].film[:1])
+    still = replace(
+        partial.episodes[0], reward=0.0, rollout_video=partial.episodes[0].rollout_video[:1]
+    )
     episodes = (still, *partial.episodes[1:])
     chosen = best_and_worst(replace(partial, episodes=episodes))
     moved = min(partial.episodes[1:], key=lambda episode: episode.reward)
     assert {rollout.key: rollout.episode.index for rollout in chosen}['worst'] == moved.index
-    motionless = tuple(replace(episode, film=episode.film[:1]) for episode in partial.episodes)
-    unfilmed = replace(partial, episodes=motionless)
-    assert best_and_worst(unfilmed) == []
-    assert 'worst episode' not in report.render(unfilmed, 'deft report')
+    motionless = tuple(
+        replace(episode, rollout_video=episode.rollout_video[:1]) for episode in partial.episodes
+    )
+    unrecorded_video = replace(partial, episodes=motionless)
+    assert best_and_worst(unrecorded_video) == []
+    assert 'worst episode' not in report.render(unrecorded_video, 'deft report')
 
 
 def test_the_evaluation_is_shown_by_its_median_on_one_scene(full):
@@ -263,27 +268,21 @@ def test_the_command_reports_a_run_folder(run, capsys):
 
 def test_what_is_read_from_the_bag_is_what_was_recorded(run, full):
     record = runs.load_run(run)
-    assert not record.truncated
+    assert record.damaged == ()
     for read, original in zip(record.episodes, full.episodes[:9], strict=True):
         assert read.reward == original.reward
         assert np.array_equal(read.last_image, original.last_image)
-        assert read.film[-1].jpeg == original.film[-1].jpeg
+        assert read.rollout_video[-1].jpeg == original.rollout_video[-1].jpeg
 
 
-def test_a_bag_that_was_cut_off_is_reported_up_to_the_cut(full, records, tmp_path):
-    with BagWriter(tmp_path / 'bag', records.typestore) as writer:
-        writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-        for episode in full.episodes[:3]:
-            # As the recorder does: an episode is on the disk before the next one starts.
-            writer.write(EPISODE_TOPIC, records.cdr(records.record_of(episode)), 1)
-            writer.flush()
-        whole = writer.size
-    bag = next((tmp_path / 'bag').glob('*.mcap'))
-    bag.write_bytes(bag.read_bytes()[: whole - 1000])
+def test_a_bag_with_a_file_that_ends_early_is_reported_without_it(full, records, tmp_path):
+    records.write_bag(tmp_path / 'bag', full.episodes[:3])
+    file = tmp_path / 'bag' / 'episode_0002.mcap'
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
     record = runs.load_run(tmp_path)
-    assert record.truncated
     assert len(record.episodes) == 2
-    assert 'ends in the middle of a record' in report.render(record, 'deft report')
+    assert 'episode_0002.mcap ends early' in report.render(record, 'deft report')
 
 
 def test_an_empty_bag_is_one_sentence(tmp_path, records):

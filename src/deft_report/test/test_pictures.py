@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deft_core.episode import FilmFrame
+from deft_core.episode import VideoFrame
 from deft_report import pictures
 
 
 def frame(stamp, grey, size=(96, 72), kind='JPEG'):
     buffer = io.BytesIO()
     Image.new('RGB', size, (grey, grey, grey)).save(buffer, format=kind)
-    return FilmFrame(stamp=stamp, jpeg=buffer.getvalue())
+    return VideoFrame(stamp=stamp, jpeg=buffer.getvalue())
 
 
 @pytest.fixture(name='frames')
@@ -49,7 +49,7 @@ def test_animation_loops_at_the_speed_of_the_episode(frames):
     assert picture.info['duration'] == 100
 
 
-def test_long_films_are_thinned_but_keep_the_outcome():
+def test_long_videos_are_thinned_but_keep_the_outcome():
     frames = [frame(0.1 * step, step) for step in range(200)]
     picture = Image.open(io.BytesIO(pictures.animate(pictures.decode(frames))))
     assert picture.n_frames <= pictures.LONGEST_VIDEO

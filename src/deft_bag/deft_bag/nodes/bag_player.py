@@ -84,7 +84,7 @@ class BagPlayer(Node):
             raise ConfigurationError('the parameter bag is empty; name a bag to play')
         reader = BagReader(bag_of(Path(self._parameters.bag)))
         for sentence in reader.damaged:
-            self.get_logger().warning(f'Left out: {sentence}')
+            self.get_logger().warning(sentence)
         self._offered: dict[str, Publisher] = {}
         self._unconfirmed: dict[str, int] = {}
         for topic in _chosen(reader.topics(), self._parameters.topics):

@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
     output = _output(arguments.runs, arguments.output)
     report = train_policy(practice, output, settings, seed=arguments.seed)
     for sentence in damaged:
-        print(f'note: left out: {sentence}')
+        print(f'note: {sentence}')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     for row in report.choice.candidates():
         if 'failure' in row:

@@ -192,7 +192,7 @@ class RunningEpisode:
     def _executed(self, result: ExecuteGrasp.Result) -> None:
         kind, record = ExecuteGrasp.Goal, self.record
         video: list[CompressedImage] = self._camera.stop_video()
-        record.film = video
+        record.rollout_video = video
         record.header = header(self._now(), record.executed.header.frame_id)
         record.ended = record.header.stamp
         record.outcome_message = result.error_message

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_bag.dataset import PRACTICE
-from deft_bag.message_types import message_typestore
 from deft_bag.reader import BAG_FOLDER
 from deft_bag.writer import EpisodeBag
 from deft_cem import __version__
@@ -159,7 +158,6 @@ class SessionCore:
             self._policy = load_policy(self.run_directory)
         self._bag = EpisodeBag(
             self.run_directory / BAG_FOLDER,
-            message_typestore(),
             [e.number for e in episodes if e.reward is not None],
         )
 
@@ -380,7 +378,7 @@ class SessionCore:
             RecordingError: The disk refuses; the session must not go on.
         """
         proposal = self.proposal
-        self._bag.write(proposal.number, record, round(ended * 1e9))
+        self._bag.write_episode(proposal.number, record, round(ended * 1e9))
         self.store.record_reward(proposal.episode_id, reward, source, success)
         if self._optimiser.pending is not None:
             self._optimiser.tell(self._optimiser.pending.index, reward)

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from deft_bag.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.stream_recorder import StreamRecorder
 from deft_cem.nodes.session_node import SessionNode
 from deft_core.nodes.encode import image_to_msg, observation_to_msg, prior_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED
@@ -221,7 +221,7 @@ class Graph:
     def recorder(self) -> Node:
         topics = ['/session/status deft_msgs/msg/SessionStatus latched']
         return self.add(
-            RecorderNode(
+            StreamRecorder(
                 context=self.context, parameter_overrides=[Parameter('topics', value=topics)]
             )
         )

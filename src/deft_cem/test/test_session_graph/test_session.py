@@ -11,7 +11,7 @@ import pytest
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 
-from deft_bag.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.stream_recorder import StreamRecorder
 from deft_bag.reader import BagReader
 from deft_cem.nodes.session_node import SessionNode
 from deft_cem.policies.policy import load_policy
@@ -226,4 +226,4 @@ def test_wrong_parameters_are_refused(graph, values, message: str) -> None:
 def test_wrong_recorder_topics_are_refused(graph, entry: str) -> None:
     overrides = [Parameter('topics', value=[entry])]
     with pytest.raises(ConfigurationError, match='/a'):
-        RecorderNode(context=graph.context, parameter_overrides=overrides)
+        StreamRecorder(context=graph.context, parameter_overrides=overrides)

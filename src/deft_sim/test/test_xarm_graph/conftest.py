@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.xarm.codes import State
-from deft_bag.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.stream_recorder import StreamRecorder
 from deft_cem.nodes.session_node import SessionNode
 from deft_cem.session.run_folder import STORE_FILE
 from deft_cem.session.store import SessionStore
@@ -272,7 +272,7 @@ class Session:
     def start(self, *, trials=2, clears=True):
         """Begin a session of trials; `clears`: whether somebody clears the faults of the arm."""
         topics = ['/session/status deft_msgs/msg/SessionStatus latched']
-        self.add(RecorderNode, topics=topics)
+        self.add(StreamRecorder, topics=topics)
         self.operator = self.add(ScriptedOperator if clears else OperatorWhoLooksAway)
         self.session = self.add(
             SessionNode,
