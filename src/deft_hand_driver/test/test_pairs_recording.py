@@ -32,7 +32,7 @@ from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
 from deft_core.nodes.qos import COMMAND, STATE_PUBLISHER  # noqa: E402
 from deft_core.nodes.runner import NodeFinished  # noqa: E402
 from deft_hand_driver.calibration import recording as recording_module  # noqa: E402
-from deft_hand_driver.calibration.map_file import load_map  # noqa: E402
+from deft_hand_driver.calibration.learned_map import load_map  # noqa: E402
 from deft_hand_driver.calibration.pairs import PairsFile, load_pairs  # noqa: E402
 from deft_hand_driver.calibration.poses import calibration_poses  # noqa: E402
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording  # noqa: E402

@@ -21,8 +21,15 @@ import numpy.typing as npt
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.calibration.identity import hand_identity, require_identity
-from deft_hand_driver.calibration.plain_json import numbers, parse_object, plain, read_text, text
+from deft_hand_driver.calibration.measured_file import (
+    hand_identity,
+    numbers,
+    parse_object,
+    plain,
+    read_text,
+    require_identity,
+    text,
+)
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import MEASURED
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deft_core.errors import DeviceError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_hand_driver.calibration.fitting import FittedMap, HeldOutError, fit_map
-from deft_hand_driver.calibration.map_file import MapRecord, save_map
+from deft_hand_driver.calibration.learned_map import MapRecord, save_map
 from deft_hand_driver.calibration.pairs import load_pairs
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import load_hand_description
@@ -41,14 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
             date=pairs.date,
             source=pairs.source,
             pairs=len(pairs),
-            joint_rmse=fitted.chosen.joint_rmse,
-            joint_rmse_by_joint=fitted.chosen.by_joint,
-            command_rmse=fitted.chosen.command_rmse,
+            joint_rmse=fitted.held_out.joint_rmse,
+            joint_rmse_by_joint=fitted.held_out.by_joint,
+            command_rmse=fitted.held_out.command_rmse,
             closed_form_joint_rmse=fitted.closed_form.joint_rmse,
         ),
         output,
     )
-    if fitted.chosen.joint_rmse >= fitted.closed_form.joint_rmse:
+    if fitted.held_out.joint_rmse >= fitted.closed_form.joint_rmse:
         print('The closed form is as good on these pairs: no map is needed.')
     print(f'Wrote {output}. Use it with the launch argument hand_map:={output.resolve()}')
     return 0
@@ -102,22 +102,15 @@ def _record(pairs: Path, arguments: argparse.Namespace) -> None:
 
 
 def _print_errors(fitted: FittedMap) -> None:
-    def row(error: HeldOutError) -> tuple[str, str, str, str]:
-        usable = 'yes' if error.usable else 'no, not monotone'
-        mark = ' *' if error is fitted.chosen else ''
-        return (
-            error.label + mark, f'{error.joint_rmse:.4f}', f'{error.command_rmse:.4f}', usable
-        )  # fmt: skip
+    def row(name: str, error: HeldOutError) -> tuple[str, str, str]:
+        return name, f'{error.joint_rmse:.4f}', f'{error.command_rmse:.4f}'
 
     print('Errors against the observations, on sweeps left out of the fit:')
     print_rows(
-        ('family', 'from motors rad', 'from commands rad', 'usable'),
-        [row(fitted.closed_form), *(row(error) for error in fitted.candidates)],
+        ('map', 'from motors rad', 'from commands rad'),
+        [row('closed form', fitted.closed_form), row('learned', fitted.held_out)],
     )
-    worst = int(fitted.chosen.by_joint.argmax())
-    print(
-        f'* is taken. Worst joint: {HAND_JOINT_NAMES[worst]}, '
-        f'{fitted.chosen.by_joint[worst]:.4f} rad.'
-    )
+    worst = int(fitted.held_out.by_joint.argmax())
+    print(f'Worst joint: {HAND_JOINT_NAMES[worst]}, {fitted.held_out.by_joint[worst]:.4f} rad.')
     if fitted.outliers:
         print(f'{fitted.outliers} pairs were far from all others and were left out.')
