@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from deft_core.configuration import config_directory, load_yaml, nearest
+from deft_core.configuration import config_directory, load_yaml, nearest, read_yaml
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
@@ -25,6 +25,7 @@ DIRECT: Final = 'direct'
 # What the motors are called and their order everywhere, per kind of transmission.
 _MOTOR_NAMES_OF: Final = {TENDON: MOTOR_NAMES, DIRECT: HAND_JOINT_NAMES}
 
+_MEASURED_ENTRIES: Final = {'id', 'sign', 'gear', 'zero', 'lower', 'upper'}
 _ANGLE: Final = {'minimum': -3.1416, 'maximum': 3.1416, 'unit': 'rad'}
 
 
@@ -224,4 +225,39 @@ def load_hand_description(name: str, directory: Path | None = None) -> HandDescr
     known = sorted(path.stem for path in folder.glob('*.yaml'))
     if name not in known:
         raise ConfigurationError(f'Unknown hand {name!r}; {folder} has: {", ".join(known)}.')
-    return load_yaml(folder / f'{name}.yaml', HandDescription)
+    path = folder / f'{name}.yaml'
+    description = load_yaml(path, HandDescription)
+    measured = measured_motors_file(path)
+    if not measured.exists():
+        return description
+    return replace(description, motors={**description.motors, **_measured(measured, description)})
+
+
+def measured_motors_file(path: Path) -> Path:
+    """Where `deft hand calibrate tension` writes zeros and limits of the hand of a file."""
+    return path.resolve().with_suffix('.measured.json')
+
+
+def _measured(path: Path, description: HandDescription) -> dict[str, MotorDescription]:
+    """Motors with measured zero, lower and upper.
+
+    Raises:
+        ConfigurationError: The file is broken, or motors were changed since.
+    """
+    remedy = f'measure again with `deft hand calibrate tension --write`, or remove {path}'
+    motors = {}
+    for name, entries in read_yaml(path).items():
+        motor = description.motors.get(name)
+        if motor is None or not isinstance(entries, dict) or set(entries) != _MEASURED_ENTRIES:
+            raise ConfigurationError(f'{path}: entry {name!r} is no measured motor; {remedy}.')
+        if any(entries[key] != getattr(motor, key) for key in ('id', 'sign', 'gear')):
+            raise ConfigurationError(
+                f'{path}: motor {name} has another id, sign or gear in the file of the hand than '
+                f'when it was measured; {remedy}.'
+            )
+        zero, lower, upper = (
+            float(finite_array(f'{path}: {name}: {key}', entries[key], ()))
+            for key in ('zero', 'lower', 'upper')
+        )
+        motors[name] = replace(motor, zero=zero, lower=lower, upper=upper)
+    return motors

@@ -272,7 +272,8 @@ def test_the_command_shows_and_writes(bench, hand_file, tmp_path, monkeypatch, c
     assert hand_file.read_text() == before
     assert run(*words, '--write', port=bench.server.path) == 0
     shown = capsys.readouterr().out
-    assert 'the old file is dash.yaml.' in shown
+    assert 'dash.measured.json' in shown
+    assert hand_file.read_text() == before
     motor = load_hand_description('dash', tmp_path).motors[CURL]
     assert motor.zero == pytest.approx(bench.mounting.zeros[2], abs=0.05)
     with pytest.raises(InvalidInputError, match="did you mean 'index_curl'"):

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes measured zeros and limits into the file of a hand; its comments stay."""
+"""Measured zeros and limits of the motors, in a file beside that of the hand."""
 
 from __future__ import annotations
 
-import datetime
-import re
-import tempfile
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.configuration import read_yaml
+from deft_core.errors import RecordingError
 from deft_hand_driver.calibration.tension import TensionFit
-from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.description import HandDescription, measured_motors_file
 from deft_hand_driver.motors import MotorDescription
 
 LIMIT_MARGIN: Final = 0.1  # [rad] beyond a stop, so that a finger can be pulled against it
-_NUMBER: Final = r'[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?'
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,9 @@ def measured_limits(motor: MotorDescription, fit: TensionFit) -> MotorLimits:
 def write_limits(
     path: Path, description: HandDescription, limits: Mapping[str, MotorLimits]
 ) -> Path:
-    """Change zero, lower and upper of some motors in the file of a hand; the old file is kept.
+    """Write what was measured beside the file of the hand, which stays as it is.
+
+    Motors that were measured before and are not among these keep their entries.
 
     Args:
         path: File of the hand.
@@ -71,76 +71,23 @@ def write_limits(
         limits: New entries by motor.
 
     Returns:
-        Where the old file is now.
+        The file that was written.
 
     Raises:
-        ConfigurationError: The file is written in a way that cannot be changed line by line.
         RecordingError: It cannot be written.
+        ConfigurationError: What is there already is broken.
     """
-    path = path.resolve()
+    target = measured_motors_file(path)
+    part = target.with_name(f'{target.name}.part')
     try:
-        old = path.read_text(encoding='utf-8')
-        new = old
-        for name, entries in limits.items():
-            new = _changed(new, name, entries)
-        _require_meaning(new, description, limits)
-        kept = _unused(path)
-        kept.write_text(old, encoding='utf-8')
-        part = path.with_name(f'{path.name}.part')
-        part.write_text(new, encoding='utf-8')
-        part.replace(path)
+        entries = read_yaml(target) if target.exists() else {}
+        for name, measured in limits.items():
+            motor = description.motors[name]
+            entries[name] = {
+                'id': motor.id, 'sign': motor.sign, 'gear': motor.gear, **asdict(measured)
+            }  # fmt: skip
+        part.write_text(json.dumps(entries, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+        part.replace(target)
     except OSError as error:
-        raise RecordingError(f'Cannot write {path}: {error}') from error
-    return kept
-
-
-def _changed(text: str, name: str, entries: MotorLimits) -> str:
-    """The text with the line of one motor changed."""
-    found = re.search(rf'^[ \t]+{re.escape(name)}:[ \t]*\{{[^}}]*\}}', text, re.MULTILINE)
-    if found is None:
-        raise ConfigurationError(
-            f'The file of the hand has no line `{name}: {{...}}` to change; write the entries '
-            'above into it yourself.'
-        )
-    line = found.group()
-    for key in ('zero', 'lower', 'upper'):
-        line, count = re.subn(rf'\b{key}:\s*{_NUMBER}', f'{key}: {getattr(entries, key)}', line)
-        if count != 1:
-            raise ConfigurationError(
-                f'The line of motor {name} in the file of the hand has {count} entries {key}, '
-                'expected one; write the entries above into it yourself.'
-            )
-    return text[: found.start()] + line + text[found.end() :]
-
-
-def _require_meaning(
-    text: str, description: HandDescription, limits: Mapping[str, MotorLimits]
-) -> None:
-    """The new text must say exactly what was measured, and nothing else may differ."""
-    motors = {
-        name: replace(
-            motor, zero=limits[name].zero, lower=limits[name].lower, upper=limits[name].upper
-        )
-        if name in limits
-        else motor
-        for name, motor in description.motors.items()
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        hands = Path(folder) / 'hands'
-        hands.mkdir()
-        (hands / f'{description.name}.yaml').write_text(text, encoding='utf-8')
-        found = load_hand_description(description.name, Path(folder))
-    if found != replace(description, motors=motors):
-        raise ConfigurationError(
-            'Changing the file of the hand line by line would change more than the measured '
-            'entries; write them into it yourself.'
-        )
-
-
-def _unused(path: Path) -> Path:
-    """A name beside the file that is no hand, with the date."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    number = 1
-    while (kept := path.with_name(f'{path.name}.{today}.{number}')).exists():
-        number += 1
-    return kept
+        raise RecordingError(f'Cannot write {target}: {error}') from error
+    return target

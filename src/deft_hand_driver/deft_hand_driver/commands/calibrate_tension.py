@@ -46,11 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     _print_table(description, fits, limits)
     if arguments.write:
         file = config_directory() / 'hands' / f'{description.name}.yaml'
-        kept = write_limits(file, description, limits)
-        print(f'Wrote {file}; the old file is {kept.name} beside it.')
+        print(f'Wrote {write_limits(file, description, limits)}, which the driver reads with it.')
         print('A learned map from before must be made again: `deft hand calibrate map`.')
     else:
-        print(f'config/hands/{description.name}.yaml is as it was; --write puts these in.')
+        print(
+            f'Nothing was written; --write puts these beside config/hands/{description.name}.yaml.'
+        )
     return 0
 
 
