@@ -49,9 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'Wrote {write_limits(file, description, limits)}, which the driver reads with it.')
         print('A learned map from before must be made again: `deft hand calibrate map`.')
     else:
-        print(
-            f'Nothing was written; --write puts these beside config/hands/{description.name}.yaml.'
-        )
+        print('Nothing was written; --write puts these in.')
     return 0
 
 
