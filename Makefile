@@ -12,7 +12,7 @@ demo: setup  ## teach the simulated robot to pick a cup, then write the report
 	@./deft demo
 
 test: setup lint  ## all tests
-	@tools/run.sh python -m pytest -q
+	@tools/run.sh python -m pytest -q -n 2 --dist loadfile
 
 lint: setup  ## ruff and mypy
 	@tools/run.sh tools/lint.sh

@@ -37,9 +37,8 @@ from deft_cem.message_types import message_typestore
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.errors import DeftError, RecordingError
-from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
-from deft_core.nodes.encode_records import episode_to_msg
-from deft_core.prior import GraspPrior
+from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
+from deft_core.nodes.encode import episode_to_msg
 
 EPISODES: Final = 30
 # What a recorded session holds beside each episode, roughly: 16 s of joint states at 50 Hz.

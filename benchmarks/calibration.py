@@ -24,14 +24,15 @@ from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_core.rotations import matrix_from_rotation_vector, transform
 from deft_core.validation import FloatArray
-from deft_perception.calibration_postures import load_postures
-from deft_perception.camera_calibration import CalibrationSettings, CalibrationView, calibrate
-from deft_perception.charuco_board import BoardDetector, load_board
-from deft_perception.hand_eye import METHODS, solve
-from deft_perception.hand_eye_refinement import pose_difference
-from deft_sim.calibration_views import take_views
+from deft_perception.calibration.board import BoardDetector, load_board
+from deft_perception.calibration.hand_eye import CalibrationView, pose_difference, solve_shah
+from deft_perception.calibration.postures import load_postures
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.solve import calibrate
+from deft_sim.calibration import take_views
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/calibration.py'
 VIEWS: Final = 20
@@ -66,12 +67,12 @@ def measure(runs: int) -> dict[str, Any]:
     board = load_board(simulation.cell.board_mount.board, folder)
     postures = load_postures(CALIBRATION, folder).matrix()[:VIEWS]
     camera, settings = simulation.cell.camera.intrinsics, CalibrationSettings()
-    detector = BoardDetector(board)
+    detector, task = BoardDetector(board), simulated_task('pick_cup')
     rows: list[dict[str, Any]] = []
     by_method: dict[str, list[tuple[float, float]]] = {}
     views: list[CalibrationView] = []
     for run in range(runs):
-        cell = SimulatedCell(simulation, next(iter(simulation.objects.cups)), run, board=board)
+        cell = SimulatedCell(simulation, task, scene_seed=run, board=board)
         truth = cell.camera_pose()
         views = list(take_views(cell, detector, postures))
         cell.close()
@@ -89,11 +90,8 @@ def measure(runs: int) -> dict[str, Any]:
                 'held_out_translation_mm': 1000.0 * result.judged.translation,
             }
         )
-        flange = [view.T_base_flange for view in views]
-        seen = [view.pose.T_camera_board for view in views]
-        for method in METHODS:
-            found = solve(method, flange, seen).T_base_camera
-            by_method.setdefault(method, []).append(errors(found, truth))
+        start = solve_shah(views).T_base_camera
+        by_method.setdefault('shah', []).append(errors(start, truth))
         by_method.setdefault('refined', []).append((translation, rotation))
     return {
         'runs': runs,
@@ -119,7 +117,7 @@ def _with_arm_error(views: list[CalibrationView], sizes: tuple[float, float]) ->
     """Errors of the refined camera where every pose of the arm is off by a normal draw."""
     folder = config_directory()
     simulation = load_simulation_settings(folder)
-    truth = SimulatedCell(simulation, next(iter(simulation.objects.cups)), 0).camera_pose()
+    truth = SimulatedCell(simulation, simulated_task('pick_cup')).camera_pose()
     settings = CalibrationSettings(
         maximum_reprojection_error=50.0,
         maximum_translation_residual=0.1,

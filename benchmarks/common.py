@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.report.statistics import Interval, bootstrap_mean
 from deft_core.errors import InvalidInputError, RecordingError
+from deft_report.statistics import Interval, bootstrap_mean
 
 RESULTS: Final = Path(__file__).resolve().parent / 'results'
 SCHEMA_VERSION: Final = 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How exactly a heat map on an object becomes a 3D contact point (paper, section 3.1).
 
-All cups of the catalogue stand at random places in the simulated cell. A random pixel that shows
+All cups of pick_cup stand at random places in the simulated cell. A random pixel that shows
 the object is the wanted contact; a heat map of the affordance model's size over the crop peaks
 there.
 The picture has the noise, holes and lost edges of a stereo camera. Truth is the cast of the same
@@ -28,11 +28,16 @@ from deft_core.errors import DeftError
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import transform_points
 from deft_core.validation import FloatArray
-from deft_perception.contact_point import ContactDepthError, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactDepthError,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/contact_point.py'
 HEAT_MAP_SIDE: Final = 56  # cells of the affordance model's heat map
@@ -83,11 +88,11 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
         scenes: Layouts per object.
         points_per_scene: Contact points in each picture.
     """
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
-    settings = ContactPointSettings()
+    segmentation = PlaneSegmentation(SegmentationSettings())
     simulation = load_simulation_settings(config_directory())
-    names = list(simulation.objects.cups)
-    cell = SimulatedCell(simulation, names[0], 0)
+    task = simulated_task('pick_cup')
+    names = task.object_names
+    cell = SimulatedCell(simulation, task)
     rows: list[dict[str, Any]] = []
     scene_medians: list[float] = []
     refused = 0
@@ -100,7 +105,7 @@ def measure(scenes: int, points_per_scene: int) -> dict[str, Any]:
             observation = segmentation.segment(frame, pose, rng)
             shown = object_pixels(exact, pose, cell.object_position())
             found = [
-                _contact(frame, exact, observation, pose, pixel, settings)
+                _contact(frame, exact, observation, pose, pixel)
                 for pixel in _draw(shown, points_per_scene, rng)
             ]
             refused += sum(row is None for row in found)
@@ -128,15 +133,12 @@ def _contact(
     observation: ObjectObservation,
     pose: FloatArray,
     wanted: tuple[float, float],
-    settings: ContactPointSettings,
 ) -> dict[str, Any] | None:
     crop, mask, camera = observation.crop_box, observation.mask, frame.intrinsics
     pixel = contact_pixel(heat_map(wanted, crop), crop, mask)
     column, row = round(pixel.column), round(pixel.row)
     try:
-        contact = locate_contact(
-            frame.depth, mask, camera, pose, (float(column), float(row)), settings
-        )
+        contact = locate_contact(frame.depth, mask, camera, pose, (float(column), float(row)))
     except ContactDepthError:
         return None
     truth = exact_point(exact.depth, camera, pose, column, row)

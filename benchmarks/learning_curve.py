@@ -27,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
 
-from deft_affordance.catalogue import make_predictor
-from deft_affordance.predictor import GraspPredictor
+from deft_affordance.registry import GraspPredictor, make_predictor
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_core.grasp import GRASP_DIMENSION, GraspResidual
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.environment import TableTopEnvironment
 
 TASK: Final = 'pick_cup'
@@ -54,7 +54,7 @@ class Practice:
         self.environment = TableTopEnvironment.open(TASK)
         self._predictor = predictor
         self._trajectory = self.environment.task.load_trajectory(config_directory())
-        self._segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+        self._segmentation = PlaneSegmentation(SegmentationSettings())
 
     def episode(
         self, scene_seed: int, object_set: str, residual: npt.NDArray[np.float64]

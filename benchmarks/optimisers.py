@@ -29,8 +29,8 @@ from optimisation.landscapes import DESCRIPTIONS, FAMILIES, HELD_OUT
 from optimisation.peers import PEERS, missing_packages
 from optimisation.study import NOISES, Method, collect, looked_at, own_method, peer_method
 
-from deft_cem.optimisers.catalogue import DEFAULT_METHOD, OptimiserSettings
 from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES
+from deft_cem.optimisers.registry import DEFAULT_METHOD, OptimiserSettings
 from deft_core.errors import DeftError
 
 FloatArray = npt.NDArray[np.float64]

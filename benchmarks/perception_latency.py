@@ -32,14 +32,16 @@ from sensor_msgs.msg import CameraInfo, Image
 from deft_bringup.commands.launch import node_environment
 from deft_core.camera import RgbdFrame
 from deft_core.configuration import config_directory
-from deft_core.decode_records import observation_from_msg
+from deft_core.decode import observation_from_msg
 from deft_core.errors import DeftError, DeviceError
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
+from deft_core.nodes.encode import image_to_msg, intrinsics_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER
 from deft_msgs.srv import SegmentObject
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import CALIBRATION, load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/perception_latency.py'
 FRAMES: Final = 12  # different pictures, so that the camera does not look frozen
@@ -53,8 +55,9 @@ CAMERA: Final = '/camera/camera'
 def pictures() -> list[RgbdFrame]:
     """Pictures of cups at several places."""
     settings = load_simulation_settings(config_directory())
-    names = list(settings.objects.cups)
-    cell = SimulatedCell(settings, names[0], 0)
+    task = simulated_task('pick_cup')
+    names = task.object_names
+    cell = SimulatedCell(settings, task)
     frames = []
     for index in range(FRAMES):
         cell.reset_scene(names[index % len(names)], index)
@@ -67,7 +70,7 @@ def pictures() -> list[RgbdFrame]:
 def plane_times(frames: list[RgbdFrame], repetitions: int) -> np.ndarray:
     """Duration of segmentations without ROS. [s]."""
     pose = load_simulation_settings(config_directory()).calibration.T_base_camera
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     generator = np.random.default_rng(0)
     turn = iter(range(1_000_000))
     return time_calls(

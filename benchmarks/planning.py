@@ -23,8 +23,8 @@ from common import interval, print_table, write_result
 
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.plan import EpisodePlan
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.plan import MotionPlan
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError, SafetyError, UnreachableError
 from deft_core.grasp import GraspParameters
@@ -69,7 +69,7 @@ def measure(count: int) -> dict[str, Any]:
     trajectory = task.load_trajectory(config_directory())
     pregrasp = task.pregrasp
 
-    def plan(grasp: GraspParameters) -> EpisodePlan:
+    def plan(grasp: GraspParameters) -> MotionPlan:
         return planner.plan(
             grasp,
             trajectory,

@@ -40,15 +40,15 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 
 import deft_cem
-from deft_cem.condition import BlockProjection, ConditionProjection
-from deft_cem.optimisers.catalogue import OptimiserSettings
+from deft_cem.optimisers.registry import OptimiserSettings
+from deft_cem.policies.condition import BlockProjection, ConditionProjection
 from deft_cem.policies.interface import PolicyFit, PracticeData
 from deft_cem.policies.ridge import Ridge, RidgeSettings
 from deft_cem.policies.selection import choose_policy, skill
 from deft_cem.policies.settings import PolicySettings
+from deft_cem.policies.training import practice_data, rank_elites
 from deft_cem.practice_set import PracticeSet
 from deft_cem.settings import LearningSettings, load_learning_settings
-from deft_cem.training import practice_data, rank_elites
 from deft_core.errors import DeftError
 from deft_core.grasp import WRIST
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long Segment Anything takes on this machine, with full architectures: ViT-B, Hiera tiny.
+"""How long Segment Anything takes on this machine, with the full architecture.
 
 The weights are random: the time does not depend on them, and the published file is not shipped.
 Measured are the embedding of a 640x480 picture of the simulated camera, which is computed once per
@@ -19,61 +19,47 @@ import numpy as np
 import torch
 from common import print_table, time_calls, write_result
 
-from deft_core.camera import ColorImage
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
-from deft_perception.mask_model import MaskModel
-from deft_perception.sam2_model import HIERA_TINY, Sam2Masks
-from deft_perception.sam_model import VIT_B, SamMasks
+from deft_perception.segmentation.sam2 import MODELS, Sam2Predictor
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 COMMAND: Final = 'python benchmarks/sam_speed.py'
 
 
-def measure(repetitions: int) -> dict[str, Any]:
-    """Time embedding and prompts of both models.
+def measure(repetitions: int, name: str = 'hiera_tiny') -> dict[str, Any]:
+    """Time embedding and prompts of a model.
 
     Args:
         repetitions: Pictures to embed.
+        name: Of the model.
     """
     settings = load_simulation_settings(config_directory())
-    cell = SimulatedCell(settings, next(iter(settings.objects.cups)), 0)
+    cell = SimulatedCell(settings, simulated_task('pick_cup'))
     color = cell.capture().color
     cell.close()
     torch.manual_seed(0)
-    first, second = VIT_B.build(), HIERA_TINY.build()
-    rows = [
-        _row('sam, vit_b', first, SamMasks(first), color, repetitions),
-        _row(
-            'sam2, hiera_tiny',
-            second,
-            Sam2Masks(second, HIERA_TINY.image_size),
-            color,
-            repetitions,
-        ),
-    ]
-    return {'pictures': repetitions, 'models': rows}
-
-
-def _row(
-    name: str, network: torch.nn.Module, masks: MaskModel, color: ColorImage, repetitions: int
-) -> dict[str, Any]:
+    model = MODELS[name]
+    network = model.build()
+    masks = Sam2Predictor(network, model.image_size)
     pictures = iter(range(1, repetitions + 2))
 
     def embed() -> None:
-        masks.show(np.roll(color, next(pictures), axis=1))  # another picture every time
+        masks.set_image(np.roll(color, next(pictures), axis=1))  # another picture every time
 
     def median(call: Callable[[], object], repetitions: int) -> float:
         return float(np.median(time_calls(call, repetitions=repetitions)))
 
-    return {
-        'model': name,
+    row = {
+        'model': f'sam2, {name}',
         'million_parameters': sum(tensor.numel() for tensor in network.parameters()) / 1e6,
         'embedding_s': median(embed, repetitions),
         'click_ms': 1000.0 * median(lambda: masks.at_points([[320, 240]]), 10),
         'box_ms': 1000.0 * median(lambda: masks.in_boxes([[280, 200, 360, 300]]), 10),
     }
+    return {'pictures': repetitions, 'models': [row]}
 
 
 def main() -> int:

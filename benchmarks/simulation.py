@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from common import Stopwatch, interval, print_table, write_result
 
-from deft_affordance.catalogue import make_predictor
+from deft_affordance.registry import make_predictor
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.environment import TableTopEnvironment
 
 TASK = 'pick_cup'
@@ -62,7 +63,7 @@ def measure(repetitions: int) -> dict[str, Any]:
     """
     environment = TableTopEnvironment.open(TASK)
     trajectory = environment.task.load_trajectory(config_directory())
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     predictor = make_predictor('geometric')
     T_base_camera = environment.settings.calibration.T_base_camera
     names = environment.task.object_sets['train']

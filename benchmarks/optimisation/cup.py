@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from learning_curve import Practice, fingerprint
 
-from deft_affordance.catalogue import make_predictor
-from deft_cem.optimisers.catalogue import OptimiserSettings
+from deft_affordance.registry import make_predictor
+from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.grasp import GRASP_DIMENSION
 from optimisation.study import KEPT

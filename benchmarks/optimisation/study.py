@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.catalogue import OptimiserSettings, Practice
 from deft_cem.optimisers.paper_parameters import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
     initial_standard_deviation,
 )
+from deft_cem.optimisers.registry import OptimiserSettings, Practice
 from optimisation.landscapes import DIMENSION, FAMILIES, make_landscape
 from optimisation.peers import PEERS
 

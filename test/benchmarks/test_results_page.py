@@ -31,10 +31,6 @@ def _folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_committed_page_is_in_step_with_the_results(capsys):
-    assert make_results_page.main(['--check']) == 0, capsys.readouterr().err
-
-
 def test_each_figure_stands_with_its_command_and_unit(folder):
     page = make_results_page.make_page(make_results_page.load_results(folder / 'results'))
     assert '```bash\npython benchmarks/simulation.py --seed 1\n```' in page

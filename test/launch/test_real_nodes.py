@@ -33,8 +33,7 @@ LIGHT = """<launch>
 
 
 def environment() -> dict[str, str]:
-    # A domain of its own, so that nodes of another test cannot answer.
-    return {**os.environ, 'DEFT_LAUNCH': 'own', 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)}
+    return {**os.environ, 'DEFT_LAUNCH': 'own'}
 
 
 def deft(*words: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 
 from deft_core.errors import InvalidInputError
-from deft_core.grasp import GraspParameters
+from deft_core.grasp import GraspParameters, GraspPrior
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.task import Task
 from deft_core.validation import FloatArray, finite_array
 

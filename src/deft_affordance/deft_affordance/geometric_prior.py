@@ -22,9 +22,8 @@ from deft_affordance.wrist_poses import (
     euler_near,
     turned,
 )
-from deft_core.grasp import GraspParameters
+from deft_core.grasp import GraspParameters, GraspPrior
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.task import Task
 
 _UPRIGHT_RATIO: Final = 0.8  # height over the longest lying extent

@@ -17,9 +17,8 @@ import numpy as np
 from deft_affordance.contact import prior_of
 from deft_affordance.object_geometry import observed_points
 from deft_affordance.wrist_poses import TOP_PINCH, TOP_PINCH_EULER, euler_near, turned
-from deft_core.grasp import GraspParameters
+from deft_core.grasp import GraspParameters, GraspPrior
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.task import Task
 
 

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from deft_affordance.nodes.affordance_node import AffordanceNode  # noqa: E402
 from deft_core.decode import prior_from_msg  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
-from deft_core.nodes.encode_records import observation_to_msg  # noqa: E402
+from deft_core.nodes.encode import observation_to_msg  # noqa: E402
 from deft_core.nodes.qos import LATCHED  # noqa: E402
 from deft_core.observation import ObjectObservation  # noqa: E402
 from deft_msgs.msg import GraspPrior  # noqa: E402
@@ -49,7 +49,7 @@ def observation_message(count=50):
 @pytest.fixture
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=60)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_affordance.catalogue import PREDICTORS, make_predictor
+from deft_affordance.registry import PREDICTORS, make_predictor
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.grasp import WRIST
 from deft_core.observation import ObjectObservation

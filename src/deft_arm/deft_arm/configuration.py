@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from deft_arm.geometry import Obstacle
-from deft_arm.paths import ARM_JOINTS, MotionLimits
-from deft_arm.plan import Phase
-from deft_arm.xarm_bringup import ControllerSettings
+from deft_arm.planning.geometry import Obstacle
+from deft_arm.planning.paths import ARM_JOINTS, MotionLimits
+from deft_arm.planning.plan import Phase
 from deft_core.configuration import config_directory, load_yaml
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
@@ -20,52 +19,29 @@ from deft_core.validation import FloatArray
 Six: TypeAlias = tuple[float, float, float, float, float, float]
 Three: TypeAlias = tuple[float, float, float]
 
-_ANGLE = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
-_LENGTH = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-_WIDE = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
-_FASTEST_CAP = 2.0  # [m/s] the controller stops faster tools by itself
-_DURATION = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+_ANGLE: Final = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
+_LENGTH: Final = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
+_BOX: Final = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
+_FASTEST_CAP: Final = 2.0  # [m/s] the controller stops faster tools by itself
+_DURATION: Final = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """What is set on the controller of the arm before it moves."""
+
+    collision_sensitivity: int = field(metadata={'minimum': 1, 'maximum': 5})
+    tool_mass: float = field(metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 'kg'})
+    tool_centre_of_mass: Three = field(metadata={'minimum': -0.5, 'maximum': 0.5, 'unit': 'm'})
+    fence_lower: Three = field(metadata=_BOX)
+    fence_upper: Three = field(metadata=_BOX)
 
 
 @dataclass(frozen=True)
 class ArmConfiguration:
     """Limits, home pose and episode timing of an arm; every length is in the base frame.
 
-    Attributes:
-        name: Name of the arm.
-        joint_names: Joints from base to flange.
-        position_lower: Lowest allowed joint positions. [rad].
-        position_upper: Highest allowed joint positions. [rad].
-        position_margin: Kept free at both ends of the travel when planning. [rad].
-        speed_limit: Largest planned joint speeds. [rad/s].
-        acceleration_limit: Largest planned joint accelerations. [rad/s^2].
-        jerk_limit: Largest planned joint jerks. [rad/s^3].
-        speed_caps: Largest speed of any part of arm and hand in a phase, by its name; a phase
-            that is not named has none beyond the joints' own. [m/s].
-        home: Pose in which the camera sees the table and the operator can reach it. [rad].
-        workspace_lower: Lowest corner of the box that the grasp centre may enter. [m].
-        workspace_upper: Highest corner of that box. [m].
-        envelope_lower: Lowest corner of the box that no part of arm and hand may leave; its
-            height is that of the table where it is lower. [m].
-        envelope_upper: Highest corner of that box. [m].
-        obstacles: What stands in the cell, such as the camera's stand.
-        obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
-        table_height: Height of the table top. [m].
-        rigid_clearance: Least height of arm links and motor housing over the table. [m].
-        palm_clearance: Least planned height of the palm over the table. [m].
-        finger_clearance: Least planned height of the fingers over the table. Negative values
-            let the soft hand be pressed on it. [m].
-        travel_clearance: Height over the table that everything keeps in joint moves, as far as
-            the two ends of the move allow. [m].
-        fold_clearance: Least distance of wrist and palm from base and upper arm. [m].
-        move_duration: Shortest joint move between two rests. [s].
-        lift_speed: Mean speed of straight moves up and down. [m/s].
-        approach_duration: Shortest straight approach. [s].
-        approach_waypoints: Poses that are solved along the approach.
-        close_duration: Ramp of the hand, closing or opening. [s].
-        settle_duration: Rest after that ramp. [s].
-        hold_duration: Rest after the last displacement. [s].
-        controller: What is set on the arm's own controller.
+    `config/arms/xarm6.yaml` explains the entries.
     """
 
     name: str
@@ -80,8 +56,8 @@ class ArmConfiguration:
     home: Six = field(metadata=_ANGLE)
     workspace_lower: Three = field(metadata=_LENGTH)
     workspace_upper: Three = field(metadata=_LENGTH)
-    envelope_lower: Three = field(metadata=_WIDE)
-    envelope_upper: Three = field(metadata=_WIDE)
+    envelope_lower: Three = field(metadata=_BOX)
+    envelope_upper: Three = field(metadata=_BOX)
     obstacles: tuple[Obstacle, ...]
     obstacle_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
     table_height: float = field(metadata=_LENGTH)
@@ -153,11 +129,7 @@ class ArmConfiguration:
 
 
 def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:
-    """Read `arms/<name>.yaml`.
-
-    Args:
-        name: Name of the arm, such as `xarm6`.
-        directory: Configuration folder; the installed one when None.
+    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None.
 
     Raises:
         ConfigurationError: No such arm, or the file is wrong.

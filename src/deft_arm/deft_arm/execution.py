@@ -10,12 +10,12 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from deft_arm.paths import JointPath, braked
-from deft_arm.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.paths import JointPath, braked
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
 from deft_core.clock import Deadline, MonotonicClock
 from deft_core.validation import FloatArray
 
@@ -27,46 +27,62 @@ _BEGIN_TIME: Final = 0.5  # [s] until a controller has begun with what it was se
 _STANDSTILL_MOTION: Final = 0.01  # [rad] an arm moves less than this while it stands
 
 
-class Failure(enum.Enum):
-    """Why a motion ended early."""
+class Failure(enum.StrEnum):
+    """Why a motion ended early; the values are error constants of the actions."""
 
-    COLLISION = 'collision'
-    STALE_STATE = 'stale state'
-    MOTION_TIMEOUT = 'motion timeout'
+    COLLISION = 'COLLISION'
+    STALE_STATE = 'STALE_STATE'
+    MOTION_TIMEOUT = 'MOTION_TIMEOUT'
+
+
+def seconds(minimum: float, maximum: float, doc: str) -> dict[str, Any]:
+    """Metadata of a setting that is a time. [s]."""
+    return {'minimum': minimum, 'maximum': maximum, 'unit': 's', 'doc': doc}
 
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """Tolerances and time-outs while moving.
-
-    Attributes:
-        goal_tolerance: Largest distance of a joint from the end of a phase. [rad].
-        path_tolerance: Largest distance of a joint from the recent path. [rad].
-        path_window: How far back the recent path reaches, for servo lag and latency. [s].
-        lateness: How many times its planned duration a phase may take where the controller, and
-            not this computer, decides on the time.
-        settle_timeout: Real time to reach the end of a phase after its planned duration. [s].
-        state_timeout: Real time without joint states, or with a ROS clock that stands. [s].
-    """
+    """Tolerances and time-outs while moving; time-outs count real time."""
 
     goal_tolerance: float = field(
-        default=0.05, metadata={'minimum': 0.001, 'maximum': 0.5, 'unit': 'rad'}
+        default=0.05,
+        metadata={
+            'minimum': 0.001,
+            'maximum': 0.5,
+            'unit': 'rad',
+            'doc': 'of each joint at the end of a phase',
+        },
     )
     path_tolerance: float = field(
-        default=0.25, metadata={'minimum': 0.01, 'maximum': 1.0, 'unit': 'rad'}
+        default=0.25,
+        metadata={
+            'minimum': 0.01,
+            'maximum': 1.0,
+            'unit': 'rad',
+            'doc': 'of each joint from its recent path',
+        },
     )
-    path_window: float = field(default=0.5, metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 's'})
-    lateness: float = field(default=2.0, metadata={'minimum': 1.0, 'maximum': 20.0})
+    path_window: float = field(
+        default=0.5, metadata=seconds(0.0, 5.0, 'how far back the recent path reaches')
+    )
+    lateness: float = field(
+        default=2.0,
+        metadata={
+            'minimum': 1.0,
+            'maximum': 20.0,
+            'doc': 'times its planned duration that a phase may take at its own pace',
+        },
+    )
     settle_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 's'}
+        default=5.0, metadata=seconds(0.1, 60.0, 'to arrive after the planned end of a phase')
     )
     state_timeout: float = field(
-        default=2.0, metadata={'minimum': 0.05, 'maximum': 60.0, 'unit': 's'}
+        default=2.0,
+        metadata=seconds(0.05, 60.0, 'without joint states, or with a ROS clock that stands'),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Observed:
+class Observed(NamedTuple):
     """What is known about the arm in one cycle.
 
     Attributes:
@@ -82,16 +98,8 @@ class Observed:
     idle: bool = True
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
-    """What one cycle brought.
-
-    Attributes:
-        start: Phase to send now, None where the running one goes on.
-        finished: Whether the last phase has ended well.
-        failure: Why the motion must be stopped, None where it goes on.
-        message: What happened and what to do, with a failure.
-    """
+class Update(NamedTuple):
+    """What one cycle brought: a phase to send now, the good end, or why to stop and what to do."""
 
     start: PlannedPhase | None = None
     finished: bool = False
@@ -99,14 +107,8 @@ class Update:
     message: str = ''
 
 
-@dataclass(frozen=True, eq=False)
-class PassedMark:
-    """Measured arm at the end of one displacement.
-
-    Attributes:
-        stamp: ROS time. [s].
-        joint_positions: Shape (6,). [rad].
-    """
+class PassedMark(NamedTuple):
+    """Measured arm, shape (6,) [rad], at the end of one displacement, and the ROS time [s]."""
 
     stamp: float
     joint_positions: FloatArray
@@ -129,12 +131,7 @@ class PlanExecution:
     ) -> None:
         """Prepare the first phase.
 
-        Args:
-            plan: What to run.
-            settings: Tolerances and time-outs.
-            clock: Source of monotonic seconds.
-            own_pace: Whether the controller moves along the path at a pace of its own, so that
-                only where the arm is counts, and not when.
+        At its `own_pace` a controller decides on the time: where the arm is counts, and not when.
         """
         self._own_pace = own_pace
         self._passed = 0  # index of the setpoint that the arm has come to, at its own pace
@@ -157,12 +154,13 @@ class PlanExecution:
 
     def progress(self, now: float) -> float:
         """Share of the running phase that has passed, 0 to 1. Time in ROS seconds."""
-        return self._share(self._along(now), self.phase.duration)
+        return min(1.0, self._along(now) / self.phase.duration)
 
     def total_progress(self, now: float) -> float:
         """Share of the whole plan that has passed, 0 to 1. Time in ROS seconds."""
         before = sum(phase.duration for phase in self._phases[: max(self._index, 0)])
-        return self._share(before + min(self._along(now), self.phase.duration), self._duration)
+        along = min(self._along(now), self.phase.duration)
+        return min(1.0, (before + along) / self._duration)
 
     def stop_path(self, observed: Observed) -> JointPath:
         """Short path that holds the arm where it is, as after a collision.
@@ -183,11 +181,7 @@ class PlanExecution:
         return braked(self.phase.arm, self._elapsed(observed.now), _FINISH_HOLD)
 
     def update(self, observed: Observed) -> Update:
-        """One cycle.
-
-        Args:
-            observed: Newest measurement and time.
-        """
+        """One cycle, with the newest measurement and time."""
         if observed.now > self._latest:
             self._latest = observed.now
             self._moving_clock = Deadline(self._settings.state_timeout, self._clock)
@@ -339,7 +333,3 @@ class PlanExecution:
 
     def _elapsed(self, now: float) -> float:
         return max(0.0, now - self._begin) if self._index >= 0 else 0.0
-
-    @staticmethod
-    def _share(part: float, whole: float) -> float:
-        return min(1.0, part / whole)

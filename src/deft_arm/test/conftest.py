@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 
 from deft_arm.configuration import ArmConfiguration, load_arm_configuration
-from deft_arm.plan import EpisodePlan
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.plan import MotionPlan
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import WristTrajectory
@@ -71,10 +71,10 @@ def planner(configuration: ArmConfiguration) -> EpisodePlanner:
 
 
 @pytest.fixture
-def plan(planner: EpisodePlanner) -> Callable[..., EpisodePlan]:
+def plan(planner: EpisodePlanner) -> Callable[..., MotionPlan]:
     """Plan a cup grasp; every argument can be replaced."""
 
-    def make(**changes) -> EpisodePlan:
+    def make(**changes) -> MotionPlan:
         values = {
             'grasp': cup_grasp(),
             'trajectory': lift(),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.geometry import RobotGeometry
+from deft_arm.planning.geometry import RobotGeometry
 from deft_core.errors import ConfigurationError
 from deft_description import models
 

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from deft_arm.demonstration.extraction import ExtractionSettings, extract
 from deft_arm.demonstration.figure import draw
-from deft_arm.demonstration.pose_track import PoseTrack, load_track
-from deft_arm.demonstration.trackers import TRACKERS, palm_axes, track_from_frames
+from deft_arm.demonstration.tracks import (
+    TRACKERS,
+    PoseTrack,
+    load_track,
+    palm_axes,
+    track_from_frames,
+)
 from deft_core.camera import CameraIntrinsics
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.frames import BASE_FRAME
@@ -243,8 +248,6 @@ def test_wrong_tracker_output_names_the_frame():
         read([good, None])
     with pytest.raises(ConfigurationError, match='must be a list'):
         read({'frames': []})
-    with pytest.raises(ConfigurationError, match='Unknown tracker'):
-        read([good], 'openpose')
 
 
 def test_tracks_survive_their_file(tmp_path):

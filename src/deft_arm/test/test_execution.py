@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from deft_arm.execution import ExecutionSettings, Failure, Observed, PlanExecution
-from deft_arm.paths import JointPath
-from deft_arm.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.paths import JointPath
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
 
 STEP = 0.02
 

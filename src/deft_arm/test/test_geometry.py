@@ -9,10 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from deft_arm.geometry import Obstacle, RobotGeometry
-from deft_arm.plan import Phase
-from deft_arm.planning import EpisodePlanner
-from deft_arm.safety import CollisionError, MotionGuard
+from deft_arm.planning.geometry import Obstacle, RobotGeometry
+from deft_arm.planning.plan import Phase
+from deft_arm.planning.planner import EpisodePlanner
+from deft_arm.planning.safety import CollisionError, MotionGuard
 from deft_core.errors import ConfigurationError
 from deft_description.models import robot_model
 
@@ -24,7 +24,7 @@ def planner_pose(configuration, cup):
     planner = EpisodePlanner(configuration)
     grasp = cup.grasp(height=0.2)
     plan = planner.plan(grasp, cup.lift(), 0.1, cup.approach, configuration.home, cup.open)
-    return plan.grasp_joint_positions
+    return plan.phase(Phase.APPROACH).arm.positions[-1]
 
 
 def wall(name='wall', **changes):

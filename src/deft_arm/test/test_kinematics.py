@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deft_arm.branches import BranchSolver, TargetPose
-from deft_arm.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE
+from deft_arm.planning.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, TargetPose
 from deft_core.errors import UnreachableError
 from deft_core.rotations import (
     matrix_from_euler,
@@ -23,11 +22,6 @@ SHARES = arrays(np.float64, 6, elements=st.floats(0.05, 0.95))
 @pytest.fixture(scope='module')
 def kinematics(planner):
     return planner.kinematics
-
-
-@pytest.fixture(scope='module')
-def solver(kinematics, configuration):
-    return BranchSolver(kinematics, configuration)
 
 
 def angle(first, second):
@@ -73,22 +67,22 @@ def test_tracking_returns_to_a_posture(kinematics, configuration, shares, shift)
     assert np.all(solution.joint_positions <= upper + 1e-9)
 
 
-def test_reached_poses_have_small_residuals(kinematics, solver, configuration):
+def test_reached_poses_have_small_residuals(kinematics, configuration):
     down = np.diag([-1.0, 1.0, -1.0])
     home = np.array(configuration.home)
     for x in (0.35, 0.45, 0.55):
         for y in (-0.2, 0.0, 0.2):
             target = TargetPose('test', down, np.array([x, y, 0.1]))
-            branch = next(solver.branches(target, home))
+            branch = next(kinematics.branches(target, home))
             rotation, position = kinematics.forward(branch[0])
             assert np.linalg.norm(position - target.position) < POSITION_TOLERANCE
             assert angle(rotation, down) < ROTATION_TOLERANCE
 
 
-def test_branches_differ_and_all_reach(kinematics, solver, configuration):
+def test_branches_differ_and_all_reach(kinematics, configuration):
     target = TargetPose('test', np.diag([-1.0, 1.0, -1.0]), np.array([0.45, 0.05, 0.1]))
     lower, upper = configuration.planning_limits()
-    branches = list(solver.branches(target, np.array(configuration.home)))
+    branches = list(kinematics.branches(target, np.array(configuration.home)))
     assert len(branches) >= 2
     for branch in branches:
         for posture in branch:
@@ -97,17 +91,17 @@ def test_branches_differ_and_all_reach(kinematics, solver, configuration):
             np.testing.assert_allclose(position, target.position, atol=POSITION_TOLERANCE)
 
 
-def test_a_pose_out_of_reach_is_named(solver, configuration):
+def test_a_pose_out_of_reach_is_named(kinematics, configuration):
     target = TargetPose('far pose', np.eye(3), np.array([2.0, 0.0, 0.3]))
     with pytest.raises(UnreachableError, match=r'far pose.*2\.0.*off by'):
-        next(solver.branches(target, np.array(configuration.home)))
+        next(kinematics.branches(target, np.array(configuration.home)))
 
 
-def test_following_refuses_to_jump(solver, configuration):
+def test_following_refuses_to_jump(kinematics, configuration):
     home = np.array(configuration.home)
     start = TargetPose('first', np.diag([-1.0, 1.0, -1.0]), np.array([0.45, 0.0, 0.2]))
-    posture = next(solver.branches(start, home))[0]
+    posture = next(kinematics.branches(start, home))[0]
     turned = matrix_from_rotation_vector([0.0, 0.0, 1.5]) @ start.rotation
     far = TargetPose('second', turned, start.position)
     with pytest.raises(UnreachableError, match='second needs a joint to jump'):
-        solver.follow([start, far], posture)
+        kinematics.follow([start, far], posture)

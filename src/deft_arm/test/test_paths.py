@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deft_arm.paths import (
+from deft_arm.planning.paths import (
     JointPath,
     MotionLimits,
     braked,

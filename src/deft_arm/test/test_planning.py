@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deft_arm.kinematics import POSITION_TOLERANCE
-from deft_arm.plan import MotionPlan, Phase, PlannedPhase
-from deft_arm.planning import EpisodePlanner
-from deft_arm.safety import CollisionError, WorkspaceError
+from deft_arm.planning.kinematics import POSITION_TOLERANCE
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.planner import EpisodePlanner
+from deft_arm.planning.safety import CollisionError, WorkspaceError
 from deft_core.errors import DeftError, InvalidInputError, SafetyError, UnreachableError
 from deft_core.grasp import GraspParameters
 from deft_core.trajectory import WristTrajectory
@@ -78,14 +78,12 @@ def test_plan_does_what_was_asked_for(plan, planner, cup):
     grasp, trajectory = cup.grasp(), cup.lift()
     made = plan(grasp=grasp, trajectory=trajectory)
     follow = made.phase(Phase.FOLLOW_TRAJECTORY).arm
-    rotation, position = planner.kinematics.forward(made.grasp_joint_positions)
+    rotation, position = planner.kinematics.forward(made.phase(Phase.APPROACH).arm.positions[-1])
     np.testing.assert_allclose(position, grasp.position, atol=POSITION_TOLERANCE)
     np.testing.assert_allclose(rotation, grasp.rotation_matrix(), atol=3e-3)
     for index, (_, wanted) in enumerate(trajectory.poses(rotation, grasp.position), start=1):
         _, reached = planner.kinematics.forward(follow.sample(index / 10.0))
         np.testing.assert_allclose(reached, wanted, atol=1e-3)
-    assert made.pose_errors.shape == (12 + 1 + 40,)
-    assert made.pose_errors.max() <= POSITION_TOLERANCE
     np.testing.assert_array_equal(made.phase(Phase.CLOSE_HAND).hand_joint_positions, cup.closed)
     first = made.phases[0]
     np.testing.assert_array_equal(first.hand_joint_positions, cup.open)
@@ -252,7 +250,7 @@ def test_way_home_opens_the_hand_and_ends_at_home(plan, planner, cup, release_fi
 
 
 def test_way_home_from_the_table_goes_up_first(plan, planner, cup):
-    start = plan().grasp_joint_positions
+    start = plan().phase(Phase.APPROACH).arm.positions[-1]
     home = planner.plan_home(start, cup.open)
     lifted = home.phase(Phase.RETREAT).arm
     _, bottom = planner.kinematics.forward(lifted.positions[0])
@@ -274,7 +272,7 @@ def test_home_lies_outside_the_view_of_the_table(planner, configuration, cup):
 
 
 def test_phases_must_meet(planner):
-    from deft_arm.paths import hold
+    from deft_arm.planning.paths import hold
 
     first = PlannedPhase(Phase.APPROACH, hold(np.zeros(6), 1.0))
     second = PlannedPhase(Phase.HOLD, hold(np.full(6, 0.1), 1.0))

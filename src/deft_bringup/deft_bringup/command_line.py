@@ -32,8 +32,8 @@ _COMMANDS: Final = (
     _Command('launch', 'deft_bringup.commands.launch', 'start the nodes of a launch file'),
     _Command('train', 'deft_cem.commands.train', 'train a policy from the bags of runs'),
     _Command('play', 'deft_bringup.commands.play', 'publish what a bag recorded again'),
-    _Command('report', 'deft_cem.commands.report', 'rebuild the report of a run'),
-    _Command('compare', 'deft_cem.commands.compare', 'compare the results of runs'),
+    _Command('report', 'deft_report.commands.report', 'rebuild the report of a run'),
+    _Command('compare', 'deft_report.commands.compare', 'compare the results of runs'),
     _Command('score', 'deft_cem.commands.score', 'compare a visual reward with given rewards'),
     _Command('hand', 'deft_hand_driver.commands.hand', 'look at, set up and move the hand'),
     _Command(

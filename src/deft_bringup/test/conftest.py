@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from deft_bringup.launch_xml.interpreter import Interpreter
-from deft_bringup.process import ProcessPlan
+from deft_bringup.launching.interpreter import Interpreter, ProcessPlan
 
 PATIENCE_S = 30.0
 # Long enough that no test that should end by SIGINT can end by SIGTERM.
-PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0, 'abandon_s': 62.0}
+PATIENT = {'sigterm_s': 60.0, 'sigkill_s': 61.0}
 # Beginning of every small node: `{0}` is the file that then holds its process id.
 READY = """
 import os, signal, sys, time
@@ -47,6 +46,22 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (library / 'notes.txt').write_text('not executable')
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(root))
     return root
+
+
+@pytest.fixture
+def program(prefix: Path) -> Callable[..., str]:
+    """Make a shell script an executable of `robot`; gives the tag of a node that runs it."""
+
+    def install(name: str, script: str, attributes: str = '') -> str:
+        path = prefix / 'lib' / 'robot' / name
+        path.write_text(f'#!/bin/sh\n{script}\n')
+        path.chmod(0o755)
+        return (
+            f'<node pkg="robot" exec="{name}" name="{name}" namespace="/" output="screen" '
+            f'{attributes}/>'
+        )
+
+    return install
 
 
 @pytest.fixture
@@ -81,7 +96,7 @@ def interpret(
 class Launch:
     """A supervisor in a process of its own."""
 
-    def __init__(self, plans: list[dict[str, Any]], limits: dict[str, float], logs: Path) -> None:
+    def __init__(self, plans: list[dict[str, Any]], limits: dict[str, float]) -> None:
         source = Path(__file__).parents[1]
         path = [str(source), str(source.parent / 'deft_core'), os.environ.get('PYTHONPATH', '')]
         self.process = subprocess.Popen(
@@ -94,7 +109,7 @@ class Launch:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'ROS_LOG_DIR': str(logs)},
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(path)},
             start_new_session=True,
         )
         self.lines: list[str] = []
@@ -136,11 +151,11 @@ class Launch:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+def start() -> Iterator[Callable[..., Launch]]:
     launches: list[Launch] = []
 
     def run(*plans: dict[str, Any], limits: dict[str, float] = PATIENT) -> Launch:
-        launches.append(Launch(list(plans), limits, tmp_path / 'logs'))
+        launches.append(Launch(list(plans), limits))
         return launches[-1]
 
     yield run

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
-from deft_bringup.process import ProcessPlan
-from deft_bringup.supervision.guardian import StopLimits
-from deft_bringup.supervision.screen import Screen
-from deft_bringup.supervision.supervisor import Supervisor
+from deft_bringup.launching.guardian import StopLimits
+from deft_bringup.launching.interpreter import ProcessPlan
+from deft_bringup.launching.supervisor import Supervisor
 from deft_core.errors import DeftError
 
 
@@ -23,15 +21,12 @@ def main() -> int:
         ProcessPlan(**{**fields, 'command': tuple(fields['command'])})
         for fields in json.loads(sys.argv[1])
     ]
-    screen = Screen(sys.stdout, colour=False, log_folder=Path(os.environ['ROS_LOG_DIR']))
     limits = StopLimits(**json.loads(sys.argv[2]))
     try:
-        result = Supervisor(plans, screen, os.environ, limits).run()
+        result = Supervisor(sys.stdout, limits=limits).run(plans, os.environ)
     except DeftError as error:
         print(f'error: {error}', flush=True)
         return 2
-    finally:
-        screen.close()
     print(f'result: {result.sentence}', flush=True)
     return result.exit_code
 

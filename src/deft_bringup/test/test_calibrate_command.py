@@ -11,7 +11,11 @@ import pytest
 
 from deft_bringup.command_line import main
 from deft_bringup.commands.calibrate import add_arguments, assignments
-from deft_bringup.launch_xml.arguments import check_known, declarations, parse_assignments
+from deft_bringup.launching.interpreter import (
+    check_known,
+    declared_arguments,
+    parse_assignments,
+)
 from deft_core.errors import ConfigurationError
 
 LAUNCH_FILE = Path(__file__).parents[3] / 'launch' / 'calibrate.launch.xml'
@@ -26,7 +30,7 @@ def given(*words: str) -> dict[str, str]:
 
 def test_every_argument_is_one_of_the_launch_file() -> None:
     for words in (['camera'], ['check', 'simulated_cell']):
-        check_known(given(*words), declarations(LAUNCH_FILE, os.environ))
+        check_known(given(*words), declared_arguments(LAUNCH_FILE, os.environ))
 
 
 def test_the_simulated_arm_is_driven_and_a_real_one_is_moved_by_a_person() -> None:

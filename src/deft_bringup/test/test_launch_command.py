@@ -23,6 +23,7 @@ from deft_core.errors import ConfigurationError, RecordingError
 REPOSITORY = Path(__file__).parents[3]
 SOURCES = [str(REPOSITORY / 'src' / name) for name in ('deft_bringup', 'deft_core', 'deft_cem')]
 Write = Callable[..., Path]
+Program = Callable[..., str]
 
 
 def deft(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -79,8 +80,8 @@ def test_command_is_required() -> None:
     assert deft('lunch').returncode == 2
 
 
-def test_nodes_get_their_environment(write: Write) -> None:
-    file = write('<executable cmd="env" name="a" output="screen"/>')
+def test_nodes_get_their_environment(write: Write, program: Program) -> None:
+    file = write(program('a', 'env'))
     result = deft('launch', str(file), ROS_PYTHON_CHECK_FIELDS='0')
     assert result.returncode == 0, result.stderr
     assert '[a-1] ROS_PYTHON_CHECK_FIELDS=1' in result.stdout
@@ -94,15 +95,16 @@ def test_discovery_stays_local_unless_set(given: dict[str, str], expected: str) 
     assert node_environment(given)['ROS_AUTOMATIC_DISCOVERY_RANGE'] == expected
 
 
-def test_failing_node_gives_code_and_last_sentence(write: Write) -> None:
-    file = write('<executable cmd="false" on_exit="shutdown"/><executable cmd="sleep 1000"/>')
+def test_failing_node_gives_code_and_last_sentence(write: Write, program: Program) -> None:
+    body = program('false', 'exit 1', 'on_exit="shutdown"') + program('long', 'exec sleep 1000')
+    file = write(body)
     result = deft('launch', str(file))
     assert result.returncode == 1
     assert one_sentence(result) == 'deft launch: false-1 failed: exit code 1.'
 
 
-def test_show_arguments_starts_nothing(write: Write, tmp_path: Path) -> None:
-    file = write(f'<arg name="a"/><executable cmd="touch {tmp_path}/started"/>')
+def test_show_arguments_starts_nothing(write: Write, program: Program, tmp_path: Path) -> None:
+    file = write('<arg name="a"/>' + program('touch', f'touch {tmp_path}/started'))
     for option in ('-s', '--show-args', '--show-arguments'):
         result = deft('launch', str(file), option)
         assert result.returncode == 0
@@ -120,8 +122,8 @@ def test_show_arguments_starts_nothing(write: Write, tmp_path: Path) -> None:
         (['a:=perhaps'], 'a condition must be true, 1, false or 0'),
     ],
 )
-def test_wrong_arguments(write: Write, words: list[str], sentence: str) -> None:
-    file = write('<arg name="a"/><executable cmd="true" if="$(var a)"/>')
+def test_wrong_arguments(write: Write, program: Program, words: list[str], sentence: str) -> None:
+    file = write('<arg name="a"/>' + program('true', '', 'if="$(var a)"'))
     result = deft('launch', str(file), *words)
     assert result.returncode == 2
     assert sentence in one_sentence(result)
@@ -143,8 +145,8 @@ def test_name_is_found_in_the_launch_folder() -> None:
     assert find_launch_file('fine_tune') == find_launch_file('fine_tune.launch.xml')
 
 
-def test_wrong_choice_of_the_launcher(write: Write) -> None:
-    result = deft('launch', str(write('<executable cmd="true"/>')), DEFT_LAUNCH='mine')
+def test_wrong_choice_of_the_launcher(write: Write, program: Program) -> None:
+    result = deft('launch', str(write(program('true', ''))), DEFT_LAUNCH='mine')
     assert result.returncode == 2
     assert "DEFT_LAUNCH can only be 'own', got 'mine'" in one_sentence(result)
 
@@ -174,13 +176,13 @@ def test_unknown_argument_is_refused_before_ros2(write: Write, ros2: str) -> Non
     assert "Unknown launch argument 'a'" in one_sentence(result)
 
 
-def test_own_launcher_can_be_forced(write: Write, ros2: str) -> None:
-    result = deft('launch', str(write('<executable cmd="true"/>')), PATH=ros2)
+def test_own_launcher_can_be_forced(write: Write, program: Program, ros2: str) -> None:
+    result = deft('launch', str(write(program('true', ''))), PATH=ros2)
     assert result.returncode == 0, result.stderr
 
 
-def test_reader_that_goes_away(write: Write) -> None:
-    file = write('<executable cmd="yes" output="screen"/>')
+def test_reader_that_goes_away(write: Write, program: Program) -> None:
+    file = write(program('yes', 'exec yes'))
     path = os.pathsep.join([*SOURCES, os.environ.get('PYTHONPATH', '')])
     process = subprocess.Popen(
         [sys.executable, '-m', 'deft_bringup', 'launch', str(file)],
@@ -256,7 +258,7 @@ def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
 
     reported: list[Path] = []
     monkeypatch.setattr('deft_bringup.commands.demo.launch', launch)
-    monkeypatch.setattr('deft_cem.report.build.build_report', reported.append)
+    monkeypatch.setattr('deft_report.build.build_report', reported.append)
     parser = argparse.ArgumentParser()
     demo.add_arguments(parser)
     assert demo.main(parser.parse_args(['--run', str(tmp_path / 'run')])) == code

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from deft_bringup.launching.supervisor import wants_colour
 
 Start = Callable[..., Any]
 Node = Callable[..., dict[str, Any]]
@@ -34,28 +36,27 @@ def test_much_output_is_complete(start: Start, node: Node) -> None:
     assert shown == list(range(20000))
 
 
+def test_input_is_empty(start: Start, node: Node) -> None:
+    launch = start(node('a-1', "print(sys.stdin.read() == '')"))
+    assert launch.wait() == 0
+    assert '[a-1] True' in launch.lines
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
-    ('output', 'on_screen', 'in_log'),
+    ('stream', 'environment', 'expected'),
     [
-        ('screen', {'out', 'err'}, set()),
-        ('log', {'err'}, {'out', 'err'}),
-        ('both', {'out', 'err'}, {'out', 'err'}),
+        (Terminal(), {}, True),
+        (Terminal(), {'NO_COLOR': ''}, True),
+        (Terminal(), {'NO_COLOR': '1'}, False),
+        (io.StringIO(), {}, False),
     ],
 )
-def test_destination_of_the_output(
-    start: Start, node: Node, tmp_path: Path, output: str, on_screen: set[str], in_log: set[str]
+def test_colour_only_where_it_is_welcome(
+    stream: io.StringIO, environment: dict[str, str], expected: bool
 ) -> None:
-    body = "print('out'); print('err', file=sys.stderr)"
-    launch = start(node('a-1', body, output=output))
-    assert launch.wait() == 0
-    assert {line[6:] for line in launch.lines if line.startswith('[a-1]')} == on_screen
-    logs = list((tmp_path / 'logs').glob('*/launch.log'))
-    lines = logs[0].read_text().splitlines() if logs else []
-    assert {line.split('[a-1] ')[1] for line in lines} == in_log
-
-
-def test_environment_and_folder(start: Start, node: Node, tmp_path: Path) -> None:
-    body = "print(os.environ['MODE'], os.getcwd(), sys.stdin.read() == '')"
-    launch = start(node('a-1', body, environment={'MODE': 'slow'}, cwd=str(tmp_path)))
-    assert launch.wait() == 0
-    assert f'[a-1] slow {tmp_path} True' in launch.lines
+    assert wants_colour(stream, environment) is expected

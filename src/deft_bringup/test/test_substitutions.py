@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Substitutions and types; the expected values were observed with upstream launch."""
+
 from __future__ import annotations
 
 import contextlib
@@ -8,18 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_bringup.launch_xml.document import Element
-from deft_bringup.launch_xml.substitutions import Scope, describe, evaluate, parse
+from deft_bringup.launching.document import Element
+from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
 from deft_core.errors import ConfigurationError
 
-PLACE = Element('node', {}, (), Path('some.launch.xml'), 7)
-SCOPE = Scope(
-    {'task': 'pick_cup', 'empty': '', 'key': 'task'}, {'HOME': '/home/someone'}, Path('/launch')
-)
+PLACE = Element('param', {'name': 'p'}, Path('some.launch.xml'), 7)
+SCOPE = Scope({'task': 'pick_cup', 'empty': '', 'key': 'task'}, {'HOME': '/home/someone'})
 
 
 def value_of(text: str) -> str:
-    return evaluate(parse(text, PLACE), SCOPE, PLACE)
+    return substitute(text, SCOPE, PLACE)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,6 @@ def value_of(text: str) -> str:
         ('$(env HOME)', '/home/someone'),
         ('$(env NOTHING else)', 'else'),
         ('$(env HOME else)', '/home/someone'),
-        ('$(dirname)/b.xml', '/launch/b.xml'),
         ('costs 5$ each', 'costs 5$ each'),
         ('(brackets) stay', '(brackets) stay'),
         ('$(equals $(var task) pick_cup)', 'true'),
@@ -47,6 +46,7 @@ def value_of(text: str) -> str:
         ('$(equals True 1)', 'true'),
         ('$(equals 1.0 1e0)', 'true'),
         ("$(equals '' '')", 'true'),
+        ("$(equals '$(var empty)' '')", 'true'),
     ],
 )
 def test_value(text: str, expected: str) -> None:
@@ -60,8 +60,8 @@ def test_value(text: str, expected: str) -> None:
         ('$(env NOTHING)', "environment variable 'NOTHING' does not exist"),
         ('$(eval 1 + 1)', r'the substitution \$\(eval\) is not supported'),
         ('$(vra task)', r"\$\(vra\) is not supported; did you mean 'var'"),
-        ('$(var)', r'\$\(var\) takes 1 or 2 argument\(s\), got 0'),
-        ('$(dirname x)', r'\$\(dirname\) takes 0 argument\(s\), got 1'),
+        ('$(var)', r'\$\(var\) cannot take 0 argument'),
+        ('$(equals a b c)', r'\$\(equals\) cannot take 3 argument'),
         ('$(var task', 'expected a space or a closing bracket at column 11'),
         ('$(var  task)', 'expected an argument at column 7'),
         ('$( var task)', 'a substitution needs a name at column 3'),
@@ -80,12 +80,6 @@ def test_package_share(prefix: Path) -> None:
     assert value_of('$(find-pkg-share robot)/config') == f'{prefix}/share/robot/config'
 
 
-def test_dirname_needs_a_file() -> None:
-    scope = Scope({}, {}, None)
-    with pytest.raises(ConfigurationError, match='dirname'):
-        evaluate(parse('$(dirname)', PLACE), scope, PLACE)
-
-
 @given(st.text(st.characters(exclude_characters='\\$'), max_size=40))
 def test_text_without_dollar_stays_as_it_is(text: str) -> None:
     assert value_of(text) == text
@@ -98,14 +92,61 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'expected'),
+    ('value', 'kind', 'expected'),
     [
-        ('30', "'30'"),
-        ('$(var task)', "LaunchConfig('task')"),
-        ('$(env HOME)/runs', "EnvVar('HOME') + '/runs'"),
-        ('$(find-pkg-share robot)', "FindPackageShare(pkg='robot')"),
-        ('$(dirname)', 'ThisLaunchFileDir()'),
+        ('5', None, 5),
+        ('5', 'float', 5.0),
+        ('5', 'str', '5'),
+        ('0.5', None, 0.5),
+        ('1e-3', None, '1e-3'),  # YAML 1.1 wants a dot in a float
+        ('1e-3', 'float', 1e-3),
+        ('true', None, True),
+        ('true', 'str', 'true'),
+        ('1', 'bool', True),
+        ('0', 'bool', False),
+        ('on', 'bool', True),
+        ('', None, ''),
+        ('', 'str', ''),
+        ('pick_cup', None, 'pick_cup'),
+        ("'5'", None, '5'),
     ],
 )
-def test_description(text: str, expected: str) -> None:
-    assert describe(parse(text, PLACE)) == expected
+def test_type(value: str, kind: str | None, expected: object) -> None:
+    result = typed(value, kind, PLACE)
+    assert result == expected
+    assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ('value', 'kind', 'reason'),
+    [
+        ('five', 'int', "the value of 'p' must be a int, got 'five'"),
+        ('2.5', 'int', 'must be a int'),
+        ('cup', 'bool', 'must be a bool'),
+        ('2', 'bool', 'must be a bool'),
+        ('', 'bool', 'must be a bool'),
+        ('5', 'integer', "unknown parameter type 'integer'; did you mean 'int'"),
+        ('null', None, 'must be a plain value'),
+        ('{a: 1}', None, 'must be a plain value'),
+        ('[1, 2]', None, 'must be a plain value'),
+        ('[', None, 'must be a plain value'),
+    ],
+)
+def test_wrong_type(value: str, kind: str | None, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=r'^some\.launch\.xml:7: ') as caught:
+        typed(value, kind, PLACE)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [('true', True), (' True ', True), ('1', True), ('FALSE', False), ('0', False)],
+)
+def test_condition(text: str, expected: bool) -> None:
+    assert truth(text, PLACE) is expected
+
+
+@pytest.mark.parametrize('text', ['', 'yes', 'on', '2', 'sim'])
+def test_condition_is_never_guessed(text: str) -> None:
+    with pytest.raises(ConfigurationError, match='true, 1, false or 0'):
+        truth(text, PLACE)

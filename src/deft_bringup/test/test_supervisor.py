@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 PATIENCE_S = 30.0
-QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6, 'abandon_s': 5.0}
+QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6}
 
 # Small nodes. They write to the pipe in one step, because a child may share it, and sleep in small
 # steps, because a signal just before `signal.pause` would wait for the next one.
@@ -256,15 +256,10 @@ def test_program_that_cannot_start(start: Start, node: Node, tmp_path: Path) -> 
     assert any('a-1: process has ended' in line for line in launch.lines)
 
 
-def test_respawn_until_the_retries_are_used_up(start: Start, node: Node) -> None:
-    launch = start(node('again-1', 'sys.exit(5)', respawn=True, respawn_max_retries=2))
-    assert launch.wait() == 5
-    assert sum('again-1: process started' in line for line in launch.lines) == 3
-
-
-def test_respawn_ends_with_the_launch(start: Start, node: Node) -> None:
-    launch = start(node('again-1', '', respawn=True, respawn_delay=0.01), node('b-2', OBEYS))
-    launch.wait_for('[b-2] ready')
-    launch.wait_for('again-1: process started', count=3)
-    launch.process.send_signal(signal.SIGINT)
-    assert launch.wait() == 130
+def test_killed_guardian_takes_the_nodes_along(start: Start, node: Node, tmp_path: Path) -> None:
+    launch = start(node('a-1', OBEYS))
+    launch.wait_for('[a-1] ready')
+    pid = int((tmp_path / 'a-1.pid').read_text())
+    os.kill(os.getpgid(pid), signal.SIGKILL)
+    assert launch.wait() == 137
+    wait_until_gone(tmp_path, 'a-1')

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_arm.demonstration.pose_track import PoseTrack
+from deft_arm.demonstration.tracks import PoseTrack
 from deft_bringup.command_line import main
 from deft_core.configuration import config_directory
 from deft_core.rotations import matrix_from_euler, matrix_from_rotation_vector
 from deft_core.trajectory import WristTrajectory
-from deft_perception.calibration import load_named_calibration
+from deft_perception.calibration.calibration_file import load_named_calibration
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from rosbags.typesys.store import Typestore
 
 from deft_cem.bag_parts import parts_in
 from deft_cem.mcap_scan import McapScan, ScannedMessage
-from deft_core.decode_records import episode_from_msg
+from deft_core.decode import episode_from_msg
 from deft_core.episode import Episode
 from deft_core.errors import InvalidInputError, RecordingError
 

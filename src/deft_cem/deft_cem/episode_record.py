@@ -14,7 +14,7 @@ from rosbags.typesys.store import Typestore
 
 from deft_cem.bag_reader import EPISODE_TYPE
 from deft_cem.stored_episode import StoredEpisode
-from deft_core.decode_records import SUCCESS_FROM_MSG
+from deft_core.decode import SUCCESS_FROM_MSG
 from deft_core.errors import RecordingError
 
 _SUCCESS: Final = {value: number for number, value in SUCCESS_FROM_MSG.items()}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from deft_cem import __version__
 from deft_cem.episode_timing import Stretch
 from deft_cem.optimisers.interface import ResidualOptimiser, Sample
-from deft_cem.policy import ResidualPolicy, load_policy
+from deft_cem.policies.policy import ResidualPolicy, load_policy
 from deft_cem.proposal import Proposal
 from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
 from deft_cem.session_identity import SessionIdentity
@@ -28,8 +28,7 @@ from deft_cem.settings import LearningSettings
 from deft_cem.stored_episode import StoredEpisode
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import InvalidInputError
-from deft_core.grasp import GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 
 
 class SessionCore:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.catalogue import OptimiserSettings, Practice
 from deft_cem.optimisers.interface import ResidualOptimiser
 from deft_cem.optimisers.paper_parameters import (
     DEFAULT_ELITES,
@@ -21,6 +20,7 @@ from deft_cem.optimisers.paper_parameters import (
     SIGMA_ROTATION,
     initial_standard_deviation,
 )
+from deft_cem.optimisers.registry import OptimiserSettings, Practice
 from deft_cem.policies.settings import PolicySettings
 from deft_core.configuration import config_directory, load_yaml
 

@@ -14,19 +14,21 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from scipy import stats
 
 from deft_cem.bag_parts import BAG_FOLDER
 from deft_cem.bag_reader import BagReader
 from deft_cem.episode_timing import overhead_spread, timing_table
-from deft_cem.report.comparison import evaluation_results
-from deft_cem.report.object_sets import known_object_sets
-from deft_cem.report.record import RunRecord
 from deft_cem.run_folder import STORE_FILE
 from deft_cem.session_record import SessionRecord
+from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError
+from deft_core.task import load_task, task_names
 
 SUMMARY_FILE: Final = 'summary.json'
+# What each phase of the evaluation tries.
+TRIED: Final = {Phase.EVALUATE_POLICY: 'policy', Phase.EVALUATE_PRIOR: 'prior alone'}
 _WINDOW: Final = 10  # episodes; the paper reports over ten trials
 _PACKAGES: Final = ('mcap', 'mujoco', 'numpy', 'rosbags', 'scipy', 'torch')
 
@@ -141,7 +143,9 @@ def summarise(
         'mean_reward_last10': _mean_reward(practice[-_WINDOW:]),
         'mean_reward_evaluation': _mean_reward(phases[Phase.EVALUATE_POLICY]),
         'mean_reward_prior': _mean_reward(phases[Phase.EVALUATE_PRIOR]),
-        'evaluation': _evaluation(episodes, run_directory.name, dict(identity.configuration)),
+        'evaluation': _evaluation(
+            episodes, str(identity.configuration.get('evaluation_object_set', 'train'))
+        ),
         'wall_s': round(wall_s, 3),
         'launches': len(launches),
         'overhead_p95_s': None if spread is None else spread['p95_s'],
@@ -153,14 +157,47 @@ def summarise(
     }
 
 
-def _evaluation(
-    episodes: Sequence[Episode], name: str, configuration: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Trials with intervals; see `evaluation_results`."""
-    if not episodes:
-        return []
-    record = RunRecord(name, tuple(episodes), {'settings': configuration}, None, truncated=False)
-    return evaluation_results(record, known_object_sets)
+def object_set_of(task: str, object_name: str, otherwise: str) -> str:
+    """Set of an object by the task's file.
+
+    Args:
+        task: Name of the task; its file may be gone.
+        object_name: What lay on the table.
+        otherwise: Answer for an object that the task does not list.
+    """
+    directory = config_directory()
+    sets = load_task(task, directory).object_sets if task in task_names(directory) else {}
+    return next((name for name, objects in sets.items() if object_name in objects), otherwise)
+
+
+def _evaluation(episodes: Sequence[Episode], object_set: str) -> list[dict[str, Any]]:
+    """Trials by what was tried and on which objects; the rate with its Wilson 95% interval."""
+    groups: dict[tuple[str, str], list[Episode]] = {}
+    for episode in episodes:
+        if episode.phase in TRIED:
+            group = object_set_of(episode.task, episode.object_name, object_set)
+            groups.setdefault((TRIED[episode.phase], group), []).append(episode)
+    return [
+        {
+            'tried': tried,
+            'object_set': group,
+            'trials': len(trials),
+            'judged': sum(trial.success is not None for trial in trials),
+            'successes': sum(trial.success is True for trial in trials),
+            'success': _share(trial.success for trial in trials),
+            'success_wilson_95': _wilson(trials),
+            'mean_reward': _mean_reward(trials),
+        }
+        for (tried, group), trials in groups.items()
+    ]
+
+
+def _wilson(trials: Sequence[Episode]) -> list[float] | None:
+    judged = [trial.success for trial in trials if trial.success is not None]
+    if not judged:
+        return None
+    interval = stats.binomtest(sum(judged), len(judged)).proportion_ci(method='wilson')
+    return [float(interval.low), float(interval.high)]
 
 
 def write_summary(run_directory: Path, summary: dict[str, Any]) -> Path:

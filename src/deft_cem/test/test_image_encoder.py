@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_cem.condition import SCORE_LIMIT, BlockProjection
 from deft_cem.encoders.gradient_color import GradientColorEncoder
-from deft_cem.image_encoder import make_encoder
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.condition import SCORE_LIMIT, BlockProjection
 from deft_core.errors import InvalidInputError, TrainingError
 
 

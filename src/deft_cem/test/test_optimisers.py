@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_cem.optimisers.catalogue import (
+from deft_cem.optimisers.interface import ResidualOptimiser
+from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.registry import (
     CATALOGUE,
     DEFAULT_METHOD,
     OptimiserSettings,
     Practice,
 )
-from deft_cem.optimisers.interface import ResidualOptimiser
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 
 METHODS = sorted(CATALOGUE)

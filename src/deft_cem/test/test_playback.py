@@ -7,7 +7,7 @@ import pytest
 
 from deft_cem.bag_reader import RawMessage
 from deft_cem.playback import Playback
-from deft_cem.replay import ReplayedEpisodes
+from deft_cem.policies.replay import ReplayedEpisodes
 from deft_core.errors import InvalidInputError, RecordingError, TrainingError
 
 

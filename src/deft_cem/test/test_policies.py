@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_cem.policies.catalogue import KINDS
 from deft_cem.policies.conditional_vae import VaeSettings
 from deft_cem.policies.direct import Direct, wrap_wrist
 from deft_cem.policies.elite_mean import EliteMean
 from deft_cem.policies.interface import PracticeData
 from deft_cem.policies.mlp import Mlp, MlpSettings
+from deft_cem.policies.registry import KINDS
 from deft_cem.policies.residual_vae import ResidualVae
 from deft_cem.policies.ridge import Ridge, RidgeSettings
 from deft_cem.policies.transformer import Transformer, TransformerSettings

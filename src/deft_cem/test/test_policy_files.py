@@ -13,10 +13,10 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deft_cem.condition import PRIOR_FEATURES, BlockProjection, ConditionProjection
-from deft_cem.image_encoder import make_encoder
-from deft_cem.policies.catalogue import KINDS
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE, ResidualPolicy, load_policy
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.condition import PRIOR_FEATURES, BlockProjection, ConditionProjection
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE, ResidualPolicy, load_policy
+from deft_cem.policies.registry import KINDS
 from deft_core.errors import TrainingError
 from deft_core.grasp import GraspParameters
 

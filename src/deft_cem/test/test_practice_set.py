@@ -13,7 +13,7 @@ from deft_cem.bag_parts import part_file
 from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
 from deft_cem.bag_writer import BagWriter
 from deft_cem.commands import train
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.practice_set import PracticeSet, read_practice
 from deft_cem.session_bag import SessionBag
 from deft_core.episode import Phase

@@ -24,7 +24,7 @@ from deft_cem.bag_writer import BagWriter  # noqa: E402
 from deft_cem.commands.train import add_arguments, main  # noqa: E402
 from deft_cem.nodes.bag_player import BagPlayer  # noqa: E402
 from deft_cem.nodes.replay_trainer import ReplayTrainer  # noqa: E402
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE  # noqa: E402
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE  # noqa: E402
 from deft_cem.session_bag import SessionBag  # noqa: E402
 from deft_core.errors import ConfigurationError, RecordingError  # noqa: E402
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished  # noqa: E402

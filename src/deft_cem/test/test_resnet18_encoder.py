@@ -11,13 +11,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from deft_cem.image_encoder import make_encoder
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.policy import load_policy
 from deft_cem.policies.settings import PolicySettings
-from deft_cem.policy import load_policy
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import LearningSettings
-from deft_cem.training import train_policy
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
-from deft_core.torchvision_loader import load_torchvision, suppress_overlaps
+from deft_core.pretrained import load_torchvision
 
 
 @pytest.fixture(scope='module')
@@ -200,11 +200,3 @@ def test_other_images_are_refused(network, tmp_path: Path) -> None:
     encoder = make_encoder('r3m_resnet18', tmp_path)
     with pytest.raises(InvalidInputError, match='image must'):
         encoder.encode(np.zeros((64, 64), dtype=np.uint8))
-
-
-def test_suppression_keeps_the_best_of_overlapping_boxes() -> None:
-    boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30], [0, 0, 3, 3.0]])
-    scores = torch.tensor([0.5, 0.9, 0.1, 0.7])
-    assert suppress_overlaps(boxes, scores, 0.5).tolist() == [1, 3, 2]
-    assert suppress_overlaps(boxes, scores, 0.9).tolist() == [1, 3, 0, 2]
-    assert suppress_overlaps(boxes[:0], scores[:0], 0.5).tolist() == []

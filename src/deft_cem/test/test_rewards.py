@@ -16,18 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft_cem.commands import score as command
+from deft_cem.encoders.open_clip import OpenClipEncoder
 from deft_cem.rewards.agreement import agreement
 from deft_cem.rewards.encoders import OPEN_CLIP, SOURCES, make_reward_encoder, reward_encoder_names
 from deft_cem.rewards.goal_images import default_paths, load_image
 from deft_cem.rewards.interface import RewardSource, Score
-from deft_cem.rewards.open_clip_encoder import OpenClipEncoder
 from deft_cem.rewards.visual import GoalDistance, VisualReward
-from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.configuration import config_directory
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
-from deft_core.torchvision_loader import load_torchvision
-from deft_core.weights import WeightsFile
+from deft_core.pretrained import VIT_B_32, ClipArchitecture, WeightsFile, load_torchvision
 
 
 class MeanColor:
@@ -219,14 +217,14 @@ def test_agreement_is_that_of_the_order() -> None:
     rng = np.random.default_rng(0)
     given_rewards = rng.uniform(size=30)
     same = agreement(np.exp(given_rewards), given_rewards, np.random.default_rng(0))
-    assert same.correlation.low == pytest.approx(1.0)
+    assert same.interval[0] == pytest.approx(1.0)
     assert same.best_mean == pytest.approx(same.ideal_mean)
     assert same.best_mean > same.all_mean
     opposite = agreement(-given_rewards, given_rewards, np.random.default_rng(0))
-    assert opposite.correlation.value == pytest.approx(-1.0)
+    assert opposite.correlation == pytest.approx(-1.0)
     assert opposite.best_mean < opposite.all_mean
     noise = agreement(rng.uniform(size=30), given_rewards, np.random.default_rng(0))
-    assert noise.correlation.low < 0.0 < noise.correlation.high
+    assert noise.interval[0] < 0.0 < noise.interval[1]
     with pytest.raises(InvalidInputError, match='at least 5'):
         agreement([1.0], [1.0], np.random.default_rng(0))
     with pytest.raises(InvalidInputError, match='given rewards are 1'):

@@ -12,10 +12,10 @@ import pytest
 
 from deft_cem.commands import train
 from deft_cem.policies.conditional_vae import VaeSettings
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
 from deft_cem.policies.settings import PolicySettings
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE, load_policy
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import LearningSettings, load_learning_settings
-from deft_cem.training import train_policy
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, RecordingError, TrainingError
 

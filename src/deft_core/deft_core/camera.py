@@ -14,6 +14,7 @@ from deft_core.validation import FloatArray
 
 ColorImage = npt.NDArray[np.uint8]
 DepthImage = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,7 @@ class Deadline:
     """A point in time that either has passed or has not."""
 
     def __init__(self, duration: float, clock: MonotonicClock = time.monotonic) -> None:
-        """Start counting.
-
-        Args:
-            duration: Time allowed. [s].
-            clock: Source of monotonic seconds.
-        """
+        """Start counting; `duration` in seconds."""
         self._clock = clock
         self._end = clock() + duration
 

@@ -11,14 +11,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import yaml
+from typing import Any, TypeVar
 
 from deft_core.errors import ConfigurationError
+from deft_core.files import read_yaml
 
 T = TypeVar('T')
-_MAXIMUM_FILE_BYTES: Final = 1_000_000
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -26,6 +24,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     match = difflib.get_close_matches(name, choices, n=1)
     return f'did you mean {match[0]!r}?' if match else f'known: {", ".join(choices)}.'
+
+
+def bounds(minimum: float, maximum: float | None = None, unit: str = '') -> dict[str, Any]:
+    """Metadata of a dataclass field whose value must lie between two numbers, both allowed."""
+    return {'minimum': minimum, 'maximum': maximum, 'unit': unit}
 
 
 def config_directory() -> Path:
@@ -56,26 +59,27 @@ def config_directory() -> Path:
     )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping at the top of a YAML file; tags that would build objects are refused.
-
-    Raises:
-        ConfigurationError: The file is missing, too large, not YAML or not a mapping.
-    """
-    try:
-        if path.stat().st_size > _MAXIMUM_FILE_BYTES:
-            raise ConfigurationError(f'{path} is too large for a configuration file (1 MB).')
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f'Cannot read {path}: {error}') from error
-    if not isinstance(document, dict):
-        raise ConfigurationError(f'{path} must hold a mapping, got {type(document).__name__}.')
-    return document
-
-
 def load_yaml(path: Path, kind: type[T]) -> T:
     """Read a YAML file into the dataclass `kind`; see `build`."""
     return build(kind, read_yaml(path), str(path))
+
+
+def load_named(kind: type[T], folder: Path, name: str, key: str = 'name') -> T:
+    """Read `<name>.yaml` of a folder, whose entry `key` must be that name; see `build`.
+
+    Raises:
+        ConfigurationError: There is no such file (the nearest name is told), or it is wrong.
+    """
+    names = sorted(path.stem for path in folder.glob('*.yaml'))
+    if name not in names:
+        raise ConfigurationError(f'There is no {name!r} in {folder}; {nearest(name, names)}')
+    found = load_yaml(folder / f'{name}.yaml', kind)
+    if getattr(found, key) != name:
+        raise ConfigurationError(
+            f'{folder / name}.yaml calls itself {getattr(found, key)!r}; {key} and file name '
+            'must agree.'
+        )
+    return found
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -83,11 +87,6 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
     Field metadata may hold `minimum` and `maximum` (numbers) and `unit` (for the message).
     Nested dataclasses, tuples, lists and dicts of them are built from their plain form.
-
-    Args:
-        kind: A dataclass.
-        values: Keys and values as read from a file.
-        where: File or parameter set, for the message.
 
     Raises:
         ConfigurationError: An entry is unknown, missing, of the wrong type or out of range.

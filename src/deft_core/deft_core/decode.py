@@ -1,24 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to plain objects: grasps, priors, residuals, trajectories, transforms.
+"""Messages to plain objects.
 
 Nothing here imports ROS: messages of rclpy and messages that `rosbags` reads from a file serve
-alike. Every function checks shape, names, finiteness and frame; hand joints are
-reordered by name.
+alike. Every function checks shape, names, finiteness and frame; hand joints are reordered by
+name. Raises InvalidInputError where a message is not what it should be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage
+from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.errors import InvalidInputError
-from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.frames import BASE_FRAME
+from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
+from deft_core.observation import ObjectObservation
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
+
+_COLOR_ORDER: Final = {'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0)}
+_DEPTH_SCALE: Final = {'16UC1': 1e-3, '32FC1': 1.0}  # [m] per unit
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    'rgb8': np.dtype(np.uint8),
+    'bgr8': np.dtype(np.uint8),
+    'mono8': np.dtype(np.uint8),
+    '16UC1': np.dtype(np.uint16),
+    '32FC1': np.dtype(np.float32),
+}
+_MAXIMUM_SIDE: Final = 8192  # [pixel]
+_POINT_FIELD_FLOAT32: Final = 7  # sensor_msgs/PointField.FLOAT32
+# deft_msgs/EpisodeRecord.SUCCESS_*
+SUCCESS_FROM_MSG: Final = {0: None, 1: False, 2: True}
+# Channels of the cloud of an observation, besides x, y and z.
+NORMAL_CHANNELS: Final = ('normal_x', 'normal_y', 'normal_z')
+PIXEL_CHANNELS: Final = ('column', 'row')
 
 
 def time_from_msg(stamp: Any) -> float:
@@ -29,11 +50,7 @@ def time_from_msg(stamp: Any) -> float:
 def order_joints(
     names: Sequence[str], values: Sequence[float], expected: Sequence[str]
 ) -> FloatArray:
-    """Values in the order of `expected`, shape (len(expected),).
-
-    Raises:
-        InvalidInputError: Names are missing, unknown or double, or the lengths differ.
-    """
+    """Values in the order of `expected`, shape (len(expected),)."""
     if len(names) != len(values) or sorted(names) != sorted(expected):
         wrong = sorted(set(names) ^ set(expected)) or 'double names'
         raise InvalidInputError(
@@ -45,7 +62,7 @@ def order_joints(
 
 
 def grasp_from_msg(message: Any) -> GraspParameters:
-    """Grasp parameters of a message; raises InvalidInputError as `GraspParameters` does."""
+    """Grasp parameters of a message."""
     if not message.header.frame_id:
         raise InvalidInputError('Grasp parameters need a frame in header.frame_id, got none.')
     return GraspParameters(
@@ -59,7 +76,7 @@ def grasp_from_msg(message: Any) -> GraspParameters:
 
 
 def residual_from_msg(message: Any) -> GraspResidual:
-    """Residual of a message; raises InvalidInputError as `GraspResidual` does."""
+    """Residual of a message."""
     return GraspResidual(
         position=message.position,
         wrist_rotation=message.wrist_rotation,
@@ -91,7 +108,7 @@ def prior_from_msg(message: Any) -> GraspPrior:
 
 
 def trajectory_from_msg(message: Any) -> WristTrajectory:
-    """Trajectory of a message; raises InvalidInputError as `WristTrajectory` does."""
+    """Trajectory of a message."""
     return WristTrajectory(
         translations=np.array([_vector_from_msg(v) for v in message.translations]).reshape(-1, 3),
         rotation_vectors=np.array([_vector_from_msg(v) for v in message.rotation_vectors]).reshape(
@@ -113,3 +130,162 @@ def transform_from_msg(message: Any) -> FloatArray:
 
 def _vector_from_msg(message: Any) -> FloatArray:
     return np.array([message.x, message.y, message.z])
+
+
+def color_from_msg(message: Any) -> ColorImage:
+    """RGB image, shape (height, width, 3), of an rgb8 or bgr8 message."""
+    order = _COLOR_ORDER.get(message.encoding)
+    if order is None:
+        raise InvalidInputError(
+            f'Colour image must be rgb8 or bgr8, got {message.encoding!r}; '
+            'set rgb_camera.color_format of the camera.'
+        )
+    image = _rows(message, channels=3)
+    return np.ascontiguousarray(image if order == (0, 1, 2) else image[..., ::-1])
+
+
+def depth_from_msg(message: Any) -> DepthImage:
+    """Depth in metres, shape (height, width), NaN where missing, of 16UC1 mm or 32FC1 m."""
+    scale = _DEPTH_SCALE.get(message.encoding)
+    if scale is None:
+        raise InvalidInputError(
+            f'Depth image must be 16UC1 (mm) or 32FC1 (m), got {message.encoding!r}.'
+        )
+    depth = _rows(message, channels=1).astype(np.float32) * np.float32(scale)
+    depth[~(depth > 0.0) | ~np.isfinite(depth)] = np.nan
+    return depth
+
+
+def mask_from_msg(message: Any) -> npt.NDArray[np.bool_]:
+    """Mask, shape (height, width), of a mono8 message; 0 is background."""
+    if message.encoding != 'mono8':
+        raise InvalidInputError(f'A mask must be mono8, got {message.encoding!r}.')
+    return np.asarray(_rows(message, channels=1) > 0)
+
+
+def intrinsics_from_msg(message: Any) -> CameraIntrinsics:
+    """Pinhole model of a camera_info."""
+    return CameraIntrinsics(
+        width=message.width,
+        height=message.height,
+        fx=float(message.k[0]),
+        fy=float(message.k[4]),
+        cx=float(message.k[2]),
+        cy=float(message.k[5]),
+    )
+
+
+def points_from_msg(message: Any) -> FloatArray:
+    """Points, shape (n, 3), of a cloud that begins with float32 x, y, z. [m]."""
+    layout = [(f.name, f.offset, f.datatype) for f in message.fields[:3]]
+    if layout != [(n, 4 * i, _POINT_FIELD_FLOAT32) for i, n in enumerate('xyz')]:
+        raise InvalidInputError(f'Point cloud must begin with float32 x, y, z, got {layout}.')
+    return _cloud_columns(message, [0, 4, 8])
+
+
+def channels_from_msg(message: Any, names: Sequence[str]) -> FloatArray | None:
+    """Further float32 channels of a cloud, shape (n, len(names)); None where one is missing."""
+    offsets = {f.name: f.offset for f in message.fields if f.datatype == _POINT_FIELD_FLOAT32}
+    if not set(names) <= offsets.keys():
+        return None
+    return _cloud_columns(message, [offsets[name] for name in names])
+
+
+def _cloud_columns(message: Any, offsets: Sequence[int]) -> FloatArray:
+    """float32 values at some offsets of every point. Shape (n, len(offsets))."""
+    count = message.width * message.height
+    needed = max(offsets) + 4
+    if message.point_step < needed or len(message.data) != count * message.point_step:
+        raise InvalidInputError(
+            f'Point cloud of {count} points with step {message.point_step} must hold '
+            f'{count * message.point_step} bytes, got {len(message.data)}.'
+        )
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(count, message.point_step)
+    kind = np.dtype('>f4' if message.is_bigendian else '<f4')
+    columns = [np.ascontiguousarray(rows[:, at : at + 4]).view(kind)[:, 0] for at in offsets]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _rows(message: Any, channels: int) -> npt.NDArray[Any]:
+    dtype = _DTYPES[message.encoding].newbyteorder('>' if message.is_bigendian else '<')
+    used = message.width * channels * dtype.itemsize
+    sides = (message.height, message.width)
+    if not all(0 < side <= _MAXIMUM_SIDE for side in sides):
+        raise InvalidInputError(f'Image sides must be 1 to {_MAXIMUM_SIDE} pixels, got {sides}.')
+    if message.step < used or len(message.data) != message.step * message.height:
+        raise InvalidInputError(
+            f'{message.encoding} image of {message.width}x{message.height} with step '
+            f'{message.step} must hold {message.step * message.height} bytes, at least {used} '
+            f'a row; got {len(message.data)}.'
+        )
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.step)
+    pixels = np.ascontiguousarray(rows[:, :used]).view(dtype)
+    shape = (message.height, message.width)
+    image: npt.NDArray[Any] = pixels.reshape(shape if channels == 1 else (*shape, channels))
+    return image
+
+
+def observation_from_msg(message: Any) -> ObjectObservation:
+    """Observation of a message."""
+    if message.header.frame_id != BASE_FRAME:
+        raise InvalidInputError(
+            f'An observation must be in {BASE_FRAME!r}, got {message.header.frame_id!r}.'
+        )
+    if len(message.quality_names) != len(message.quality_values):
+        raise InvalidInputError(
+            f'Every quality figure needs a name and a value, got {len(message.quality_names)} '
+            f'names and {len(message.quality_values)} values.'
+        )
+    crop = message.crop
+    pixels = channels_from_msg(message.points, PIXEL_CHANNELS)
+    return ObjectObservation(
+        stamp=time_from_msg(message.header.stamp),
+        mask=mask_from_msg(message.mask),
+        crop_box=(
+            crop.x_offset,
+            crop.y_offset,
+            crop.x_offset + crop.width,
+            crop.y_offset + crop.height,
+        ),
+        points=points_from_msg(message.points),
+        table_plane=np.asarray(message.table_plane, dtype=np.float64),
+        centre=np.asarray(message.centre, dtype=np.float64),
+        axes=np.asarray(message.axes, dtype=np.float64).reshape(3, 3),
+        extents=np.asarray(message.extents, dtype=np.float64),
+        height=float(message.height),
+        touches_border=bool(message.touches_border),
+        quality=dict(zip(message.quality_names, message.quality_values, strict=True)),
+        calibration_id=message.calibration_id,
+        pixels=None if pixels is None else np.rint(pixels).astype(np.int64),
+        normals=channels_from_msg(message.points, NORMAL_CHANNELS),
+    )
+
+
+def episode_from_msg(message: Any) -> Episode:
+    """Episode of a record; also takes the equal message types of `rosbags`."""
+    mean, std = distribution_from_msg(message.distribution)
+    reward = float(message.reward)
+    return Episode(
+        episode_id=message.episode_id,
+        index=int(message.index),
+        phase=Phase(int(message.phase)),
+        task=message.task,
+        object_name=message.object_name,
+        scene_seed=int(message.scene_seed),
+        prior=prior_from_msg(message.prior),
+        residual=residual_from_msg(message.residual),
+        executed=grasp_from_msg(message.executed),
+        outcome=Outcome(int(message.outcome)),
+        reward=None if np.isnan(reward) else reward,
+        reward_source=message.reward_source,
+        success=SUCCESS_FROM_MSG[int(message.success)],
+        first_image=color_from_msg(message.first_image),
+        last_image=color_from_msg(message.last_image),
+        film=tuple(FilmFrame(time_from_msg(f.header.stamp), bytes(f.data)) for f in message.film),
+        sample_seed=int(message.sample_seed),
+        calibration_id=message.calibration_id,
+        distribution_mean=mean,
+        distribution_std=std,
+        started=time_from_msg(message.started),
+        ended=time_from_msg(message.ended),
+    )

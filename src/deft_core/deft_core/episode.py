@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from deft_core.camera import ColorImage
-from deft_core.grasp import GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 from deft_core.validation import FloatArray
 
 

@@ -13,7 +13,6 @@ from deft_core.errors import FrameError
 from deft_core.validation import FloatArray, finite_array
 
 BASE_FRAME: Final = 'link_base'
-FLANGE_FRAME: Final = 'link_eef'
 CAMERA_OPTICAL_FRAME: Final = 'camera_color_optical_frame'
 
 

@@ -28,7 +28,25 @@ JOINTS: Final = slice(6, GRASP_DIMENSION)
 
 
 @dataclass(frozen=True, eq=False)
-class GraspResidual:
+class _GraspVector:
+    position: FloatArray
+    wrist_rotation: FloatArray
+    joint_positions: FloatArray
+
+    def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
+        shapes = {'position': 3, 'wrist_rotation': 3, 'joint_positions': len(HAND_JOINT_NAMES)}
+        for name, length in shapes.items():
+            value = finite_array(name, getattr(self, name), (length,))
+            object.__setattr__(self, name, value)
+
+    def to_vector(self) -> FloatArray:
+        """All numbers, shape (22,). [m, rad]."""
+        return np.concatenate([self.position, self.wrist_rotation, self.joint_positions])
+
+
+@dataclass(frozen=True, eq=False)
+class GraspResidual(_GraspVector):
     """What is added to a grasp prior: epsilon while fine-tuning, delta from a policy.
 
     Attributes:
@@ -36,18 +54,6 @@ class GraspResidual:
         wrist_rotation: Added to the Euler angles of the wrist. Shape (3,). [rad].
         joint_positions: Added to the hand joints, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
     """
-
-    position: FloatArray
-    wrist_rotation: FloatArray
-    joint_positions: FloatArray
-
-    def __post_init__(self) -> None:
-        """Check and freeze the arrays."""
-        _freeze(self)
-
-    def to_vector(self) -> FloatArray:
-        """All numbers, shape (22,). [m, rad]."""
-        return np.concatenate([self.position, self.wrist_rotation, self.joint_positions])
 
     @classmethod
     def from_vector(cls, vector: npt.ArrayLike) -> GraspResidual:
@@ -62,7 +68,7 @@ class GraspResidual:
 
 
 @dataclass(frozen=True, eq=False)
-class GraspParameters:
+class GraspParameters(_GraspVector):
     """One grasp: where, how the wrist is turned, how the hand closes.
 
     Attributes:
@@ -72,18 +78,7 @@ class GraspParameters:
         frame_id: Frame of position and rotation.
     """
 
-    position: FloatArray
-    wrist_rotation: FloatArray
-    joint_positions: FloatArray
     frame_id: str = BASE_FRAME
-
-    def __post_init__(self) -> None:
-        """Check and freeze the arrays."""
-        _freeze(self)
-
-    def to_vector(self) -> FloatArray:
-        """All numbers, shape (22,). [m, rad]."""
-        return np.concatenate([self.position, self.wrist_rotation, self.joint_positions])
 
     @classmethod
     def from_vector(cls, vector: npt.ArrayLike, frame_id: str = BASE_FRAME) -> GraspParameters:
@@ -100,8 +95,29 @@ class GraspParameters:
         return self.from_vector(self.to_vector() + residual.to_vector(), self.frame_id)
 
 
-def _freeze(parameters: GraspParameters | GraspResidual) -> None:
-    shapes = {'position': 3, 'wrist_rotation': 3, 'joint_positions': len(HAND_JOINT_NAMES)}
-    for name, length in shapes.items():
-        value = finite_array(name, getattr(parameters, name), (length,))
-        object.__setattr__(parameters, name, value)
+@dataclass(frozen=True, eq=False)
+class GraspPrior:
+    """Grasp proposed for one image and one task sentence (paper, section 3.1).
+
+    Attributes:
+        grasp: The proposal in the base frame.
+        contact_point: Where the hand should touch, base frame. Shape (3,). [m].
+        contact_uncertainty: One standard deviation of the contact point. [m].
+        source: Name and version of what proposed it.
+        task: Name of the task.
+        instruction: The task sentence.
+        calibration_id: Which camera calibration was used.
+    """
+
+    grasp: GraspParameters
+    contact_point: FloatArray
+    contact_uncertainty: float
+    source: str
+    task: str
+    instruction: str
+    calibration_id: str
+
+    def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
+        contact_point = finite_array('contact point', self.contact_point, (3,))
+        object.__setattr__(self, 'contact_point', contact_point)

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import DepthImage
-from deft_core.errors import FrameError
-from deft_core.rotations import invert_transform, transform_points
 from deft_core.validation import FloatArray
 
 
@@ -57,28 +55,3 @@ class ObjectObservation:
     normals: FloatArray | None = None
     depth: DepthImage | None = None
     T_base_camera: FloatArray | None = None
-
-    def points_in_camera(self) -> FloatArray:
-        """The points in the camera's optical frame. Shape (n, 3). [m].
-
-        Raises:
-            FrameError: The observation does not know where its camera stood.
-        """
-        return transform_points(self._T_camera_base(), self.points)
-
-    def normals_in_camera(self) -> FloatArray:
-        """The normals in the camera's optical frame. Shape (n, 3).
-
-        Raises:
-            FrameError: The observation has no normals or does not know where its camera stood.
-        """
-        if self.normals is None:
-            raise FrameError('This observation has no normals; segment the object again.')
-        return np.asarray(self.normals @ self._T_camera_base()[:3, :3].T)
-
-    def _T_camera_base(self) -> FloatArray:  # noqa: N802
-        if self.T_base_camera is None:
-            raise FrameError(
-                'This observation came without the pose of its camera; look it up on /tf_static.'
-            )
-        return invert_transform(self.T_base_camera)

@@ -50,11 +50,7 @@ def euler_from_matrix(matrix: npt.ArrayLike) -> FloatArray:
 
 
 def gimbal_margin(euler: npt.ArrayLike) -> float:
-    """Distance of the pitch from gimbal lock, 0 to pi/2. [rad].
-
-    Args:
-        euler: Extrinsic xyz Euler angles, shape (3,). [rad].
-    """
+    """Distance of the pitch of Euler angles, shape (3,), from gimbal lock, 0 to pi/2. [rad]."""
     pitch = float(finite_array('Euler angles', euler, (3,))[1])
     return abs((pitch % np.pi) - 0.5 * np.pi)
 
@@ -111,11 +107,6 @@ def invert_transform(matrix: npt.ArrayLike) -> FloatArray:
 
 
 def transform_points(matrix: npt.ArrayLike, points: npt.ArrayLike) -> FloatArray:
-    """Points in the target frame, shape (n, 3). [m].
-
-    Args:
-        matrix: `T_target_source`, shape (4, 4).
-        points: Points in the source frame, shape (n, 3). [m]. NaN rows stay NaN.
-    """
+    """Points (n, 3) [m] moved by a transform (4, 4); NaN rows stay NaN."""
     checked = finite_array('transform', matrix, (4, 4))
     return np.asarray(points, dtype=np.float64) @ checked[:3, :3].T + checked[:3, 3]

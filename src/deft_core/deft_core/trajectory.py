@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import read_json, write_atomically
 from deft_core.frames import BASE_FRAME
 from deft_core.rotations import matrices_from_rotation_vectors
 from deft_core.validation import FloatArray, finite_array
 
 TRAJECTORY_STEPS: Final = 40
 _SCHEMA: Final = 'deft_wrist_trajectory/1'
-_MAXIMUM_FILE_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class WristTrajectory:
             'translations_m': self.translations.round(6).tolist(),
             'rotation_vectors_rad': self.rotation_vectors.round(6).tolist(),
         }
-        path.write_text(json.dumps(document, indent=1) + '\n', encoding='utf-8')
+        write_atomically(path, json.dumps(document, indent=1) + '\n')
 
     @classmethod
     def load(cls, path: Path) -> WristTrajectory:
@@ -88,13 +88,8 @@ class WristTrajectory:
         Raises:
             ConfigurationError: The file is missing, too large, not JSON or of another schema.
         """
-        try:
-            if path.stat().st_size > _MAXIMUM_FILE_BYTES:
-                raise ConfigurationError(f'{path} is larger than a trajectory file can be (1 MB).')
-            document = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f'Cannot read the trajectory {path}: {error}.') from error
-        if not isinstance(document, dict) or document.get('schema') != _SCHEMA:
+        document = read_json(path)
+        if document.get('schema') != _SCHEMA:
             raise ConfigurationError(f'{path} is not a trajectory file of schema {_SCHEMA!r}.')
         try:
             return cls(

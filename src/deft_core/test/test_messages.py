@@ -8,19 +8,22 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deft_core import decode, decode_images, decode_records
+from deft_core import decode
 from deft_core.camera import CameraIntrinsics
 from deft_core.episode import Episode, FilmFrame, Outcome, Phase
 from deft_core.errors import InvalidInputError
-from deft_core.grasp import GRASP_DIMENSION, HAND_JOINT_NAMES, GraspParameters, GraspResidual
+from deft_core.grasp import (
+    GRASP_DIMENSION,
+    HAND_JOINT_NAMES,
+    GraspParameters,
+    GraspPrior,
+    GraspResidual,
+)
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.rotations import matrix_from_euler, transform
 from deft_core.trajectory import WristTrajectory
 
 encode = pytest.importorskip('deft_core.nodes.encode', reason='needs the built messages')
-encode_images = pytest.importorskip('deft_core.nodes.encode_images')
-encode_records = pytest.importorskip('deft_core.nodes.encode_records')
 
 VECTOR = np.linspace(-1.0, 1.0, GRASP_DIMENSION)
 COLOR = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -87,8 +90,8 @@ def assert_equal(a, b) -> None:
 )
 def test_episode_round_trip(changes):
     episode = make_episode(**changes)
-    message = encode_records.episode_to_msg(episode, 'session', '', '0.1.0')
-    assert_equal(decode_records.episode_from_msg(message), episode)
+    message = encode.episode_to_msg(episode, 'session', '', '0.1.0')
+    assert_equal(decode.episode_from_msg(message), episode)
 
 
 def test_observation_round_trip():
@@ -108,8 +111,8 @@ def test_observation_round_trip():
         quality={'points': 6.0},
         calibration_id='cell',
     )
-    message = encode_records.observation_to_msg(observation, COLOR)
-    assert_equal(decode_records.observation_from_msg(message), observation)
+    message = encode.observation_to_msg(observation, COLOR)
+    assert_equal(decode.observation_from_msg(message), observation)
 
 
 def test_trajectory_round_trip():
@@ -146,35 +149,35 @@ def test_frame_must_be_named():
 
 
 def test_both_color_orders_and_padded_rows_give_the_same_picture():
-    message = encode_images.image_to_msg(COLOR, 'rgb8', 0.0, 'camera')
-    np.testing.assert_array_equal(decode_images.color_from_msg(message), COLOR)
+    message = encode.image_to_msg(COLOR, 'rgb8', 0.0, 'camera')
+    np.testing.assert_array_equal(decode.color_from_msg(message), COLOR)
     padded = np.zeros((6, 32), dtype=np.uint8)
     padded[:, :24] = COLOR[..., ::-1].reshape(6, 24)
     message.encoding, message.step, message.data = 'bgr8', 32, padded.tobytes()
-    np.testing.assert_array_equal(decode_images.color_from_msg(message), COLOR)
+    np.testing.assert_array_equal(decode.color_from_msg(message), COLOR)
 
 
 def test_depth_in_millimetres_and_metres_agree_and_holes_are_nan():
     millimetres = np.array([[0, 500], [1000, 1234]], dtype=np.uint16)
     metres = np.array([[np.inf, 0.5], [1.0, 1.234]], dtype=np.float32)
-    a = decode_images.depth_from_msg(encode_images.image_to_msg(millimetres, '16UC1', 0.0, 'c'))
-    b = decode_images.depth_from_msg(encode_images.image_to_msg(metres, '32FC1', 0.0, 'c'))
+    a = decode.depth_from_msg(encode.image_to_msg(millimetres, '16UC1', 0.0, 'c'))
+    b = decode.depth_from_msg(encode.image_to_msg(metres, '32FC1', 0.0, 'c'))
     np.testing.assert_allclose(a, b)
     assert np.isnan(a[0, 0])
-    big_endian = encode_images.image_to_msg(millimetres.byteswap(), '16UC1', 0.0, 'c')
+    big_endian = encode.image_to_msg(millimetres.byteswap(), '16UC1', 0.0, 'c')
     big_endian.is_bigendian = 1
-    np.testing.assert_allclose(decode_images.depth_from_msg(big_endian), a)
+    np.testing.assert_allclose(decode.depth_from_msg(big_endian), a)
 
 
 @pytest.mark.parametrize(('field', 'value'), [('step', 5), ('height', 7), ('width', 100_000)])
 def test_image_whose_size_and_data_disagree_is_refused(field, value):
-    message = encode_images.image_to_msg(COLOR, 'rgb8', 0.0, 'camera')
+    message = encode.image_to_msg(COLOR, 'rgb8', 0.0, 'camera')
     setattr(message, field, value)
     with pytest.raises(InvalidInputError, match=r'must (hold|be 1 to)'):
-        decode_images.color_from_msg(message)
+        decode.color_from_msg(message)
 
 
 def test_camera_info_round_trip():
     intrinsics = CameraIntrinsics(640, 480, 605.0, 606.0, 320.5, 240.5)
-    message = encode_images.intrinsics_to_msg(intrinsics, 0.0, 'camera')
-    assert decode_images.intrinsics_from_msg(message) == intrinsics
+    message = encode.intrinsics_to_msg(intrinsics, 0.0, 'camera')
+    assert decode.intrinsics_from_msg(message) == intrinsics

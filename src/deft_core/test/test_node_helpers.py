@@ -31,7 +31,7 @@ class Parameters:
 @pytest.fixture
 def make_node():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=90)
+    rclpy.init(context=context)
     nodes = []
 
     def make(**overrides):
@@ -103,7 +103,7 @@ def start(mode: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'ROS_DOMAIN_ID': '90'},
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
     )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,7 +11,7 @@ import pytest
 
 from deft_core.camera import CameraIntrinsics, RgbdFrame
 from deft_core.rotations import invert_transform, transform, transform_points
-from deft_perception.charuco_board import BoardConfiguration, draw_board, drawn_size
+from deft_perception.calibration.board import BoardConfiguration, draw_board, drawn_size
 
 BOARD = BoardConfiguration('board', 7, 5, 0.025, 0.0185, 'DICT_4X4_50')
 BOARD_CAMERA = CameraIntrinsics(640, 480, 615.0, 615.0, 322.0, 238.0)
@@ -71,25 +70,6 @@ class Box:
         near = np.minimum(low, high).max(axis=-1)
         far = np.maximum(low, high).min(axis=-1)
         return np.where((near < far) & (near > 0.0), near, INFINITE)
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    """Ellipsoid lying on the table with half axes `half` along the base axes."""
-
-    x: float
-    y: float
-    half: tuple[float, float, float]
-
-    def intersect(self, origin, rays):
-        scale = np.array(self.half)
-        o = (origin - np.array([self.x, self.y, self.half[2]])) / scale
-        d = rays / scale
-        a, b, c = np.sum(d * d, axis=-1), d @ o, o @ o - 1.0
-        root = b * b - a * c
-        with np.errstate(invalid='ignore'):
-            distance = (-b - np.sqrt(root)) / a
-        return np.where(root > 0.0, distance, INFINITE)
 
 
 def _cylinder(origin, rays, body, radius, wall):
@@ -200,40 +180,22 @@ class Scene:
         return depth
 
 
-@pytest.fixture
-def scene() -> Callable[..., Scene]:
+@pytest.fixture(scope='session')
+def scene() -> type[Scene]:
     """Makes a scene: `scene(bodies=(...), noise=0.002)`."""
     return Scene
 
 
 @pytest.fixture(scope='session')
-def scene_class() -> type[Scene]:
-    """The same for tests of hypothesis, which forbid fixtures made for each test."""
-    return Scene
-
-
-@pytest.fixture(scope='session')
-def box_class() -> type[Box]:
-    """Makes a box in tests of hypothesis."""
-    return Box
-
-
-@pytest.fixture
-def cylinder() -> Callable[..., Cylinder]:
+def cylinder() -> type[Cylinder]:
     """Makes an upright cylinder or cup."""
     return Cylinder
 
 
-@pytest.fixture
-def box() -> Callable[..., Box]:
+@pytest.fixture(scope='session')
+def box() -> type[Box]:
     """Makes a box."""
     return Box
-
-
-@pytest.fixture
-def ellipsoid() -> Callable[..., Ellipsoid]:
-    """Makes an ellipsoid."""
-    return Ellipsoid
 
 
 def _photograph(pose, board=BOARD, sigma=0.0, oversampling=3):

@@ -14,31 +14,31 @@ import pytest
 
 pytest.importorskip('deft_msgs')
 rclpy = pytest.importorskip('rclpy')
-from rclpy.action import ActionClient  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
-from deft_core.decode import transform_from_msg  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
-from deft_core.nodes.encode import header, pose_to_msg  # noqa: E402
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg  # noqa: E402
+from deft_core.nodes.encode import header, image_to_msg, intrinsics_to_msg, pose_to_msg  # noqa: E402  # noqa: E402
 from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER  # noqa: E402
 from deft_core.nodes.runner import NodeFinished  # noqa: E402
 from deft_core.rotations import (  # noqa: E402
     invert_transform,
     matrix_from_euler,
     matrix_from_rotation_vector,
+    rotation_vector_from_matrix,
     transform,
 )
-from deft_msgs.action import CalibrateCamera  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop  # noqa: E402
-from deft_msgs.srv import CheckCalibration  # noqa: E402
-from deft_perception.calibration import load_named_calibration, save_calibration  # noqa: E402
-from deft_perception.calibration_postures import save_postures  # noqa: E402
-from deft_perception.hand_eye_refinement import pose_difference  # noqa: E402
+from deft_perception.calibration.calibration_file import (  # noqa: E402
+    CameraCalibration,
+    load_named_calibration,
+    save_calibration,
+)
+from deft_perception.calibration.hand_eye import pose_difference  # noqa: E402
+from deft_perception.calibration.postures import load_postures, save_postures  # noqa: E402
 from deft_perception.nodes.camera_calibration_node import CameraCalibrationNode  # noqa: E402
 
 TIMEOUT = 60.0  # [s]
@@ -47,7 +47,6 @@ JOINTS = tuple(f'joint{number}' for number in range(1, 7))
 VIEWS = 9
 CAMERA = transform(matrix_from_euler((-2.4, 0.0, -0.7)), [0.10, 0.38, 0.66])
 MOUNT = transform(matrix_from_euler((1.5, 0.1, 1.6)), [-0.06, -0.09, 0.01])
-Goal = CalibrateCamera.Goal
 
 
 def flange(joints):
@@ -64,8 +63,6 @@ def postures(board, count):
         place = np.array([rng.uniform(-0.1, 0.1), rng.uniform(-0.08, 0.08), 0.5])
         seen = transform(rotation, place - rotation @ middle)
         pose = CAMERA @ seen @ invert_transform(MOUNT)
-        from deft_core.rotations import rotation_vector_from_matrix
-
         rows.append([*rotation_vector_from_matrix(pose[:3, :3]), *pose[:3, 3]])
     return np.array(rows)
 
@@ -92,6 +89,18 @@ def configuration(tmp_path, monkeypatch, board):
     return tmp_path
 
 
+class Log:
+    """A logger that remembers."""
+
+    def __init__(self):
+        self.said = []
+
+    def info(self, message, **_):
+        self.said.append(message)
+
+    warning = error = info
+
+
 class Cell:
     """The node, an arm that jumps where it is sent, and a camera that sees the board on it."""
 
@@ -100,13 +109,15 @@ class Cell:
         values = {
             'board': 'board', 'motion': 'drive', 'postures': 'tour', 'speed': 1.5,
             'still_time': 0.1, 'look_timeout': 0.3, 'run': str(folder / 'run'),
-            'camera_serial': '_42', **parameters,
+            'camera_serial': '_42', 'output': 'found', 'view_count': VIEWS, **parameters,
         }  # fmt: skip
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.node = CameraCalibrationNode(context=context, parameter_overrides=overrides)
         self.test = Node('test', context=context)
         for node in (self.node, self.test):
             self.executor.add_node(node)
+        log = Log()
+        self.said, self.node.get_logger = log.said, lambda: log
         self.photograph, self.intrinsics = photograph, camera
         self.camera, self.joints, self.state = CAMERA, np.zeros(6), ArmState.IDLE
         self.blind = False
@@ -122,11 +133,8 @@ class Cell:
         self.test.create_subscription(
             JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self.follow, COMMAND
         )
-        self.test.create_timer(0.02, self.tick)
-        self.client = ActionClient(self.test, CalibrateCamera, '/calibration/calibrate_camera')
-        self.checks = self.test.create_client(CheckCalibration, '/calibration/check')
-        self.until(lambda: self.client.server_is_ready() and self.checks.service_is_ready())
         self.ticks = 0
+        self.test.create_timer(0.02, self.tick)
 
     def follow(self, message):
         self.moves.append(message)
@@ -145,7 +153,7 @@ class Cell:
                 flange_pose=pose_to_msg(pose),
             )
         )
-        self.ticks = getattr(self, 'ticks', 0) + 1
+        self.ticks += 1
         if self.ticks % 5 == 0:
             seen = invert_transform(self.camera) @ pose @ MOUNT
             grey = np.full((480, 640, 3), 128, dtype=np.uint8)
@@ -159,23 +167,15 @@ class Cell:
             assert time.monotonic() < deadline, 'condition not met in time'
             self.executor.spin_once(timeout_sec=0.02)
 
-    def wait(self, future):
-        self.until(future.done)
-        return future.result()
-
-    def goal(self, output='found', views=VIEWS):
-        return self.wait(
-            self.client.send_goal_async(CalibrateCamera.Goal(view_count=views, output=output))
-        )
-
-    def result(self, goal):
-        return self.wait(goal.get_result_async()).result
-
-    def check(self):
-        return self.wait(self.checks.call_async(CheckCalibration.Request()))
+    def end(self):
+        """Exit code of the process, and the last thing that it said."""
+        with pytest.raises(NodeFinished) as finished:
+            self.until(lambda: False)
+        self.node.close()
+        self.executor.remove_node(self.node)
+        return finished.value.exit_code, self.said[-1]
 
     def close(self):
-        self.node.close()
         for node in (self.node, self.test):
             node.destroy_node()
         self.executor.shutdown()
@@ -195,87 +195,108 @@ def cell(context, configuration, photograph, board_camera):
 
 
 def test_a_driven_arm_finds_the_camera_and_a_check_agrees(cell, configuration):
-    made = cell(calibration='found')
-    result = made.result(made.goal())
-    assert (result.error_code, result.error_message) == (Goal.NONE, '')
-    assert result.calibration.calibration_id == 'found'
-    assert result.calibration.camera_serial == '42'
-    shift, turn = pose_difference(CAMERA, transform_from_msg(result.calibration.transform))
+    made = cell()
+    code, said = made.end()
+    assert (code, said) == (0, f'wrote {configuration / "calibration" / "found.yaml"}')
+    found = load_named_calibration('found', configuration)
+    assert (found.camera_serial, found.board, found.views) == ('42', 'board', VIEWS)
+    shift, turn = pose_difference(CAMERA, found.T_base_camera)
     assert shift < 0.002
     assert turn < np.radians(0.2)
-    assert 0.0 < result.calibration.reprojection_error < 1.0
-    assert load_named_calibration('found', configuration).board == 'board'
-    assert len([move for move in made.moves if move.points]) == VIEWS
+    assert 0.0 < found.reprojection_error < 1.0
     run = configuration / 'run'
     assert {'views.json', 'calibration.png', 'view_0.png'} <= {p.name for p in run.iterdir()}
-    good = made.check()
-    assert (good.error_code, good.error_message) == (CheckCalibration.Request.NONE, '')
-    assert good.translation_error < 0.003
-    made.camera = transform(np.eye(3), [0.03, 0.0, 0.0]) @ CAMERA  # somebody pushed the tripod
-    made.until(lambda: made.check().error_code != CheckCalibration.Request.NONE)
-    bad = made.check()
-    assert bad.error_code == CheckCalibration.Request.OUT_OF_TOLERANCE
-    assert bad.translation_error == pytest.approx(0.03, abs=0.004)
-    assert 'has the camera or the board moved' in bad.error_message
+    made.until(lambda: len([move for move in made.moves if move.points]) == VIEWS)
+    made.close()
+
+    check = cell(start='check', calibration='found')
+    code, said = check.end()
+    assert code == 0
+    assert 'found: arm and camera agree within' in said
+    assert len([move for move in check.moves if move.points]) == 1
+    pushed = cell(start='check', calibration='found')  # somebody pushed the tripod
+    pushed.camera = transform(np.eye(3), [0.03, 0.0, 0.0]) @ CAMERA
+    code, said = pushed.end()
+    assert code == 3
+    assert 'has the camera or the board moved' in said
+    blind = cell(start='check', calibration='found')
+    blind.blind = True
+    code, said = blind.end()
+    assert code == 3
+    assert '0 corners' in said
+    with pytest.raises(ConfigurationError, match='already'):
+        cell()
 
 
-def test_an_emergency_stop_ends_the_tour_and_holds_the_arm(cell):
-    made = cell()
-    goal = made.goal()
-    made.until(lambda: len(made.moves) >= 2)
+def test_a_person_moves_the_arm_and_keeps_the_postures(cell, configuration, board):
+    made = cell(motion='operator', least_shift=0.0, least_turn=0.001)
+    for number, row in enumerate(postures(board, VIEWS)):
+        made.joints = row
+        if number < VIEWS - 1:
+            made.until(lambda n=number: sum(words.startswith('view') for words in made.said) > n)
+    assert made.end()[0] == 0
+    assert not made.moves  # nothing here commanded the arm
+    kept = configuration / 'run' / 'found.yaml'
+    kept.rename(configuration / 'postures' / 'found.yaml')
+    assert load_postures('found', configuration).matrix().shape == (VIEWS, 6)
+
+
+def stop(made):
     made.stop.publish(EmergencyStop(pressed=True, source='test', reason='a hand in the way'))
-    result = made.result(goal)
-    assert result.error_code == Goal.MOTION_FAILED
-    assert 'a hand in the way' in result.error_message
+
+
+def fault(made):
+    made.state = ArmState.FAULT
+
+
+def busy(made):
+    made.state = ArmState.MOVING
+
+
+@pytest.mark.parametrize(
+    ('trouble', 'words'),
+    [(stop, 'a hand in the way'), (fault, 'in fault'), (busy, 'executes something else')],
+)
+def test_trouble_ends_the_tour_and_holds_the_arm(cell, trouble, words):
+    made = cell()
+    made.until(lambda: len(made.moves) >= 2)
+    trouble(made)
+    code, said = made.end()
+    assert code == 3
+    assert words in said
     made.until(lambda: not made.moves[-1].points)  # an empty trajectory: hold
 
 
-def test_a_cancelled_goal_holds_the_arm(cell):
+def test_a_process_that_is_ended_holds_the_arm(cell):
     made = cell()
-    goal = made.goal()
     made.until(lambda: len(made.moves) >= 1)
-    made.wait(goal.cancel_goal_async())
-    assert made.result(goal).error_code == Goal.CANCELLED
+    made.node.close()  # what the runner does at Ctrl-C
     made.until(lambda: not made.moves[-1].points)
 
 
 def test_a_board_that_is_not_there_is_named(cell):
     made = cell()
     made.blind = True
-    result = made.result(made.goal())
-    assert result.error_code == Goal.NO_BOARD
-    assert made.check().error_code == CheckCalibration.Request.UNKNOWN  # no calibration to check
+    code, said = made.end()
+    assert code == 3
+    assert '0 usable views' in said
 
 
-def test_goals_that_cannot_end_well_are_rejected(cell, configuration):
-    made = cell()
-    first = made.goal()
-    assert first.accepted
-    assert not made.goal(output='other').accepted
-    made.wait(first.cancel_goal_async())
-    made.result(first)
-    assert not made.goal(views=3).accepted
-    assert not made.goal(output='../x').accepted
-
-
-def test_a_process_that_was_started_for_it_ends_with_a_code(cell, configuration):
-    made = cell(start='calibrate', output='alone', view_count=VIEWS)
-    with pytest.raises(NodeFinished) as finished:
-        made.until(lambda: False)
-    assert finished.value.exit_code == 0
-    assert load_named_calibration('alone', configuration).views == VIEWS
-    with pytest.raises(ConfigurationError, match='already'):
-        cell(start='calibrate', output='alone')
-
-
-def test_wrong_words_and_a_check_without_a_mount_are_refused_at_the_start(cell, configuration):
-    with pytest.raises(ConfigurationError, match="'drive', 'operator'"):
-        cell(motion='push')
-    from deft_perception.calibration import CameraCalibration
-
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'motion': 'push'}, "'operator' or 'drive'"),
+        ({'start': ''}, "'calibrate' or 'check'"),
+        ({'output': '../x'}, 'letters, digits'),
+        ({'view_count': 5}, 'at least 8 views'),
+        ({'start': 'check', 'calibration': 'placed'}, 'one look cannot check'),
+        ({'start': 'check', 'calibration': 'other'}, "There is no 'other'"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_at_the_start(cell, configuration, values, words):
     placed = CameraCalibration(
         'placed', '2026-11-21', '42', 'link_base', OPTICAL, (0, 0, 1), (0, 0, 0, 1), 'a ruler'
     )
     save_calibration(placed, configuration)
-    with pytest.raises(ConfigurationError, match='one look cannot check'):
-        cell(start='check', calibration='placed')
+    with pytest.raises(ConfigurationError, match=words):
+        cell(**values)

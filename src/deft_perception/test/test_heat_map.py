@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_core.errors import InvalidInputError, NoObjectError
-from deft_perception.heat_map import contact_pixel, spatial_softmax
+from deft_core.errors import InvalidInputError
+from deft_perception.contact.heat_map import contact_pixel
 
 FULL = np.ones((240, 320), dtype=bool)
 
@@ -57,15 +57,6 @@ def test_an_average_beside_the_object_moves_to_its_nearest_pixel():
     assert found.moved == pytest.approx(np.hypot(0.5, 1.0))
 
 
-@given(scores=st.lists(st.floats(-50.0, 50.0), min_size=6, max_size=6), shift=st.floats(-1e3, 1e3))
-def test_softmax_sums_to_one_and_ignores_a_constant(scores, shift):
-    logits = np.reshape(scores, (2, 3))
-    heat = spatial_softmax(logits)
-    assert heat.shape == (1, 2, 3)
-    assert heat.sum() == pytest.approx(1.0)
-    assert heat == pytest.approx(spatial_softmax(logits + shift), abs=1e-9)
-
-
 @pytest.mark.parametrize(
     ('heat', 'box', 'words'),
     [
@@ -81,8 +72,3 @@ def test_softmax_sums_to_one_and_ignores_a_constant(scores, shift):
 def test_wrong_maps_and_crops_are_refused(heat, box, words):
     with pytest.raises(InvalidInputError, match=words):
         contact_pixel(heat, box, FULL)
-
-
-def test_an_empty_mask_is_refused():
-    with pytest.raises(NoObjectError, match='mask'):
-        contact_pixel(peak(1, 1), (0, 0, 8, 8), np.zeros((240, 320), dtype=bool))

@@ -6,15 +6,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 
 
 @pytest.fixture
 def found(scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
     frame = setting.render()
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     return setting, frame, segmentation.segment(frame, setting.pose, np.random.default_rng(0))
 
 
@@ -41,10 +42,3 @@ def test_the_contact_point_is_marked_at_its_pixel(found):
     column, row = setting.pixel(*contact)
     assert (columns.min() + columns.max()) / 2 == pytest.approx(column, abs=1.5)
     assert (rows.min() + rows.max()) / 2 == pytest.approx(row, abs=1.5)
-
-
-def test_a_point_behind_the_camera_is_left_out(found):
-    setting, frame, observation = found
-    behind = setting.pose[:3, 3] - setting.pose[:3, 2]
-    plain = draw_overlay(frame, observation, setting.pose)
-    assert np.array_equal(draw_overlay(frame, observation, setting.pose, behind), plain)

@@ -9,19 +9,15 @@ import numpy as np
 import pytest
 
 from deft_core.camera import RgbdFrame
-from deft_core.errors import FrameError
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
-from deft_perception.quality import Flag, flags_of
-from deft_perception.surface_normals import surface_normals
+from deft_core.rotations import invert_transform, transform_points
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.quality import Flag, flags_of
+from deft_perception.segmentation.settings import SegmentationSettings
 
 
 def segment(frame, pose, click=None):
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     return segmentation.segment(frame, pose, np.random.default_rng(0), click=click)
-
-
-def flags(observation):
-    return flags_of(observation.quality, touches_border=observation.touches_border)
 
 
 @pytest.fixture
@@ -59,35 +55,11 @@ def test_normals_are_those_of_the_faces(boxed):
     assert np.all(np.sum(found.normals[good] * to_camera, axis=1) > 0.0)
 
 
-def test_normals_of_exact_planes_are_exact(scene):
-    table = scene()
-    mask = np.ones((240, 320), dtype=bool)
-    rows, columns = np.array([0, 100, 239]), np.array([0, 150, 319])
-    found = surface_normals(table.render().depth, mask, table.camera, rows, columns, 0.001)
-    up = table.pose[:3, :3].T @ [0.0, 0.0, 1.0]
-    assert found == pytest.approx(np.tile(up, (3, 1)), abs=1e-4)
-    alone = np.zeros_like(mask)
-    alone[100, 140:160] = True  # one row of pixels has no slope across
-    assert np.isnan(surface_normals(table.render().depth, alone, table.camera, *_at(100, 150)))[
-        0, 0
-    ]
-    nothing = np.array([], dtype=int)
-    assert surface_normals(
-        table.render().depth, mask, table.camera, nothing, nothing, 0.001
-    ).shape == (0, 3)
-
-
-def _at(row, column):
-    return np.array([row]), np.array([column]), 0.001
-
-
-def test_points_belong_to_their_pixels_in_both_frames(boxed):
+def test_points_belong_to_their_pixels(boxed):
     found = segment(boxed.render(), boxed.pose)
-    pixels = boxed.camera.project(found.points_in_camera())
+    pixels = boxed.camera.project(transform_points(invert_transform(boxed.pose), found.points))
     assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
     assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
-    back = found.normals_in_camera() @ boxed.pose[:3, :3].T
-    assert np.allclose(back, found.normals, equal_nan=True)
 
 
 def test_masked_depth_is_that_of_the_object_alone(boxed):
@@ -99,16 +71,8 @@ def test_masked_depth_is_that_of_the_object_alone(boxed):
     assert np.mean(inside[found.mask]) > 0.95
 
 
-def test_without_a_camera_pose_there_is_no_camera_frame(boxed):
-    found = replace(segment(boxed.render(), boxed.pose), T_base_camera=None)
-    with pytest.raises(FrameError, match='pose of its camera'):
-        found.points_in_camera()
-    with pytest.raises(FrameError, match='no normals'):
-        replace(found, normals=None).normals_in_camera()
-
-
 def test_a_good_view_raises_no_flag(boxed):
-    assert flags(segment(boxed.render(), boxed.pose)) == ()
+    assert flags_of(segment(boxed.render(), boxed.pose)) == ()
 
 
 def test_a_hole_inside_the_object_belongs_to_it_and_is_counted(boxed):
@@ -121,7 +85,7 @@ def test_a_hole_inside_the_object_belongs_to_it_and_is_counted(boxed):
     assert holed.quality['depth_coverage'] < whole.quality['depth_coverage'] - 0.05
     depth[top_pixels(boxed, 24)] = np.nan
     worse = segment(changed(frame, depth), boxed.pose)
-    assert Flag.HOLES in flags(worse)
+    assert Flag.HOLES in flags_of(worse)
 
 
 def test_a_mirror_on_the_object_is_flagged(boxed):
@@ -130,7 +94,7 @@ def test_a_mirror_on_the_object_is_flagged(boxed):
     depth[top_pixels(boxed)] += 0.25  # what is mirrored seems to lie behind the surface
     mirrored = segment(changed(frame, depth), boxed.pose)
     assert mirrored.quality['below_table_fraction'] > 0.02
-    assert Flag.REFLECTION in flags(mirrored)
+    assert Flag.REFLECTION in flags_of(mirrored)
     # The table seen through a handle lies on the table, not below it.
     assert segment(frame, boxed.pose).quality['below_table_fraction'] == 0.0
 
@@ -139,10 +103,10 @@ def test_glare_without_depth_is_a_reflection_and_white_paint_is_not(boxed):
     frame = boxed.render()
     color = frame.color.copy()
     color[top_pixels(boxed, 11)] = 255
-    assert flags(segment(changed(frame, color=color), boxed.pose)) == ()
+    assert flags_of(segment(changed(frame, color=color), boxed.pose)) == ()
     depth = frame.depth.copy()
     depth[top_pixels(boxed, 11)] = np.nan
-    assert Flag.REFLECTION in flags(segment(changed(frame, depth, color), boxed.pose))
+    assert Flag.REFLECTION in flags_of(segment(changed(frame, depth, color), boxed.pose))
 
 
 def test_mixed_pixels_at_the_edges_are_counted(boxed):
@@ -153,12 +117,12 @@ def test_mixed_pixels_at_the_edges_are_counted(boxed):
 
 def test_an_object_at_the_border_and_two_alike_are_flagged(scene, box, boxed):
     cut = segment(boxed.render(), boxed.pose)
-    assert flags_of(cut.quality, touches_border=True) == (Flag.CUT_BY_BORDER,)
+    assert flags_of(replace(cut, touches_border=True)) == (Flag.CUT_BY_BORDER,)
     twins = scene(
         bodies=(box(0.45, 0.1, (0.05, 0.05, 0.05)), box(0.55, -0.1, (0.05, 0.05, 0.06))),
         noise=0.001, width=640, height=480,
     )  # fmt: skip
-    assert Flag.NO_CLEAR_CHOICE in flags(segment(twins.render(), twins.pose))
+    assert Flag.NO_CLEAR_CHOICE in flags_of(segment(twins.render(), twins.pose))
     column, row = twins.pixel(0.55, -0.1, 0.06)
     clicked = segment(twins.render(), twins.pose, click=(column, row))
-    assert Flag.NO_CLEAR_CHOICE not in flags(clicked)
+    assert Flag.NO_CLEAR_CHOICE not in flags_of(clicked)

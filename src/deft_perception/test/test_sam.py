@@ -13,55 +13,32 @@ import pytest
 import torch
 
 from deft_core.camera import RgbdFrame
-from deft_core.clip_model import VIT_B_32, ClipArchitecture
 from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
-from deft_core.weights import WeightsFile
-from deft_perception.mask_model import MaskProposal
-from deft_perception.plane_segmentation import PlaneSegmentation
-from deft_perception.quality import flags_of
-from deft_perception.sam2_model import (
-    HIERA_TINY,
-    Sam2Architecture,
-    Sam2Masks,
-    load_sam2,
-    load_sam2_file,
-)
-from deft_perception.sam_model import (
-    MODELS,
-    SamArchitecture,
-    SamMasks,
-    load_sam,
-    load_sam_file,
-)
-from deft_perception.sam_segmentation import SamSegmentation
-from deft_perception.segmenter import SegmenterSettings, make_segmenter
-from deft_perception.text_ranking import (
-    TextRanker,
-    cut_out,
-    load_ranker_file,
-    load_text_ranker,
-)
+from deft_core.pretrained import VIT_B_32, ClipArchitecture, WeightsFile
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.quality import flags_of
+from deft_perception.segmentation.sam2 import MODELS, MaskProposal, Sam2Model, Sam2Predictor
+from deft_perception.segmentation.sam_segmentation import SamSegmentation
+from deft_perception.segmentation.segmenter import make_segmenter
+from deft_perception.segmentation.settings import SegmentationSettings
+from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
-TINY_SAM = SamArchitecture(
-    width=32, depth=2, heads=2, global_blocks=(1,), image_size=64, window_size=2,
-    prompt_width=32, decoder_width=32, decoder_heads=2,
-)  # fmt: skip
-TINY_SAM2 = Sam2Architecture(
-    blocks=(1, 1, 2, 1), global_blocks=(3,), widths=(8, 16, 32, 64), heads=(1, 1, 2, 2),
-    prompt_width=32, decoder_width=32, image_size=64,
+TINY_SAM2 = Sam2Model(
+    WeightsFile('tiny.pth', 'the test'),
+    backbone={
+        'hidden_size': 8, 'num_attention_heads': 1, 'blocks_per_stage': [1, 1, 2, 1],
+        'embed_dim_per_stage': [8, 16, 32, 64], 'num_attention_heads_per_stage': [1, 1, 2, 2],
+        'global_attention_blocks': [3],
+    },
+    vision={'backbone_channel_list': [64, 32, 16, 8]},
+    width=32, decoder_width=32, image_size=64,
 )  # fmt: skip
 TINY_CLIP = ClipArchitecture(
     embed_dim=16,
     vision={'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16, 'head_width': 32},
     text={'context_length': 16, 'vocab_size': 49408, 'width': 32, 'heads': 2, 'layers': 1},
 )
-SETTINGS = SegmenterSettings(grid_step=12)
-
-
-@pytest.fixture(scope='module')
-def tiny_sam():
-    torch.manual_seed(0)
-    return TINY_SAM.build()
+SETTINGS = SegmentationSettings(grid_step=12)
 
 
 @pytest.fixture(scope='module')
@@ -70,14 +47,9 @@ def tiny_sam2():
     return TINY_SAM2.build()
 
 
-@pytest.fixture(scope='module', params=['sam', 'sam2'])
-def made(request):
-    """How a model is made of its network, and where that embeds images."""
-    if request.param == 'sam':
-        network = request.getfixturevalue('tiny_sam')
-        return (lambda: SamMasks(network)), network.image_encoder
-    network = request.getfixturevalue('tiny_sam2')
-    return (lambda: Sam2Masks(network, TINY_SAM2.image_size)), network.vision_encoder
+@pytest.fixture
+def masks(tiny_sam2):
+    return Sam2Predictor(tiny_sam2, TINY_SAM2.image_size)
 
 
 @pytest.fixture(scope='module')
@@ -90,20 +62,19 @@ def picture(seed=0):
     return np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 
 
-def test_the_embedding_of_an_image_is_computed_once(made, monkeypatch):
-    make, encoder = made
+def test_the_embedding_of_an_image_is_computed_once(masks, tiny_sam2, monkeypatch):
     calls = []
+    encoder = tiny_sam2.vision_encoder
     encode = encoder.forward
     monkeypatch.setattr(
         encoder, 'forward', lambda x, **options: calls.append(x.shape) or encode(x, **options)
     )
-    masks = make()
-    masks.show(picture())
+    masks.set_image(picture())
     points = masks.at_points([[10, 20], [30, 40]])
-    masks.show(picture())
+    masks.set_image(picture())
     boxes = masks.in_boxes([[5, 5, 30, 40]])
     assert calls == [(1, 3, 64, 64)]
-    masks.show(picture(1))
+    masks.set_image(picture(1))
     assert len(calls) == 2
     assert len(points) == 6  # part, body and all, for each point
     assert len(boxes) == 1
@@ -113,22 +84,13 @@ def test_the_embedding_of_an_image_is_computed_once(made, monkeypatch):
         assert np.isfinite(proposal.score)
 
 
-def test_equal_pictures_give_equal_masks_and_other_prompts_other_ones(made):
-    found = []
-    for _ in range(2):
-        masks = made[0]()
-        masks.show(picture())
-        found.append(masks.at_points([[10, 20]]))
-    for one, other in zip(*found, strict=True):
-        assert np.array_equal(one.mask, other.mask)
-        assert one.score == other.score
-    elsewhere = masks.at_points([[55, 3]])
-    assert [one.score for one in elsewhere] != [one.score for one in found[0]]
-
-
-def test_masks_need_an_image(made):
-    with pytest.raises(InvalidInputError, match='Show an image'):
-        made[0]().at_points([[1, 1]])
+def test_other_prompts_give_other_masks_and_none_come_without_an_image(masks):
+    with pytest.raises(InvalidInputError, match='Set an image'):
+        masks.at_points([[1, 1]])
+    masks.set_image(picture())
+    first, again, other = (masks.at_points([at]) for at in ([10, 20], [10, 20], [55, 3]))
+    assert [one.score for one in first] == [one.score for one in again]
+    assert [one.score for one in first] != [one.score for one in other]
 
 
 def stored(folder, name, network, **changes):
@@ -139,43 +101,32 @@ def stored(folder, name, network, **changes):
     return WeightsFile(name, 'the test', None, digest)
 
 
-def test_weights_come_from_a_checked_file(tmp_path, tiny_sam):
-    file = stored(tmp_path, 'tiny.pth', tiny_sam)
-    loaded = load_sam_file(TINY_SAM, file, tmp_path)
-    loaded.show(picture())
-    direct = SamMasks(tiny_sam)
-    direct.show(picture())
-    assert np.array_equal(loaded.at_points([[9, 9]])[0].mask, direct.at_points([[9, 9]])[0].mask)
-    other = SamArchitecture(**{**TINY_SAM.__dict__, 'width': 16})
+def test_weights_come_from_a_checked_file_also_of_the_video_model(tmp_path, tiny_sam2, masks):
+    memory = {'memory_attention.layer.weight': torch.zeros(3)}
+    model = replace(TINY_SAM2, file=stored(tmp_path, 'tiny.pth', tiny_sam2, **memory))
+    loaded = model.load(tmp_path)
+    for predictor in (loaded, masks):
+        predictor.set_image(picture())
+    assert np.array_equal(loaded.at_points([[9, 9]])[0].mask, masks.at_points([[9, 9]])[0].mask)
+    other = replace(model, backbone={**model.backbone, 'num_attention_heads': 2, 'hidden_size': 4})
     with pytest.raises(ConfigurationError, match='must be finite numbers of shape'):
-        load_sam_file(other, file, tmp_path)
+        other.load(tmp_path)
     (tmp_path / 'tiny.pth').write_bytes(b'something else')
     with pytest.raises(ConfigurationError, match='SHA-256'):
-        load_sam_file(TINY_SAM, file, tmp_path)
+        model.load(tmp_path)
 
 
-def test_weights_of_the_video_model_serve_for_images(tmp_path, tiny_sam2):
-    memory = {'memory_attention.layer.weight': torch.zeros(3)}
-    file = stored(tmp_path, 'tiny.pth', tiny_sam2, **memory)
-    loaded = load_sam2_file(TINY_SAM2, file, tmp_path)
-    loaded.show(picture())
-    direct = Sam2Masks(tiny_sam2, TINY_SAM2.image_size)
-    direct.show(picture())
-    assert loaded.at_points([[9, 9]])[0].score == direct.at_points([[9, 9]])[0].score
-    unknown = stored(tmp_path, 'other.pth', tiny_sam2, **{'new_part': torch.zeros(3)})
-    with pytest.raises(ConfigurationError, match="first 'new_part'"):
-        load_sam2_file(TINY_SAM2, unknown, tmp_path)
-
-
-def test_broken_weights_are_refused(tmp_path, tiny_sam):
+def test_broken_and_foreign_weights_are_refused(tmp_path, tiny_sam2):
     name = 'mask_decoder.iou_token.weight'
-    shape = tiny_sam.state_dict()[name].shape
-    nan = stored(tmp_path, 'nan.pth', tiny_sam, **{name: torch.full(shape, torch.nan)})
-    with pytest.raises(ConfigurationError, match=f'{name} must be finite'):
-        load_sam_file(TINY_SAM, nan, tmp_path)
-    missing = stored(tmp_path, 'missing.pth', tiny_sam, **{name: None})
-    with pytest.raises(ConfigurationError, match=f'first {name!r}'):
-        load_sam_file(TINY_SAM, missing, tmp_path)
+    nan = torch.full(tiny_sam2.state_dict()[name].shape, torch.nan)
+    for changes, words in (
+        ({name: nan}, f'{name} must be finite'),
+        ({name: None}, f'first {name!r}'),
+        ({'new_part': torch.zeros(3)}, "first 'new_part'"),
+    ):
+        file = stored(tmp_path, 'broken.pth', tiny_sam2, **changes)
+        with pytest.raises(ConfigurationError, match=words):
+            replace(TINY_SAM2, file=file).load(tmp_path)
 
     class Evil:
         def __reduce__(self):
@@ -184,46 +135,33 @@ def test_broken_weights_are_refused(tmp_path, tiny_sam):
     torch.save({'x': Evil()}, tmp_path / 'evil.pth')
     digest = hashlib.sha256((tmp_path / 'evil.pth').read_bytes()).hexdigest()
     with pytest.raises(ConfigurationError, match='no plain tensors'):
-        load_sam_file(TINY_SAM, WeightsFile('evil.pth', 'nowhere', None, digest), tmp_path)
+        replace(TINY_SAM2, file=WeightsFile('evil.pth', 'nowhere', None, digest)).load(tmp_path)
 
 
-def test_the_full_architecture_of_sam2_is_that_of_the_library():
-    from transformers import Sam2Config, Sam2Model
-
+def test_the_full_architecture_is_that_of_the_library():
     with torch.device('meta'):  # shapes alone
-        built, reference = HIERA_TINY.build(), Sam2Model(Sam2Config())
+        built = MODELS['hiera_tiny'].build()
+        from transformers import Sam2Config
+        from transformers import Sam2Model as Published
+
+        reference = Published(Sam2Config())
     ours = {name: value.shape for name, value in built.state_dict().items()}
     theirs = {name: value.shape for name, value in reference.state_dict().items()}
     assert ours == theirs
 
 
-def test_a_missing_file_is_described(tmp_path):
-    with pytest.raises(ConfigurationError) as refused:
-        load_sam('vit_b', tmp_path)
-    for words in ('sam_vit_b_01ec64.pth', '375.0 MB', 'ec2df627', 'dl.fbaipublicfiles.com'):
-        assert words in str(refused.value)
-    with pytest.raises(ConfigurationError, match=VIT_B_32.files[0].name):
-        load_text_ranker(tmp_path)
-    with pytest.raises(ConfigurationError, match="did you mean 'vit_b'"):
-        load_sam('vit_bb', tmp_path)
-    with pytest.raises(ConfigurationError, match=r'facebook/sam2\.1-hiera-tiny'):
-        load_sam2('hiera_tiny', tmp_path)
-    with pytest.raises(ConfigurationError, match="did you mean 'hiera_tiny'"):
-        load_sam2('hiera_tin', tmp_path)
-    assert set(MODELS) == {'vit_b', 'vit_l', 'vit_h'}
-
-
-def test_a_back_end_is_made_by_its_name(tmp_path, monkeypatch):
+def test_a_back_end_is_made_by_its_name_and_a_missing_file_is_described(tmp_path, monkeypatch):
     monkeypatch.setenv('DEFT_WEIGHTS', str(tmp_path))
-    assert isinstance(make_segmenter(SegmenterSettings()), PlaneSegmentation)
-    with pytest.raises(ConfigurationError, match=r'sam_vit_b_01ec64\.pth'):
-        make_segmenter(SegmenterSettings(backend='sam'))
-    with pytest.raises(ConfigurationError, match=r'sam2\.1_hiera_tiny\.safetensors'):
-        make_segmenter(SegmenterSettings(backend='sam2'))
-    with pytest.raises(ConfigurationError, match="did you mean 'sam"):
-        make_segmenter(SegmenterSettings(backend='samm'))
-    with pytest.raises(ConfigurationError, match='cannot read an instruction'):
-        make_segmenter(SegmenterSettings(read_instruction=True))
+    assert isinstance(make_segmenter(SegmentationSettings()), PlaneSegmentation)
+    for settings, words in (
+        ({'backend': 'sam2'}, r'sam2\.1_hiera_tiny\.safetensors.*facebook/sam2\.1-hiera-tiny'),
+        ({'backend': 'sam2', 'sam2_model': 'hiera_tin'}, "did you mean 'hiera_tiny'"),
+        ({'backend': 'sam'}, "did you mean 'sam2'"),
+        ({'backend': 'sam2', 'read_instruction': True}, VIT_B_32.files[0].name),
+        ({'read_instruction': True}, 'cannot read an instruction'),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            make_segmenter(SegmentationSettings(**settings))
 
 
 def test_probabilities_sum_to_one_and_depend_on_the_sentence(tiny_clip):
@@ -245,19 +183,9 @@ def test_probabilities_sum_to_one_and_depend_on_the_sentence(tiny_clip):
 def test_a_text_model_is_loaded_without_its_buffers(tmp_path, tiny_clip):
     network = TINY_CLIP.build()
     file = stored(tmp_path, 'clip.pth', network, attn_mask=None)
-    ranker = load_ranker_file(replace(TINY_CLIP, files=(file,)), tmp_path)
+    ranker = load_text_ranker(tmp_path, replace(TINY_CLIP, files=(file,)))
     mask = np.ones((48, 64), dtype=bool)
     assert ranker.probabilities(picture(), [mask], 'a cup') == pytest.approx([1.0])
-
-
-def test_what_is_not_the_mask_is_grey():
-    color = picture()
-    mask = np.zeros((48, 64), dtype=bool)
-    mask[10:20, 30:50] = True
-    crop = cut_out(color, mask)
-    assert crop.shape[0] == crop.shape[1]
-    assert np.all(crop[0] == 128)
-    assert np.count_nonzero(np.all(crop == 128, axis=2)) >= crop.shape[0] ** 2 - 200
 
 
 class TrueMasks:
@@ -273,7 +201,7 @@ class TrueMasks:
             self.outlines.append(near & (world[..., 2] > 0.004))
         self.table = np.abs(world[..., 2]) < 0.004
 
-    def show(self, color):
+    def set_image(self, color):
         self.images.append(color)
 
     def at_points(self, points):
@@ -330,7 +258,7 @@ def test_the_most_prominent_body_is_taken_where_nobody_says_more(two):
     assert found.calibration_id == 'cell'
     assert found.quality['mask_score'] == 0.95
     assert len(masks.images) == 1
-    assert flags_of(found.quality, touches_border=found.touches_border) == ()
+    assert flags_of(found) == ()
 
 
 def test_a_click_chooses_and_the_table_is_never_the_object(two):
@@ -371,17 +299,16 @@ def test_an_empty_table_and_bad_masks_are_refused(two, scene):
     with pytest.raises(NoObjectError, match='Nothing stands on the table'):
         segment(scene(noise=0.0008), TrueMasks(two))
     strict = SamSegmentation(
-        SegmenterSettings(least_mask_score=0.99, grid_step=12), TrueMasks(two), None
+        SegmentationSettings(least_mask_score=0.99, grid_step=12), TrueMasks(two), None
     )
     with pytest.raises(NoObjectError, match='none was both rated'):
         strict.segment(two.render(), two.pose, np.random.default_rng(0))
 
 
-def test_the_whole_chain_runs_with_real_modules(two, made, tiny_clip):
+def test_the_whole_chain_runs_with_real_modules(two, masks, tiny_clip):
     """Random weights make random masks: an observation or a typed refusal, and nothing else."""
-    masks = made[0]()
     segmentation = SamSegmentation(
-        SegmenterSettings(grid_step=12, least_mask_score=0.0, least_above_table=0.0),
+        SegmentationSettings(grid_step=12, least_mask_score=0.0, least_above_table=0.0),
         masks,
         tiny_clip,
     )
@@ -392,4 +319,4 @@ def test_the_whole_chain_runs_with_real_modules(two, made, tiny_clip):
         )
         reached.append(found.quality['text_probability'])
     assert all(0.0 < probability <= 1.0 for probability in reached)
-    assert len(masks.at_points([[1, 1]])) == 3  # the image was shown
+    assert len(masks.at_points([[1, 1]])) == 3  # the image was set

@@ -8,18 +8,12 @@ import pytest
 
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.rotations import matrix_from_euler, transform
-from deft_perception.calibration_postures import load_postures, save_postures
-from deft_perception.joint_move import straight_joint_move
-from deft_perception.view_collection import (
-    ArmPose,
-    CollectionSettings,
-    Look,
-    RestWatch,
-    ViewCollection,
-)
+from deft_perception.calibration.collection import ArmPose, ViewCollection
+from deft_perception.calibration.hand_eye import CalibrationView
+from deft_perception.calibration.postures import load_postures, save_postures, straight_joint_move
+from deft_perception.calibration.settings import CollectionSettings
 
 SETTINGS = CollectionSettings(still_time=0.5)
-VIEW = object()  # the collection only counts views
 
 
 def arm(stamp, *joints):
@@ -27,6 +21,11 @@ def arm(stamp, *joints):
     return ArmPose(
         stamp, np.array(joints), transform(matrix_from_euler((joints[0], 0, 0)), [joints[1], 0, 0])
     )
+
+
+def view(collection):
+    resting = collection.resting_arm()
+    return CalibrationView('', resting.joints, resting.T_base_flange, None, None)
 
 
 def rest(collection, start, *joints, duration=1.0):
@@ -46,34 +45,33 @@ def test_an_image_counts_only_after_the_arm_has_rested():
 
 
 def test_a_slow_creep_is_no_rest():
-    rest_watch = RestWatch(SETTINGS)
+    collection = ViewCollection(3, None, SETTINGS)
     for step in range(100):
-        rest_watch.update(arm(0.1 * step, 0.001 * step, 0.0))
-        assert rest_watch.since is None
+        collection.update(arm(0.1 * step, 0.001 * step, 0.0))
+        assert not collection.wants_image(0.1 * step)
 
 
-def test_a_rest_begins_with_its_first_pose():
-    rest_watch = RestWatch(SETTINGS)
-    for step in range(10):
-        rest_watch.update(arm(3.0 + 0.1 * step, 0.5, 0.0))
-    assert rest_watch.since == 3.0
-    assert not rest_watch.covers(3.4)
-    assert rest_watch.covers(3.5)
-    rest_watch.forget()
-    assert rest_watch.since is None
+def test_a_clock_that_begins_anew_is_a_new_rest():
+    collection = ViewCollection(3, None, SETTINGS)
+    rest(collection, 100.0, 0.0, 0.0)
+    assert collection.wants_image(100.6)
+    collection.update(arm(0.0, 0.0, 0.0))
+    assert not collection.wants_image(100.6)
+    rest(collection, 0.1, 0.0, 0.0)
+    assert collection.wants_image(0.6)
 
 
 def test_a_person_needs_a_new_pose_for_a_new_view():
     collection = ViewCollection(2, None, SETTINGS)
     rest(collection, 0.0, 0.0, 0.0)
     assert collection.wants_image(1.0)
-    collection.add(Look(collection.resting_arm(), VIEW, ''))
+    collection.add(view(collection), useful=True)
     assert not collection.wants_image(1.1)
     rest(collection, 2.0, 0.05, 0.02)
     assert not collection.wants_image(3.0)
     rest(collection, 4.0, 0.3, 0.02)
     assert collection.wants_image(5.0)
-    collection.add(Look(collection.resting_arm(), VIEW, ''))
+    collection.add(view(collection), useful=True)
     assert collection.finished
     assert not collection.wants_image(9.0)
 
@@ -88,24 +86,15 @@ def test_a_driven_arm_looks_where_it_was_sent():
     assert collection.missed_by() == pytest.approx(0.3)
     rest(collection, 2.0, 0.3, 0.1)
     assert collection.wants_image(3.0)
-    collection.add(Look(collection.resting_arm(), None, 'no board'))
+    collection.add(None, useful=False)
     assert collection.next_posture() == pytest.approx(postures[1])
     rest(collection, 4.0, 0.6, 0.2)
-    collection.add(Look(collection.resting_arm(), VIEW, 'too oblique'))
+    collection.add(view(collection), useful=False)
     assert (len(collection.views), collection.useful) == (1, 0)
     collection.next_posture()
-    collection.skip()
+    collection.add(None, useful=False)
     assert collection.finished
     assert collection.next_posture() is None
-
-
-def test_a_clock_that_begins_anew_is_a_new_rest():
-    rest_watch = RestWatch(SETTINGS)
-    rest_watch.update(arm(100.0, 0.0, 0.0))
-    rest_watch.update(arm(101.0, 0.0, 0.0))
-    assert rest_watch.since == 100.0
-    rest_watch.update(arm(0.0, 0.0, 0.0))
-    assert rest_watch.since is None
 
 
 def test_postures_survive_their_file(tmp_path):

@@ -9,20 +9,20 @@ import numpy.typing as npt
 
 from deft_core.camera import RgbdFrame
 from deft_core.errors import DeviceError, InvalidInputError, SafetyError
+from deft_core.grasp import GraspParameters
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
 from deft_description.models import FLANGE_SITE, MOTOR_NAMES
 from deft_hand_driver.simulated_hand import HandMounting
-from deft_perception.charuco_board import BoardConfiguration
+from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
-from deft_sim.hand_motors import CommandedMotors, HandMotors, TendonSample
-from deft_sim.joint_sample import JointSample
+from deft_sim.hand_motors import HandMotors, IdealMotors, TendonSample
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
-from deft_sim.scoring import PickCupMonitor, SceneEvaluation
+from deft_sim.tasks import OBJECT_BODY, SceneEvaluation, SimulatedTask
 from deft_sim.trajectory_follower import JointTrajectoryFollower
-from deft_sim.world import ARM, HAND, MOTORS, OBJECT_POSE, World
+from deft_sim.world import ARM, HAND, MOTORS, JointSample, World
 from deft_sim.xarm_controller import SimulatedXArm
 
 _FATAL_WARNINGS = (
@@ -35,28 +35,31 @@ _FATAL_WARNINGS = (
 class SimulatedCell:
     """Owns model, state and renderer; use it from one thread.
 
-    What the hardware offers: joint trajectories for the arm, positions of the twelve tendon
-    motors, an RGB-D camera, an emergency stop. What a person offers: `reset_scene` and `evaluate`.
-    The clock only goes forward, also over resets.
+    What the hardware offers: joint trajectories for the arm, spools of the hand, an RGB-D camera.
+    What a person offers: `reset_scene` and `evaluate`. The clock only goes forward, also over
+    resets.
 
     Args:
-        settings: Cell, objects and camera pose.
-        object_name: Object on the table at the start.
+        settings: Cell and camera pose.
+        task: What is laid out and judged.
+        object_name: One of the task's; its first when None.
         scene_seed: Seed of the first layout.
-        motors: Who turns the spools of the hand; motors that `command_motors` drives when None.
+        motors: Who turns the spools of the hand; ideal motors at 0 when None.
         board: Calibration board on the flange, if there is one.
         arm: Control box that moves the arm; joint trajectories of `follow_arm` do when None.
         mounting: How the hand differs from its file; not at all when None.
 
     Raises:
-        InvalidInputError: The catalogue has no such object.
+        InvalidInputError: The task has no such object.
     """
 
     def __init__(
         self,
         settings: SimulationSettings,
-        object_name: str,
-        scene_seed: int,
+        task: SimulatedTask,
+        object_name: str | None = None,
+        *,
+        scene_seed: int = 0,
         motors: HandMotors | None = None,
         board: BoardConfiguration | None = None,
         arm: SimulatedXArm | None = None,
@@ -66,7 +69,7 @@ class SimulatedCell:
         self._settings, self._board, self._mounting = settings, board, mounting
         self._spool_zeros = np.zeros(len(MOTOR_NAMES)) if mounting is None else mounting.zeros
         self._arm = arm
-        self._worlds: dict[str, World] = {}
+        self._worlds: dict[tuple[SimulatedTask, str], World] = {}
         self._renderer: OffscreenRenderer | None = None
         self._camera = DepthCameraModel(settings.cell.camera)
         control, physics = settings.cell.control, settings.cell.physics
@@ -76,13 +79,11 @@ class SimulatedCell:
         self._follower = JointTrajectoryFollower(settings.arm_home)
         self._arm_setpoint: FloatArray = np.array(settings.arm_home, dtype=np.float64)
         self._arm_velocity: FloatArray = np.zeros_like(self._arm_setpoint)
-        self._motors = CommandedMotors(settings.cell.motors) if motors is None else motors
+        self._motors = IdealMotors(settings.cell.motors) if motors is None else motors
         self._emergency_stop = False
         self._protective_stop = False
-        self._arm_in_contact = False
-        self._collided = False
-        self._monitor = PickCupMonitor()
-        self._world, self._data = self._lay_out(object_name, scene_seed, None)
+        name = task.object_names[0] if object_name is None else object_name
+        self._world, self._data = self._lay_out(task, name, scene_seed, None)
 
     @property
     def time(self) -> float:
@@ -105,10 +106,7 @@ class SimulatedCell:
         return self._collided
 
     def advance(self, duration: float) -> None:
-        """Simulate.
-
-        Args:
-            duration: Rounded to whole setpoint periods. [s].
+        """Simulate a duration [s], rounded to whole setpoint periods.
 
         Raises:
             DeviceError: The simulation became unstable.
@@ -153,30 +151,10 @@ class SimulatedCell:
         """Drop the arm trajectory and stay where the arm is."""
         self._follower.hold(self._data.qpos[ARM])
 
-    def command_motors(self, positions: npt.ArrayLike) -> bool:
-        """Set the targets of the twelve tendon motors.
-
-        Args:
-            positions: In `MOTOR_NAMES` order. Shape (12,). [rad].
-
-        Returns:
-            False when an emergency stop is pressed.
-
-        Raises:
-            InvalidInputError: Wrong shape or not finite.
-            DeviceError: The motors hang on a bus.
-        """
-        checked = finite_array('motor positions', positions, (len(MOTOR_NAMES),))
-        if self._emergency_stop:
-            return False
-        self._motors.command(checked)
-        return True
-
     def set_emergency_stop(self, pressed: bool) -> None:
-        """Press or release the emergency stop; arm and hand hold where they are."""
+        """Press or release the emergency stop; the arm holds where it is."""
         if pressed and not self._emergency_stop:
             self.hold_arm()
-            self._motors.hold(self._tendons())
         self._emergency_stop = pressed
 
     def arm_state(self) -> JointSample:
@@ -217,11 +195,7 @@ class SimulatedCell:
         )
 
     def capture_exact(self) -> RgbdFrame:
-        """The picture without the faults of a camera; for benchmarks and tests, as ground truth.
-
-        Raises:
-            DeviceError: No offscreen OpenGL on this machine, or another thread.
-        """
+        """The picture without the faults of a camera; for benchmarks and tests."""
         camera = self._settings.cell.camera
         if self._renderer is None:
             self._renderer = OffscreenRenderer(camera.width, camera.height)
@@ -235,26 +209,27 @@ class SimulatedCell:
         )
 
     def camera_pose(self) -> FloatArray:
-        """True `T_base_camera`, which no robot knows; for benchmarks and tests. Shape (4, 4). [m].
-
-        It differs from the calibration file by the mounting error.
-        """
+        """True `T_base_camera`, for benchmarks and tests. Shape (4, 4). [m]."""
         pose = self._settings.calibration.T_base_camera.copy()
         pose[:3, 3] += self._settings.cell.camera.mounting_error
         return pose
 
-    def reset_scene(self, object_name: str, scene_seed: int) -> None:
-        """Take the old object away and put another one down; the robot stays as it is.
+    def reset_scene(
+        self, object_name: str, scene_seed: int, task: SimulatedTask | None = None
+    ) -> None:
+        """Take the old scene away and lay out another one; the robot stays as it is.
 
         Args:
-            object_name: A name of the catalogue.
+            object_name: One of the task's.
             scene_seed: Seed of place, friction, mass and noise; not negative.
+            task: The same as before when None.
 
         Raises:
             InvalidInputError: Unknown object or negative seed; the old scene stays.
             SafetyError: Arm or hand is where the object goes; the old scene stays.
         """
-        self._world, self._data = self._lay_out(object_name, scene_seed, self._data)
+        task = self._world.task if task is None else task
+        self._world, self._data = self._lay_out(task, object_name, scene_seed, self._data)
 
     def return_robot_home(self) -> None:
         """Put arm and hand into their first state at once; hardware cannot do this."""
@@ -278,15 +253,16 @@ class SimulatedCell:
         return self._world.object_name
 
     def object_position(self) -> FloatArray:
-        """Middle of the bottom of the object, base frame. Shape (3,). [m].
+        """Origin of the object's body, base frame; for tests and benchmarks. Shape (3,). [m]."""
+        return np.array(self._data.body(OBJECT_BODY).xpos)
 
-        For the operator, the demonstration and tests: no robot can see this.
-        """
-        return np.array(self._data.qpos[OBJECT_POSE][:3])
+    def expert_grasp(self) -> GraspParameters:
+        """A good grasp of what lies on the table; for the demonstration and tests alone."""
+        return self._world.task.expert_grasp(self._data, self.object_name)
 
     def evaluate(self) -> SceneEvaluation:
         """Judge the episode since the last reset; for the operator alone."""
-        return self._monitor.evaluate()
+        return self._judge.evaluate()
 
     def close(self) -> None:
         """Free the renderer."""
@@ -295,14 +271,18 @@ class SimulatedCell:
             self._renderer = None
 
     def _lay_out(
-        self, object_name: str, scene_seed: int, previous: mujoco.MjData | None
+        self,
+        task: SimulatedTask,
+        object_name: str,
+        scene_seed: int,
+        previous: mujoco.MjData | None,
     ) -> tuple[World, mujoco.MjData]:
         if scene_seed < 0:
             raise InvalidInputError(f'The scene seed must not be negative, got {scene_seed}.')
-        if object_name not in self._worlds:
-            parts = (self._settings, object_name, self._board, self._mounting)
-            self._worlds[object_name] = World(*parts)
-        world = self._worlds[object_name]
+        if (task, object_name) not in self._worlds:
+            parts = (self._settings, task, object_name, self._board, self._mounting)
+            self._worlds[task, object_name] = World(*parts)
+        world = self._worlds[task, object_name]
         seeds = np.random.SeedSequence(scene_seed).spawn(3)
         layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds)
         data = mujoco.MjData(world.model)
@@ -311,7 +291,7 @@ class SimulatedCell:
         else:
             data.qpos[: HAND.stop] = previous.qpos[: HAND.stop]
             data.qvel[: HAND.stop] = previous.qvel[: HAND.stop]
-        data.qpos[OBJECT_POSE] = self._draw_pose(object_name, layout)
+        task.lay_out(data, object_name, layout)
         mujoco.mj_forward(world.model, data)
         if world.robot_touches_object(data):
             raise SafetyError(
@@ -324,22 +304,13 @@ class SimulatedCell:
         gain, damping = world.model.actuator_gainprm[ARM, 0], -world.model.actuator_biasprm[ARM, 2]
         self._servo_damping_time = damping / gain
         self._sensor_generator = sensor
-        self._monitor = PickCupMonitor()
+        self._judge = task.judge()
         self._collided = False
         self._protective_stop = False
         self._arm_in_contact = False
         self._apply_setpoints(data)
         mujoco.mj_forward(world.model, data)
         return world, data
-
-    def _draw_pose(self, object_name: str, generator: np.random.Generator) -> FloatArray:
-        """Position and quaternion (w, x, y, z) of a fresh object. Shape (7,). [m, -]."""
-        layout = self._settings.cell.layout
-        offset = generator.uniform(-1.0, 1.0, 2) * layout.half_extents
-        x, y = np.asarray(layout.centre) + offset
-        nominal = self._settings.objects.cups[object_name].handle_yaw
-        yaw = nominal + layout.yaw_half_range * generator.uniform(-1.0, 1.0)
-        return np.array([x, y, 0.0, np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)])
 
     def _since_trajectory(self, steps_ahead: int) -> float:
         """Time since the arm trajectory was taken; exact, because it is counted in steps. [s]."""
@@ -395,6 +366,4 @@ class SimulatedCell:
             if self._arm is not None:
                 self._arm.collided(data.qpos[ARM])
         self._arm_in_contact = hit
-        _, _, height, _, x, y, _ = data.qpos[OBJECT_POSE]
-        tilt = float(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))
-        self._monitor.update(float(height), tilt, contacts, self._collided)
+        self._judge.watch(data, contacts, collided=self._collided)

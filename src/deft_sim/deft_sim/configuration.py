@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the simulated cell, read from `config/simulation` and `config/calibration`."""
+"""Settings of the simulated cell, read from `config/simulation` and `config/calibration`.
+
+Beside every value in `config/simulation/cell.yaml` stands what it means.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from deft_core.configuration import load_yaml
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 from deft_hand_driver.simulated_hand import MountingErrors
-from deft_perception.calibration import CameraCalibration, load_calibration
+from deft_perception.calibration.calibration_file import CameraCalibration, load_named_calibration
 
 ARM = 'xarm6'
 HAND = 'dash'
@@ -30,15 +33,7 @@ def _share() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PhysicsConfiguration:
-    """Solver settings; the reasons stand in the README.
-
-    Attributes:
-        timestep: Step of the integrator. [s].
-        iterations: Iterations of the Newton solver.
-        tolerance: Stop below this improvement. [-].
-        noslip_iterations: Iterations that remove slow slip of held objects.
-        impratio: Weight of friction against normal force in the solver. [-].
-    """
+    """Solver settings."""
 
     timestep: float = field(metadata=_positive('s', 0.005))
     iterations: int = field(metadata={'minimum': 1, 'maximum': 500})
@@ -49,15 +44,7 @@ class PhysicsConfiguration:
 
 @dataclass(frozen=True)
 class ControlConfiguration:
-    """How the arm is driven.
-
-    Attributes:
-        setpoint_period: Time between two servo setpoints. [s].
-        arm_velocity_limit: Fastest change of a setpoint. [rad/s].
-        collision_force: Contact force on the arm at which its controller stops it. [N].
-        restart_tolerance: After such a stop only a trajectory is taken that starts this close to
-            where the arm is. [rad].
-    """
+    """How the arm is driven."""
 
     setpoint_period: float = field(metadata=_positive('s', 0.1))
     arm_velocity_limit: float = field(metadata=_positive('rad/s', 3.14))
@@ -67,13 +54,7 @@ class ControlConfiguration:
 
 @dataclass(frozen=True)
 class MotorConfiguration:
-    """From a motor angle to a tendon, and from tension to motor current.
-
-    Attributes:
-        spool_radius: Tendon excursion per motor angle. [m/rad].
-        torque_constant: Motor torque per current. [N m/A].
-        velocity_limit: Fastest change of a motor command. [rad/s].
-    """
+    """From a motor angle to a tendon, and from tension to motor current."""
 
     spool_radius: float = field(metadata=_positive('m', 0.05))
     torque_constant: float = field(metadata=_positive('N m/A', 20.0))
@@ -81,32 +62,8 @@ class MotorConfiguration:
 
 
 @dataclass(frozen=True)
-class LayoutConfiguration:
-    """Where a reset puts the object.
-
-    Attributes:
-        centre: Middle of the area, x and y in the base frame. [m].
-        half_extents: Half size of the area along x and y. [m].
-        yaw_half_range: Largest turn from the nominal direction. [rad].
-    """
-
-    centre: tuple[float, float] = field(metadata={'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'})
-    half_extents: tuple[float, float] = field(
-        metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'}
-    )
-    yaw_half_range: float = field(metadata={'minimum': 0.0, 'maximum': 3.1416, 'unit': 'rad'})
-
-
-@dataclass(frozen=True)
 class VariationConfiguration:
-    """What differs from one reset to the next besides the place of the object.
-
-    Attributes:
-        friction_share: Half width of the factor on sliding friction. [-].
-        mass_share: Half width of the factor on the mass of the object. [-].
-        motor_gain_share: Half width of the factor on excursion per motor angle. [-].
-        observed_joint_sigma: Noise of the visually observed finger joints. [rad].
-    """
+    """What differs from one reset to the next besides the place of the object."""
 
     friction_share: float = field(metadata=_share())
     mass_share: float = field(metadata=_share())
@@ -116,27 +73,7 @@ class VariationConfiguration:
 
 @dataclass(frozen=True)
 class CameraConfiguration:
-    """Intrinsics of the colour camera, and the faults of its stereo depth.
-
-    Attributes:
-        width: Columns. [pixel].
-        height: Rows. [pixel].
-        fx: Focal length along x. [pixel].
-        fy: Focal length along y. [pixel].
-        cx: Column of the principal point; pixel centres are whole numbers. [pixel].
-        cy: Row of the principal point. [pixel].
-        color_sigma: Noise of every colour value, of 255.
-        depth_axial: Depth noise is this times the square of depth. [1/m].
-        depth_quantum: Step of the depth values. [m].
-        depth_minimum: Nearer is missing. [m].
-        depth_maximum: Farther is missing. [m].
-        edge_step: A larger jump between neighbours loses the pixels beside it. [m].
-        edge_width: How many pixels beside such a jump are lost. [pixel].
-        grazing_cosine: Surfaces whose normal makes a smaller cosine with the ray are lost in part.
-        hole_share: Share of the image in random holes. [-].
-        mounting_error: Where the camera really stands minus where its calibration says, base
-            axes. [m].
-    """
+    """Intrinsics of the colour camera, and the faults of its stereo depth."""
 
     width: int = field(metadata={'minimum': 16, 'maximum': 1280, 'unit': 'pixel'})
     height: int = field(metadata={'minimum': 16, 'maximum': 960, 'unit': 'pixel'})
@@ -165,13 +102,7 @@ class CameraConfiguration:
 
 @dataclass(frozen=True)
 class BoardMount:
-    """Where the calibration board sits on the flange while one is mounted.
-
-    Attributes:
-        board: File in `config/boards`.
-        translation: Origin of the board in the flange frame. [m].
-        rotation_xyzw: Unit quaternion that turns board axes into flange axes.
-    """
+    """Where the calibration board sits on the flange while one is mounted."""
 
     board: str
     translation: tuple[float, float, float] = field(
@@ -189,48 +120,15 @@ class BoardMount:
 
 @dataclass(frozen=True)
 class CellConfiguration:
-    """Everything about the cell that is not an object; `config/simulation/cell.yaml`."""
+    """Everything about the cell that is no task; `config/simulation/cell.yaml`."""
 
     physics: PhysicsConfiguration
     control: ControlConfiguration
     motors: MotorConfiguration
-    layout: LayoutConfiguration
     variation: VariationConfiguration
     camera: CameraConfiguration
     board_mount: BoardMount
     hand_mounting: MountingErrors = field(default_factory=MountingErrors)
-
-
-@dataclass(frozen=True)
-class CupVariant:
-    """One cup; a frustum with a wall that is drawn hollow and touched as a solid.
-
-    Attributes:
-        radius: Outer radius at the rim. [m].
-        base_radius: Outer radius at the table. [m].
-        height: Height of the rim. [m].
-        mass: With the handle. [kg].
-        color: Red, green and blue of the body, 0 to 1.
-        rim_color: Of the rim, 0 to 1.
-        handle: Whether it has one.
-        handle_yaw: Nominal direction of the handle about the vertical. [rad].
-    """
-
-    radius: float = field(metadata={'minimum': 0.015, 'maximum': 0.08, 'unit': 'm'})
-    base_radius: float = field(metadata={'minimum': 0.015, 'maximum': 0.08, 'unit': 'm'})
-    height: float = field(metadata={'minimum': 0.03, 'maximum': 0.25, 'unit': 'm'})
-    mass: float = field(metadata={'minimum': 0.01, 'maximum': 1.0, 'unit': 'kg'})
-    color: tuple[float, float, float] = field(metadata={'minimum': 0.0, 'maximum': 1.0})
-    rim_color: tuple[float, float, float] = field(metadata={'minimum': 0.0, 'maximum': 1.0})
-    handle: bool
-    handle_yaw: float = field(metadata={'minimum': -3.1416, 'maximum': 3.1416, 'unit': 'rad'})
-
-
-@dataclass(frozen=True)
-class ObjectCatalogue:
-    """All objects by name; `config/simulation/objects.yaml`."""
-
-    cups: dict[str, CupVariant]
 
 
 @dataclass(frozen=True)
@@ -239,13 +137,11 @@ class SimulationSettings:
 
     Attributes:
         cell: Table, robot, camera and noise.
-        objects: What can be put on the table.
         calibration: Where the camera stands, up to its mounting error.
         arm_home: Arm joints when the world starts. Shape (6,). [rad].
     """
 
     cell: CellConfiguration
-    objects: ObjectCatalogue
     calibration: CameraCalibration
     arm_home: tuple[float, ...]
 
@@ -258,7 +154,6 @@ def load_simulation_settings(directory: Path) -> SimulationSettings:
     """
     return SimulationSettings(
         cell=load_yaml(directory / 'simulation' / 'cell.yaml', CellConfiguration),
-        objects=load_yaml(directory / 'simulation' / 'objects.yaml', ObjectCatalogue),
-        calibration=load_calibration(directory / 'calibration' / f'{CALIBRATION}.yaml'),
+        calibration=load_named_calibration(CALIBRATION, directory),
         arm_home=load_arm_configuration(ARM, directory).home,
     )

@@ -31,12 +31,7 @@ class DepthCameraModel:
         self._ray_lengths = np.linalg.norm(self._rays, axis=-1)
 
     def color(self, exact: ColorImage, generator: np.random.Generator) -> ColorImage:
-        """Colour with sensor noise.
-
-        Args:
-            exact: Shape (height, width, 3).
-            generator: Source of the noise.
-        """
+        """Colour (height, width, 3) with sensor noise."""
         sigma = self._configuration.color_sigma
         noise = generator.standard_normal(exact.shape, dtype=np.float32)
         return np.clip(exact + sigma * noise + 0.5, 0.0, 255.0).astype(np.uint8)

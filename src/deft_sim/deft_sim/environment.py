@@ -6,18 +6,21 @@ Planner and tendon map are those of the graph, so a grasp does here what it does
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.plan import EpisodePlan, PlannedPhase
-from deft_arm.planning import EpisodePlanner
-from deft_core.camera import RgbdFrame
+from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
+from deft_arm.planning.planner import EpisodePlanner
+from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.episode import Outcome
-from deft_core.errors import SafetyError, UnreachableError
+from deft_core.errors import SafetyError, TrainingError, UnreachableError
 from deft_core.grasp import GraspParameters
+from deft_core.rotations import rotation_vector_from_matrix
 from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
@@ -25,9 +28,25 @@ from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.tendon_map import TendonMap
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
-from deft_sim.scoring import SceneEvaluation
+from deft_sim.hand_motors import IdealMotors
+from deft_sim.tasks import SceneEvaluation, SimulatedTask, simulated_task
 
 SETTLE_TIME = 0.2  # [s] between a reset and the first picture
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedDemonstration:
+    """The one demonstration of a task, by an expert instead of a person (paper, section 3.1).
+
+    Attributes:
+        trajectory: Measured displacements after the grasp.
+        start: The scene it began with, RGB. Shape (height, width, 3).
+        goal: The scene at its end, to which visual rewards compare (section 5).
+    """
+
+    trajectory: WristTrajectory
+    start: ColorImage
+    goal: ColorImage
 
 
 class TableTopEnvironment:
@@ -40,23 +59,28 @@ class TableTopEnvironment:
         >>> environment.final_image(), environment.score()  # doctest: +SKIP
 
     Args:
-        settings: Cell, objects and camera pose.
-        task: What is done with the object.
-        planner: Plans arm and hand.
-        tendon_map: From hand joints to motors.
+        settings: Cell and camera pose.
+        task: How the robot goes about it.
+        simulation: What it does it with.
+        planner: Plans arm and hand as in the graph.
+        tendon_map: From hand joints to motors, as in the graph.
     """
 
     def __init__(
         self,
         settings: SimulationSettings,
         task: Task,
+        simulation: SimulatedTask,
         planner: EpisodePlanner,
         tendon_map: TendonMap,
     ) -> None:
         """Build the cell with the first object of the train set."""
         self.task = task
         self.settings = settings
-        self.cell = SimulatedCell(settings, task.object_sets['train'][0], 0)
+        self._demonstration = simulation.demonstration
+        self.motors = IdealMotors(settings.cell.motors)
+        first = task.object_sets['train'][0]
+        self.cell = SimulatedCell(settings, simulation, first, motors=self.motors)
         self.planner = planner
         self._tendon_map = tendon_map
         self._joint_lower, self._joint_upper = tendon_map.description.joint_limits()
@@ -67,7 +91,7 @@ class TableTopEnvironment:
         """Build the environment from a configuration folder.
 
         Args:
-            task_name: File in `config/tasks`.
+            task_name: File in `config/tasks` and module in `deft_sim/tasks`.
             directory: Configuration folder; the usual one when None.
 
         Raises:
@@ -77,6 +101,7 @@ class TableTopEnvironment:
         return cls(
             load_simulation_settings(folder),
             load_task(task_name, folder),
+            simulated_task(task_name),
             EpisodePlanner(load_arm_configuration(ARM, folder)),
             TendonMap(load_hand_description(HAND, folder)),
         )
@@ -86,7 +111,7 @@ class TableTopEnvironment:
 
         Args:
             scene_seed: Seed of everything that is random until the next reset; not negative.
-            object_name: A name of the catalogue.
+            object_name: One of the task's.
 
         Raises:
             InvalidInputError: Unknown object or negative seed.
@@ -118,12 +143,8 @@ class TableTopEnvironment:
                 return Outcome.COLLISION
         return Outcome.COMPLETED
 
-    def plan(self, grasp: GraspParameters, trajectory: WristTrajectory) -> EpisodePlan:
-        """Plan an episode from where the arm is now.
-
-        Args:
-            grasp: Prior plus residual, in the base frame.
-            trajectory: Displacements after the grasp.
+    def plan(self, grasp: GraspParameters, trajectory: WristTrajectory) -> MotionPlan:
+        """Plan an episode from where the arm is now; arguments as for `execute`.
 
         Raises:
             UnreachableError: A pose cannot be reached.
@@ -153,7 +174,7 @@ class TableTopEnvironment:
         for period in range(1, periods + 1):
             # The driver ramps in the same way: linearly from what it commanded last.
             self._hand = start + min(period / ramp, 1.0) * (target - start)
-            cell.command_motors(self._tendon_map.motors_from_joints(self._hand))
+            self.motors.command(self._tendon_map.motors_from_joints(self._hand))
             cell.advance(cell.setpoint_period)
             if cell.collided:
                 return
@@ -165,6 +186,49 @@ class TableTopEnvironment:
     def score(self) -> SceneEvaluation:
         """The operator's verdict; nothing that learns may read more of the state than this."""
         return self.cell.evaluate()
+
+    def demonstrate(self) -> RecordedDemonstration:
+        """Let the expert do the task; the scene is laid out anew.
+
+        Raises:
+            TrainingError: The expert failed, so this is no demonstration.
+            UnreachableError: The expert's grasp cannot be reached.
+        """
+        cell, wanted = self.cell, self._demonstration
+        rate, steps = wanted.intended.rate, len(wanted.intended)
+        start = self.reset(wanted.scene_seed, wanted.object_name).color
+        poses = []
+        for phase in self.plan(cell.expert_grasp(), wanted.intended).phases:
+            if phase.name is not Phase.FOLLOW_TRAJECTORY:
+                self.play(phase)
+                continue
+            cell.follow_arm(phase.arm.times, phase.arm.positions)
+            poses.append(cell.flange_pose())
+            for _ in range(steps):
+                cell.advance(1.0 / rate)
+                poses.append(cell.flange_pose())
+        verdict = self.score()
+        if not verdict.success:
+            raise TrainingError(
+                f'The demonstration of {self.task.name} failed ({verdict.explanation}); change '
+                'the expert or the seed.'
+            )
+        changes = list(itertools.pairwise(poses))
+        trajectory = WristTrajectory(
+            translations=np.array([after[:3, 3] - before[:3, 3] for before, after in changes]),
+            rotation_vectors=np.array(
+                [
+                    rotation_vector_from_matrix(after[:3, :3] @ before[:3, :3].T)
+                    for before, after in changes
+                ]
+            ),
+            rate=rate,
+            source=(
+                f'simulated demonstration of {self.task.name}: an expert, {wanted.object_name}, '
+                f'scene seed {wanted.scene_seed}; measured flange poses, no human video'
+            ),
+        )
+        return RecordedDemonstration(trajectory, start, self.final_image().color)
 
     def close(self) -> None:
         """Free the renderer."""

@@ -50,12 +50,7 @@ class OffscreenRenderer:
     def render(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: str
     ) -> tuple[ColorImage, DepthImage]:
-        """Take a picture of the current state.
-
-        Args:
-            model: A model whose offscreen buffer is as large as the picture.
-            data: Its state, after `mj_forward` or `mj_step`.
-            camera: Name of a camera in the model.
+        """Take a picture of a state after `mj_forward` or `mj_step`, by a named camera.
 
         Returns:
             Colour (height, width, 3), and distance along the optical axis (height, width). [m].

@@ -1,50 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The world around the robot: table, light, camera and one object, as a MuJoCo specification."""
+"""The cell around the robot as a MuJoCo specification: table, light, camera, calibration board."""
 
 from __future__ import annotations
 
 import mujoco
 import numpy as np
 
-from deft_core.configuration import nearest
-from deft_core.errors import InvalidInputError
 from deft_core.rotations import quaternion_from_matrix
-from deft_description.models import robot_spec
-from deft_perception.charuco_board import BoardConfiguration
-from deft_sim.calibration_board import add_board
+from deft_core.validation import FloatArray
+from deft_description.models import FLANGE_SITE, robot_spec
+from deft_perception.calibration.board import BoardConfiguration, draw_board, drawn_size
 from deft_sim.configuration import CameraConfiguration, PhysicsConfiguration, SimulationSettings
-from deft_sim.cups import add_cup
 
 CAMERA = 'camera'
 TABLE = 'table'
+BOARD = 'calibration_board'
+_PIXELS_PER_METRE = 8000.0  # of the board; finer than any camera of the cell sees it
+_THICKNESS = 0.003  # [m] of the board
 
 
-def build_world(
-    settings: SimulationSettings, object_name: str, board: BoardConfiguration | None = None
+def build_cell(
+    settings: SimulationSettings, board: BoardConfiguration | None = None
 ) -> mujoco.MjSpec:
-    """Returns robot, table, camera and the named object, not yet compiled.
+    """Robot, table and camera, not yet compiled; tasks add what stands on the table.
 
     The base frame of the robot is the world frame; the table top is the plane z = 0.
 
     Args:
         settings: Sizes, solver and camera.
-        object_name: A name of the catalogue.
         board: Calibration board on the flange, if there is one.
-
-    Raises:
-        InvalidInputError: The catalogue has no such object.
     """
-    cups = settings.objects.cups
-    if object_name not in cups:
-        raise InvalidInputError(f'Unknown object {object_name!r}; {nearest(object_name, cups)}')
     spec = robot_spec()
     spec.modelname = 'deft_cell'
     _set_solver(spec, settings.cell.physics)
     _add_room(spec)
     _add_camera(spec, settings)
-    add_cup(spec, cups[object_name])
     if board is not None:
-        add_board(spec, board, settings.cell.board_mount.T_flange_board)
+        _add_board(spec, board, settings.cell.board_mount.T_flange_board)
     return spec
 
 
@@ -57,7 +49,7 @@ def _set_solver(spec: mujoco.MjSpec, physics: PhysicsConfiguration) -> None:
     option.impratio = physics.impratio
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    # The elliptic cone is what lets a grasp hold; the pyramidal one drops the cup.
+    # The elliptic cone is what lets a grasp hold; the pyramidal one drops the object.
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
 
 
@@ -129,13 +121,57 @@ def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
         resolution=[camera.width, camera.height],
         sensor_size=[0.001 * camera.width, 0.001 * camera.height],
         focal_pixel=[camera.fx, camera.fy],
-        principal_pixel=principal_offset(camera),
+        # From the principal point to the image centre; our pixel centres are whole numbers.
+        principal_pixel=[
+            (camera.width - 1) / 2.0 - camera.cx,
+            (camera.height - 1) / 2.0 - camera.cy,
+        ],
     )
 
 
-def principal_offset(camera: CameraConfiguration) -> list[float]:
-    """Principal point as MuJoCo wants it: from the principal point to the image centre. [pixel].
+def _add_board(spec: mujoco.MjSpec, board: BoardConfiguration, T_flange_board: FloatArray) -> None:
+    """Fix a board to the flange: looks, but neither mass nor contacts, so it moves nothing.
 
-    Our pixel centres are whole numbers, so the middle of the image lies at (size - 1) / 2.
+    Args:
+        spec: Robot and world.
+        board: What is printed.
+        T_flange_board: Maps board coordinates (x along its rows, y along its columns, z into it)
+            to the flange. Shape (4, 4). [m].
     """
-    return [(camera.width - 1) / 2.0 - camera.cx, (camera.height - 1) / 2.0 - camera.cy]
+    picture = np.repeat(draw_board(board, _PIXELS_PER_METRE)[..., None], 3, axis=2)
+    texture = spec.add_texture(
+        name=BOARD,
+        type=mujoco.mjtTexture.mjTEXTURE_2D,
+        colorspace=mujoco.mjtColorSpace.mjCOLORSPACE_LINEAR,
+        width=picture.shape[1],
+        height=picture.shape[0],
+        nchannel=3,
+    )
+    texture.data = picture.tobytes()
+    material = spec.add_material(name=BOARD, specular=0.0, shininess=0.0, reflectance=0.0)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = BOARD
+    width, height = drawn_size(board)
+    margin_x, margin_y = (width - board.size[0]) / 2.0, (height - board.size[1]) / 2.0
+    left, right = -margin_x, board.size[0] + margin_x
+    top, bottom = -margin_y, board.size[1] + margin_y
+    spec.add_mesh(
+        name=BOARD,
+        uservert=[left, top, 0.0, right, top, 0.0, right, bottom, 0.0, left, bottom, 0.0],
+        userface=[0, 2, 1, 0, 3, 2],
+        usertexcoord=[0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0],
+        inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+    )
+    x, y, z, w = quaternion_from_matrix(T_flange_board[:3, :3])
+    body = spec.site(FLANGE_SITE).parent.add_body(
+        name=BOARD, pos=T_flange_board[:3, 3], quat=[w, x, y, z], gravcomp=1.0
+    )
+    looks = {'contype': 0, 'conaffinity': 0, 'group': 1, 'mass': 0.0}
+    body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=BOARD, material=BOARD, **looks)
+    body.add_geom(
+        name=BOARD,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[(left + right) / 2.0, (top + bottom) / 2.0, _THICKNESS / 2.0 + 0.0005],
+        size=[width / 2.0, height / 2.0, _THICKNESS / 2.0],
+        rgba=[0.35, 0.36, 0.38, 1.0],
+        **looks,
+    )

@@ -18,23 +18,16 @@ class JointTrajectoryFollower:
 
     Time is counted from the moment the current trajectory was taken, so that equal motions give
     equal setpoints to the last bit, whatever the clock shows.
-
-    Args:
-        positions: First setpoint. Shape (n,). [rad].
     """
 
     def __init__(self, positions: npt.ArrayLike) -> None:
-        """Hold the given positions."""
+        """Hold the given positions. Shape (n,). [rad]."""
         first = finite_array('joint positions', positions, (-1,))
         self._times: FloatArray = np.zeros(1)
         self._positions: FloatArray = first[None, :].copy()
 
     def sample(self, elapsed: float) -> FloatArray:
-        """Setpoint at a time since the last `follow`. Shape (n,). [rad].
-
-        Args:
-            elapsed: Not negative. [s].
-        """
+        """Setpoint at a time [s] since the last `follow`. Shape (n,). [rad]."""
         following = int(np.searchsorted(self._times, elapsed, side='right'))
         if following == len(self._times):
             return np.array(self._positions[-1])

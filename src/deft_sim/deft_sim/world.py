@@ -9,65 +9,73 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.configuration import nearest
+from deft_core.errors import InvalidInputError
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
 from deft_hand_driver.simulated_hand import HandMounting
-from deft_perception.charuco_board import BoardConfiguration
+from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings, VariationConfiguration
-from deft_sim.cups import OBJECT_BODY
-from deft_sim.hand_mounting import mount_hand
-from deft_sim.scene import TABLE, build_world
+from deft_sim.scene import TABLE, build_cell
+from deft_sim.tasks import OBJECT_BODY, ContactSummary, SimulatedTask
 
 ARM = slice(0, len(ARM_JOINT_NAMES))
 HAND = slice(ARM.stop, ARM.stop + len(HAND_JOINT_NAMES))
-OBJECT_POSE = slice(HAND.stop, HAND.stop + 7)
 MOTORS = slice(ARM.stop, ARM.stop + len(MOTOR_NAMES))
 
 _PALM = len(FINGERS)  # index of palm, thenar and motor housing behind the fingers
 
 
 @dataclass(frozen=True, eq=False)
-class ContactSummary:
-    """Contact forces of one instant.
+class JointSample:
+    """What joints or motors measure of themselves.
 
     Attributes:
-        finger_forces: Normal force of index, middle, ring, thumb and palm on the object.
-            Shape (5,). [N].
-        object_on_table: Whether the object touches the table.
-        arm_force: Largest normal force on an arm link. [N].
+        positions: [rad].
+        velocities: [rad/s].
+        efforts: Torque of arm joints [N m], current of motors [A].
     """
 
-    finger_forces: FloatArray
-    object_on_table: bool
-    arm_force: float
+    positions: FloatArray
+    velocities: FloatArray
+    efforts: FloatArray
 
 
 class World:
-    """A compiled cell with one object.
+    """A compiled cell with the scene of a task.
 
     Args:
-        settings: What the world is built from.
-        object_name: A name of the catalogue.
+        settings: What the cell is built from.
+        task: Adds its bodies.
+        object_name: One of the task's.
         board: Calibration board on the flange, if there is one.
         mounting: How the hand differs from its file; not at all when None.
 
     Raises:
-        InvalidInputError: The catalogue has no such object.
+        InvalidInputError: The task has no such object.
     """
 
     def __init__(
         self,
         settings: SimulationSettings,
+        task: SimulatedTask,
         object_name: str,
         board: BoardConfiguration | None = None,
         mounting: HandMounting | None = None,
     ) -> None:
         """Compile the world and look up its parts."""
-        self.object_name = object_name
-        self.model: mujoco.MjModel = build_world(settings, object_name, board).compile()
+        names = task.object_names
+        if object_name not in names:
+            raise InvalidInputError(
+                f'Unknown object {object_name!r}; {nearest(object_name, names)}'
+            )
+        self.task, self.object_name = task, object_name
+        spec = build_cell(settings, board)
+        task.build(spec, object_name)
+        self.model: mujoco.MjModel = spec.compile()
         if mounting is not None:
-            mount_hand(self.model, mounting)
+            _mount_hand(self.model, mounting)
         self._object_body = self.model.body(OBJECT_BODY).id
         self._nominal_friction = self.model.geom_friction.copy()
         self._nominal_mass = self.model.body_mass.copy()
@@ -75,12 +83,7 @@ class World:
         self._object_geoms, self._table_geoms, self._arm_geoms, self._fingers = self._classify()
 
     def vary(self, variation: VariationConfiguration, generator: np.random.Generator) -> None:
-        """Draw friction and object mass anew around their nominal values.
-
-        Args:
-            variation: Half widths.
-            generator: Source of the draws.
-        """
+        """Draw friction and object mass anew around their nominal values."""
         friction = self._nominal_friction.copy()
         for geoms in (self._object_geoms, self._fingers >= 0):
             factor = 1.0 + variation.friction_share * generator.uniform(-1.0, 1.0)
@@ -144,3 +147,18 @@ class World:
                 arm[geom] = True
         table = np.arange(model.ngeom) == model.geom(TABLE).id
         return model.geom_bodyid == self._object_body, table, arm, fingers
+
+
+def _mount_hand(model: mujoco.MjModel, mounting: HandMounting) -> None:
+    """Change moment arms and friction of the hand; its zeros belong to the spools (`cell.py`)."""
+    factors = {
+        model.joint(name).id: factor
+        for name, factor in zip(HAND_JOINT_NAMES, mounting.arm_factors, strict=True)
+    }
+    for motor in MOTOR_NAMES:
+        tendon = model.tendon(motor).id
+        first = model.tendon_adr[tendon]
+        for place in range(first, first + model.tendon_num[tendon]):
+            model.wrap_prm[place] *= factors[model.wrap_objid[place]]
+    for name, friction in zip(HAND_JOINT_NAMES, mounting.frictions, strict=True):
+        model.dof_frictionloss[model.joint(name).dofadr[0]] = friction

@@ -2,8 +2,8 @@
 """The control box of an xArm6: modes, states, errors and return codes, on a simulated arm.
 
 What the vendor's SDK answers and what the box does are as its public documents describe them; the
-numbers are in `deft_arm.xarm_codes`. Not simulated: reduced mode, teaching, playback, its own
-model for self-collision (C22).
+numbers are in `deft_arm.xarm.codes`. It moves in position mode only, to queued joint positions.
+Not simulated: reduced mode, its own model for self-collision (C22).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from deft_arm.kinematics import ArmKinematics
-from deft_arm.xarm_codes import (
+from deft_arm.planning.kinematics import ArmKinematics
+from deft_arm.xarm.codes import (
     ALL_JOINTS,
     ALL_JOINTS_ENABLED,
     DISCONNECTED,
@@ -33,7 +33,6 @@ BUTTON: Final = 1  # C1
 SERVO_ERRORS: Final = range(10, 18)  # C10 to C17
 COLLISION: Final = 31  # C31
 BOUNDARY: Final = 35  # C35
-NO_SOLUTION: Final = 40  # C40
 JOINT_LIMIT: Final = -7
 PARAMETER: Final = 12
 MOST_COMMANDS: Final = 512
@@ -49,8 +48,8 @@ class BoxReport:
     """What the box tells about itself.
 
     Attributes:
-        state: As in `deft_arm.xarm_codes.State`.
-        mode: As in `deft_arm.xarm_codes.Mode`.
+        state: As in `deft_arm.xarm.codes.State`.
+        mode: As in `deft_arm.xarm.codes.Mode`.
         waiting: Commands in the queue, the running one included.
         motors: One bit per enabled motor.
         error: Error code, 0 without.
@@ -96,8 +95,8 @@ class SimulatedXArm:
         self._speed, self._acceleration = _FIRST_SPEED, _FIRST_ACCELERATION
         self._button = False
         self._steps = 0
-        self._fence: tuple[FloatArray, FloatArray] | None = None
         self._boundary: tuple[FloatArray, FloatArray] | None = None
+        self.fence: tuple[FloatArray, FloatArray] | None = None
         self.sensitivity = 3
         self.tool_mass = 0.0
         self.tool_offset: FloatArray = np.zeros(6)
@@ -119,22 +118,6 @@ class SimulatedXArm:
         """Where the arm is told to be. Shape (6,). [rad]."""
         with self._lock:
             return self._motion.setpoint.copy()
-
-    def solve(self, start: FloatArray, rotation: FloatArray, position: FloatArray) -> FloatArray:
-        """Joint positions that bring the flange to a pose.
-
-        Args:
-            start: Where to begin. Shape (6,). [rad].
-            rotation: Of the flange in the base frame. Shape (3, 3).
-            position: Of the flange in the base frame. Shape (3,). [m].
-
-        Returns:
-            Shape (6,) [rad]; empty where there is no solution.
-        """
-        with self._lock:
-            centre = position + rotation @ self._kinematics.grasp_centre_in_flange
-            found = self._kinematics.track(rotation, centre, start)
-            return found.joint_positions if found.reached else np.empty(0)
 
     def flange(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Rotation, shape (3, 3), and position, shape (3,) [m], of the flange at given joints."""
@@ -191,47 +174,19 @@ class SimulatedXArm:
     def move_joints(
         self, target: FloatArray, speed: float, acceleration: float, *, blends: bool
     ) -> int:
-        """Queue a joint move; 0 for speed or acceleration takes the last value.
-
-        Args:
-            target: Shape (6,). [rad].
-            speed: [rad/s].
-            acceleration: [rad/s^2].
-            blends: Whether the arm goes on without stopping.
-        """
+        """Queue a joint move, see `QueuedMove`; 0 for speed or acceleration is the last value."""
         with self._lock:
-            refusal = self._refusal(Mode.POSITION, Mode.JOINT_ONLINE)
+            refusal = self._refusal()
             if refusal:
                 return refusal
             if np.any(target < self._lower) or np.any(target > self._upper):
                 return JOINT_LIMIT
             self._speed = speed or self._speed
             self._acceleration = acceleration or self._acceleration
-            if self._mode == Mode.JOINT_ONLINE:
-                self._motion.queue.clear()
             self._motion.queue.append(
                 QueuedMove(np.array(target), self._speed, self._acceleration, blends)
             )
             return OK
-
-    def servo_joints(self, target: FloatArray) -> int:
-        """Go to a target at full speed, in servo mode. Shape (6,). [rad]."""
-        with self._lock:
-            refusal = self._refusal(Mode.SERVO)
-            if refusal:
-                return refusal
-            if np.any(target < self._lower) or np.any(target > self._upper):
-                return JOINT_LIMIT
-            self._motion.servo_to(target)
-            return OK
-
-    def move_at(self, velocity: FloatArray, duration: float, mode: Mode) -> int:
-        """Move the joints at a velocity, shape (6,) [rad/s], for a duration [s], in its mode."""
-        with self._lock:
-            refusal = self._refusal(mode)
-            if not refusal:
-                self._motion.move_at(velocity, duration)
-            return refusal
 
     def fail(self, error: int) -> None:
         """An error stops the arm, empties the queue and leaves position mode, state 4."""
@@ -257,7 +212,7 @@ class SimulatedXArm:
     def set_fence(self, *, on: bool) -> int:
         """Switch the fence on or off."""
         with self._lock:
-            self._fence = self._boundary if on else None
+            self.fence = self._boundary if on else None
             return self.configure()
 
     # --- What happens to the box.
@@ -293,19 +248,19 @@ class SimulatedXArm:
 
     def _watch_fence(self, measured: FloatArray) -> None:
         self._steps += 1
-        if self._fence is None or self._steps % _FENCE_STEPS or self._error:
+        if self.fence is None or self._steps % _FENCE_STEPS or self._error:
             return
         flange = self._kinematics.flange_position(measured)
-        if np.any(flange < self._fence[0]) or np.any(flange > self._fence[1]):
+        if np.any(flange < self.fence[0]) or np.any(flange > self.fence[1]):
             self.fail(BOUNDARY)
 
-    def _refusal(self, *modes: Mode) -> int:
+    def _refusal(self) -> int:
         """Return code of a motion command that cannot be taken, 0 where it can."""
         if self._error:
             return HAS_ERROR
         if self._motors != ALL_JOINTS_ENABLED:
             return NOT_READY
-        if self._state not in (State.READY, State.MOVING) or self._mode not in modes:
+        if self._state not in (State.READY, State.MOVING) or self._mode != Mode.POSITION:
             return STATE_NOT_READY
         return OK
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a simulated xArm controller moves its setpoint: queue, servo targets, speeds."""
+"""How a simulated xArm controller moves its setpoint along the commands of its queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from deft_core.validation import FloatArray
 
-_SERVO_SPEED: Final = 3.14  # [rad/s] in servo mode every target is approached at full speed
 _STOP_ACCELERATION: Final = 20.0  # [rad/s^2] vendor limit of a joint
 _AT_TARGET: Final = 1e-9  # [rad]
 
@@ -34,7 +33,7 @@ class QueuedMove:
 
 
 class SetpointMotion:
-    """The setpoint of the six joints and what moves it; exactly one thing at a time.
+    """The setpoint of the six joints and the queue that moves it.
 
     Attributes:
         setpoint: Shape (6,). [rad].
@@ -47,19 +46,11 @@ class SetpointMotion:
         self.queue: deque[QueuedMove] = deque()
         self._pace = 0.0  # [rad/s] of the fastest joint along the queue
         self._velocity: FloatArray = np.zeros_like(self.setpoint)
-        self._servo_target: FloatArray | None = None
-        self._wanted_velocity: FloatArray | None = None
-        self._velocity_left = np.inf
 
     @property
     def moving(self) -> bool:
         """Whether the setpoint will still change."""
-        return bool(
-            self.queue
-            or np.any(self._velocity)
-            or self._servo_target is not None
-            or self._wanted_velocity is not None
-        )
+        return bool(self.queue or np.any(self._velocity))
 
     def hold(self, setpoint: FloatArray) -> None:
         """Forget everything and stand at a setpoint at once. Shape (6,). [rad]."""
@@ -71,64 +62,16 @@ class SetpointMotion:
         """Forget everything and come to rest as fast as the joints can."""
         self.queue.clear()
         self._pace = 0.0
-        self._servo_target = None
-        self._wanted_velocity = None
-
-    def servo_to(self, target: FloatArray) -> None:
-        """Go to a target at full speed; the newest one counts. Shape (6,). [rad]."""
-        self._servo_target = np.array(target, dtype=np.float64)
-
-    def move_at(self, velocity: FloatArray, duration: float) -> None:
-        """Move at a velocity.
-
-        Args:
-            velocity: Shape (6,). [rad/s].
-            duration: After which it stops by itself; not positive: never. [s].
-        """
-        self._wanted_velocity = np.array(velocity, dtype=np.float64)
-        self._velocity_left = duration if duration > 0.0 else np.inf
 
     def step(self, period: float, *, paused: bool = False) -> FloatArray:
-        """Move the setpoint on.
-
-        Args:
-            period: Time that passes. [s].
-            paused: Whether the queue rests for now.
-
-        Returns:
-            The setpoint at the end of the period. Shape (6,). [rad].
-        """
-        if self._servo_target is not None:
-            self._step_servo(period)
-        elif self._wanted_velocity is not None:
-            self._step_velocity(period)
-        elif self.queue and not paused:
+        """Move the setpoint on for a period [s]; where it is then. Shape (6,). [rad]."""
+        if self.queue and not paused:
             before = self.setpoint
             self._step_queue(period)
             self._velocity = (self.setpoint - before) / period
         else:
             self._step_down(period)
         return self.setpoint
-
-    def _step_servo(self, period: float) -> None:
-        assert self._servo_target is not None
-        largest = _SERVO_SPEED * period
-        way = self._servo_target - self.setpoint
-        self.setpoint = self.setpoint + np.clip(way, -largest, largest)
-        self._velocity = np.clip(way, -largest, largest) / period
-        if np.abs(way).max() <= largest:
-            self._servo_target = None
-            self._velocity = np.zeros_like(self.setpoint)
-
-    def _step_velocity(self, period: float) -> None:
-        assert self._wanted_velocity is not None
-        change = _STOP_ACCELERATION * period
-        wanted = self._wanted_velocity - self._velocity
-        self._velocity = self._velocity + np.clip(wanted, -change, change)
-        self.setpoint = self.setpoint + self._velocity * period
-        self._velocity_left -= period
-        if self._velocity_left <= 0.0:
-            self._wanted_velocity = None
 
     def _step_down(self, period: float) -> None:
         """Brake in the direction of the motion."""
@@ -164,9 +107,7 @@ class SetpointMotion:
     def _allowed_pace(self, first: QueuedMove, change: float) -> float:
         """Fastest pace from which every later part and the next stop can be met. [rad/s].
 
-        Args:
-            first: The running command.
-            change: Largest change of the pace in one period. [rad/s].
+        It changes by at most `change` [rad/s] in one period.
         """
         rate = 2.0 * first.acceleration
 

@@ -19,6 +19,7 @@ from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings, load_simulation_settings
 from deft_sim.environment import TableTopEnvironment
 from deft_sim.rendering import OffscreenRenderer
+from deft_sim.tasks import SimulatedTask, simulated_task
 
 
 @pytest.fixture(scope='session')
@@ -26,9 +27,14 @@ def settings() -> SimulationSettings:
     return load_simulation_settings(config_directory())
 
 
+@pytest.fixture(scope='session')
+def task() -> SimulatedTask:
+    return simulated_task('pick_cup')
+
+
 @pytest.fixture
-def cell(settings: SimulationSettings) -> SimulatedCell:
-    return SimulatedCell(settings, 'red_mug', 0)
+def cell(settings: SimulationSettings, task: SimulatedTask) -> SimulatedCell:
+    return SimulatedCell(settings, task, 'red_mug')
 
 
 @pytest.fixture(scope='session')

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from deft_core.configuration import config_directory
 from deft_core.episode import Outcome
@@ -13,9 +16,9 @@ from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
 from deft_description.models import MOTOR_NAMES
 from deft_hand_driver.description import MOTOR_NAMES as DRIVER_MOTOR_NAMES
-from deft_sim.demonstration import OBJECT, SCENE_SEED, record
+from deft_sim.commands import record_demonstration
 from deft_sim.environment import TableTopEnvironment
-from deft_sim.expert import side_grasp
+from deft_sim.scene import build_cell
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +29,7 @@ def trajectory(environment: TableTopEnvironment) -> WristTrajectory:
 def test_names_agree_with_the_driver_and_the_grasp(environment: TableTopEnvironment) -> None:
     """The description cannot import the packages that its names must agree with."""
     assert MOTOR_NAMES == DRIVER_MOTOR_NAMES
-    model = environment.cell._world.model
+    model = build_cell(environment.settings).compile()
     assert [model.joint(i).name for i in range(6, 22)] == list(HAND_JOINT_NAMES)
 
 
@@ -35,7 +38,7 @@ def test_a_good_grasp_picks_up_a_cup(
     environment: TableTopEnvironment, trajectory: WristTrajectory, name: str
 ) -> None:
     environment.reset(1, name)
-    assert environment.execute(side_grasp(environment), trajectory) is Outcome.COMPLETED
+    assert environment.execute(environment.cell.expert_grasp(), trajectory) is Outcome.COMPLETED
     verdict = environment.score()
     assert verdict.success
     assert verdict.score > 0.7
@@ -47,7 +50,10 @@ def test_a_grasp_beside_the_cup_picks_up_nothing(
 ) -> None:
     environment.reset(1, 'red_mug')
     beside = GraspResidual.from_vector([0.0, -0.09, *[0.0] * 20])
-    assert environment.execute(side_grasp(environment) + beside, trajectory) is Outcome.COMPLETED
+    assert (
+        environment.execute(environment.cell.expert_grasp() + beside, trajectory)
+        is Outcome.COMPLETED
+    )
     assert not environment.score().success
     assert environment.score().score < 0.3
 
@@ -57,7 +63,7 @@ def test_an_open_hand_picks_up_nothing(
 ) -> None:
     """Nothing but closed fingers holds the cup: no glue, no weld."""
     environment.reset(1, 'red_mug')
-    grasp = side_grasp(environment)
+    grasp = environment.cell.expert_grasp()
     opened = GraspParameters(grasp.position, grasp.wrist_rotation, np.zeros(16))
     environment.execute(opened, trajectory)
     assert not environment.score().success
@@ -67,9 +73,9 @@ def test_opening_the_hand_drops_the_cup(
     environment: TableTopEnvironment, trajectory: WristTrajectory
 ) -> None:
     environment.reset(1, 'red_mug')
-    environment.execute(side_grasp(environment), trajectory)
+    environment.execute(environment.cell.expert_grasp(), trajectory)
     assert environment.score().success
-    environment.cell.command_motors(np.zeros(len(MOTOR_NAMES)))
+    environment.motors.command(np.zeros(len(MOTOR_NAMES)))
     environment.cell.advance(1.0)
     verdict = environment.score()
     assert not verdict.success
@@ -82,7 +88,10 @@ def test_an_unreachable_grasp_moves_nothing(
     environment.reset(1, 'red_mug')
     before = environment.cell.time
     far = GraspResidual.from_vector([0.6, 0.0, *[0.0] * 20])
-    assert environment.execute(side_grasp(environment) + far, trajectory) is Outcome.UNREACHABLE
+    assert (
+        environment.execute(environment.cell.expert_grasp() + far, trajectory)
+        is Outcome.UNREACHABLE
+    )
     assert environment.cell.time == before
     assert environment.score().score == 0.0
 
@@ -94,9 +103,9 @@ def test_equal_seeds_give_bit_equal_episodes(
     for attempt in range(2):
         if attempt == 1:  # another scene between must leave no trace
             environment.reset(77, 'white_mug')
-            environment.execute(side_grasp(environment), trajectory)
+            environment.execute(environment.cell.expert_grasp(), trajectory)
         first = environment.reset(5, 'green_beaker')
-        environment.execute(side_grasp(environment), trajectory)
+        environment.execute(environment.cell.expert_grasp(), trajectory)
         last = environment.final_image()
         cell = environment.cell
         results.append(
@@ -124,15 +133,28 @@ def test_other_seeds_give_other_scenes(environment: TableTopEnvironment) -> None
         environment.reset(-1, 'red_mug')
 
 
-def test_the_shipped_trajectory_is_the_recorded_demonstration(
-    environment: TableTopEnvironment, trajectory: WristTrajectory
+def test_the_recorded_demonstration_is_what_is_shipped(
+    offscreen: None, trajectory: WristTrajectory, tmp_path: Path
 ) -> None:
-    recorded = record(environment)
+    """Otherwise record it again: `python -m deft_sim.commands.record_demonstration pick_cup`."""
+    assert record_demonstration.main(['pick_cup', '--output', str(tmp_path)]) == 2
+    for part in ('trajectories', 'goals'):
+        (tmp_path / part).mkdir()
+    assert record_demonstration.main(['pick_cup', '--output', str(tmp_path)]) == 0
+    recorded = WristTrajectory.load(tmp_path / 'trajectories' / 'pick_cup.json')
     assert len(trajectory) == TRAJECTORY_STEPS
-    assert trajectory.rate == 10.0
-    assert trajectory.source == recorded.source
-    assert OBJECT in trajectory.source
-    assert str(SCENE_SEED) in trajectory.source
+    assert trajectory.rate == recorded.rate == 10.0
     np.testing.assert_allclose(trajectory.translations, recorded.translations, atol=2e-4)
     np.testing.assert_allclose(trajectory.rotation_vectors, recorded.rotation_vectors, atol=2e-3)
     assert trajectory.translations[:, 2].sum() == pytest.approx(0.16, abs=0.01)
+
+    def picture(folder: Path, name: str) -> np.ndarray:
+        return np.asarray(Image.open(folder / 'goals' / f'pick_cup_{name}.jpg')).astype(int)
+
+    start, goal = (picture(tmp_path, name) for name in ('start', 'goal'))
+    assert start.shape == goal.shape == (480, 640, 3)
+    changed = np.abs(start - goal).max(axis=2) > 30
+    assert 0.03 < changed.mean() < 0.5  # hand, arm and cup; not the whole scene
+    for name, image in (('start', start), ('goal', goal)):
+        shipped = picture(config_directory(), name)
+        assert (np.abs(shipped - image).max(axis=2) > 60).mean() < 0.01

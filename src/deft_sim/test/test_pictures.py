@@ -17,7 +17,9 @@ from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
-from deft_sim.world import OBJECT_POSE, World
+from deft_sim.tasks import OBJECT_BODY, SimulatedTask
+from deft_sim.tasks.pick_cup import CUPS
+from deft_sim.world import World
 
 pytestmark = pytest.mark.usefixtures('offscreen')
 
@@ -35,12 +37,12 @@ def renderer(settings: SimulationSettings) -> OffscreenRenderer:
 
 
 def test_depth_equals_rays_through_the_pixels(
-    exact: SimulationSettings, renderer: OffscreenRenderer
+    exact: SimulationSettings, task: SimulatedTask, renderer: OffscreenRenderer
 ) -> None:
     """Intrinsics, extrinsics, row order and depth scale, against MuJoCo's own ray casting."""
-    world = World(exact, 'red_mug')
+    world = World(exact, task, 'red_mug')
     data = mujoco.MjData(world.model)
-    data.qpos[OBJECT_POSE] = [0.55, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    data.joint(OBJECT_BODY).qpos = [0.55, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     data.qpos[:6] = exact.arm_home
     mujoco.mj_forward(world.model, data)
     _, depth = renderer.render(world.model, data, CAMERA)
@@ -62,8 +64,8 @@ def test_depth_equals_rays_through_the_pixels(
     assert float(np.percentile(errors, 90)) < 0.004
 
 
-def test_the_cup_is_seen_where_it_stands(exact: SimulationSettings) -> None:
-    cell = SimulatedCell(exact, 'red_mug', 5)
+def test_the_cup_is_seen_where_it_stands(exact: SimulationSettings, task: SimulatedTask) -> None:
+    cell = SimulatedCell(exact, task, 'red_mug', scene_seed=5)
     frame = cell.capture()
     cell.close()
     red = (frame.color[..., 0] > 110) & (frame.color[..., 1] < 70) & (frame.color[..., 2] < 70)
@@ -74,16 +76,18 @@ def test_the_cup_is_seen_where_it_stands(exact: SimulationSettings) -> None:
     centre = cell.object_position()
     distance = np.linalg.norm(np.median(base[:, :2], axis=0) - centre[:2])
     assert distance < 0.04  # the seen side lies one radius towards the camera
-    height = exact.objects.cups['red_mug'].height
+    height = CUPS['red_mug'].height
     assert np.percentile(base[:, 2], 98) == pytest.approx(height, abs=0.012)
     assert np.percentile(base[:, 2], 2) > -0.006
 
 
-def test_the_arm_at_home_does_not_hide_the_layout_area(exact: SimulationSettings) -> None:
+def test_the_arm_at_home_does_not_hide_the_layout_area(
+    exact: SimulationSettings, task: SimulatedTask
+) -> None:
     """Every corner of the area shows the cup, so an episode can always begin."""
     seen = []
     for seed in range(8):
-        cell = SimulatedCell(exact, 'red_mug', seed)
+        cell = SimulatedCell(exact, task, 'red_mug', scene_seed=seed)
         color = cell.capture().color.astype(int)
         cell.close()
         seen.append(int(np.sum((color[..., 0] > 110) & (color[..., 1] < 70))))
@@ -91,13 +95,13 @@ def test_the_arm_at_home_does_not_hide_the_layout_area(exact: SimulationSettings
 
 
 def test_one_renderer_serves_several_worlds(
-    settings: SimulationSettings, renderer: OffscreenRenderer
+    settings: SimulationSettings, task: SimulatedTask, renderer: OffscreenRenderer
 ) -> None:
     pictures = {}
     for name in ('red_mug', 'blue_tumbler', 'red_mug'):
-        world = World(settings, name)
+        world = World(settings, task, name)
         data = mujoco.MjData(world.model)
-        data.qpos[OBJECT_POSE] = [0.55, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+        data.joint(OBJECT_BODY).qpos = [0.55, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
         mujoco.mj_forward(world.model, data)
         color, _ = renderer.render(world.model, data, CAMERA)
         if name in pictures:
@@ -107,9 +111,9 @@ def test_one_renderer_serves_several_worlds(
 
 
 def test_another_thread_is_refused(
-    settings: SimulationSettings, renderer: OffscreenRenderer
+    settings: SimulationSettings, task: SimulatedTask, renderer: OffscreenRenderer
 ) -> None:
-    world = World(settings, 'red_mug')
+    world = World(settings, task, 'red_mug')
     data = mujoco.MjData(world.model)
     mujoco.mj_forward(world.model, data)
     raised: list[Exception] = []

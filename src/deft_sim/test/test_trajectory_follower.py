@@ -12,78 +12,56 @@ from deft_core.errors import InvalidInputError
 from deft_sim.trajectory_follower import JointTrajectoryFollower
 
 
-def test_holds_the_first_position() -> None:
-    follower = JointTrajectoryFollower([0.1, 0.2])
-    np.testing.assert_array_equal(follower.sample(5.0), [0.1, 0.2])
-
-
-def test_interpolates_from_the_current_setpoint() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    follower.follow([1.0, 2.0], [[1.0], [3.0]], elapsed=10.0)
-    assert follower.sample(0.5) == pytest.approx([0.5])
-    assert follower.sample(1.5) == pytest.approx([2.0])
-    assert follower.sample(99.0) == pytest.approx([3.0])
+def test_interpolates_from_the_current_setpoint_and_stays_at_the_end() -> None:
+    follower = JointTrajectoryFollower([0.1])
+    assert follower.sample(5.0) == pytest.approx([0.1])
+    follower.follow([1.0, 2.0], [[1.1], [3.1]], elapsed=10.0)
+    for elapsed, position in ((0.5, 0.6), (1.5, 2.1), (99.0, 3.1)):
+        assert follower.sample(elapsed) == pytest.approx([position])
 
 
 def test_a_new_trajectory_replaces_the_old_without_a_jump() -> None:
     follower = JointTrajectoryFollower([0.0])
     follower.follow([2.0], [[2.0]], elapsed=0.0)
     follower.follow([1.0], [[0.0]], elapsed=1.0)
-    assert follower.sample(0.0) == pytest.approx([1.0])
-    assert follower.sample(0.5) == pytest.approx([0.5])
-    assert follower.sample(2.0) == pytest.approx([0.0])
-
-
-def test_a_point_at_time_zero_is_taken_at_once() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    follower.follow([0.0], [[0.7]], elapsed=3.0)
-    assert follower.sample(0.0) == pytest.approx([0.7])
-
-
-def test_points_in_the_past_are_skipped() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    follower.follow([1.0, 3.0], [[5.0], [2.0]], elapsed=0.0, delay=-2.0)
-    assert follower.sample(0.5) == pytest.approx([1.0])
-
-
-def test_a_trajectory_may_start_later() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    follower.follow([0.0, 1.0], [[0.0], [1.0]], elapsed=0.0, delay=2.0)
-    assert follower.sample(1.9) == pytest.approx([0.0])
-    assert follower.sample(2.5) == pytest.approx([0.5])
-
-
-def test_hold_drops_the_trajectory() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    follower.follow([1.0], [[1.0]], elapsed=0.0)
+    for elapsed, position in ((0.0, 1.0), (0.5, 0.5), (2.0, 0.0)):
+        assert follower.sample(elapsed) == pytest.approx([position])
     follower.hold([0.3])
     assert follower.sample(1.0) == pytest.approx([0.3])
 
 
 @pytest.mark.parametrize(
-    ('times', 'positions'),
+    ('times', 'points', 'delay', 'elapsed', 'position'),
     [
-        ([], np.zeros((0, 2))),
-        ([1.0, 1.0], np.zeros((2, 2))),
-        ([-1.0], np.zeros((1, 2))),
-        ([1.0], np.zeros((1, 3))),
-        ([1.0], [[np.nan, 0.0]]),
-        ([np.inf], np.zeros((1, 2))),
+        ([0.0], [[0.7]], 0.0, 0.0, 0.7),  # at once
+        ([1.0, 3.0], [[5.0], [2.0]], -2.0, 0.5, 1.0),  # points in the past are skipped
+        ([0.0, 1.0], [[0.0], [1.0]], 2.0, 1.9, 0.0),  # starts later
+        ([0.0, 1.0], [[0.0], [1.0]], 2.0, 2.5, 0.5),
     ],
 )
-def test_malformed_trajectories_are_refused_and_change_nothing(
-    times: list[float], positions: np.ndarray
-) -> None:
+def test_start_times(times, points, delay, elapsed, position) -> None:
+    follower = JointTrajectoryFollower([0.0])
+    follower.follow(times, points, elapsed=0.0, delay=delay)
+    assert follower.sample(elapsed) == pytest.approx([position])
+
+
+@pytest.mark.parametrize(
+    ('times', 'positions', 'delay'),
+    [
+        ([], np.zeros((0, 2)), 0.0),
+        ([1.0, 1.0], np.zeros((2, 2)), 0.0),
+        ([-1.0], np.zeros((1, 2)), 0.0),
+        ([1.0], np.zeros((1, 3)), 0.0),
+        ([1.0], [[np.nan, 0.0]], 0.0),
+        ([np.inf], np.zeros((1, 2)), 0.0),
+        ([1.0], np.zeros((1, 2)), -5.0),  # over already
+    ],
+)
+def test_malformed_trajectories_are_refused_and_change_nothing(times, positions, delay) -> None:
     follower = JointTrajectoryFollower([0.4, 0.5])
     with pytest.raises(InvalidInputError):
-        follower.follow(times, positions, elapsed=0.0)
+        follower.follow(times, positions, elapsed=0.0, delay=delay)
     np.testing.assert_array_equal(follower.sample(1.0), [0.4, 0.5])
-
-
-def test_a_trajectory_that_is_over_is_refused() -> None:
-    follower = JointTrajectoryFollower([0.0])
-    with pytest.raises(InvalidInputError, match=r'4\.000 s in the past'):
-        follower.follow([1.0], [[1.0]], elapsed=0.0, delay=-5.0)
 
 
 @given(

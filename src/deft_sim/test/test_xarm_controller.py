@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.xarm_codes import (
+from deft_arm.xarm.codes import (
     ALL_JOINTS,
     HAS_ERROR,
     NOT_READY,
@@ -165,30 +165,6 @@ def test_pause_keeps_the_queue(box):
     assert box.report().waiting == 1
     box.set_state(0)
     np.testing.assert_allclose(run(box, 1.0)[-1], away())
-
-
-def test_servo_mode_goes_to_the_newest_target_at_full_speed(box):
-    assert box.servo_joints(away()) == STATE_NOT_READY
-    box.set_mode(Mode.SERVO)
-    box.set_state(0)
-    assert box.servo_joints(away(2.0)) == OK
-    run(box, 0.05)
-    box.servo_joints(away())
-    path = run(box, 0.2)
-    np.testing.assert_allclose(path[-1], away())
-    assert np.abs(np.diff(path[:, 0])).max() / PERIOD == pytest.approx(3.14, abs=0.01)
-
-
-@pytest.mark.parametrize('duration', [0.3, 0.0])
-def test_a_velocity_ends_by_itself_or_never(box, duration):
-    box.set_mode(Mode.JOINT_VELOCITY)
-    box.set_state(0)
-    velocity = np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
-    assert box.move_at(velocity, duration, Mode.JOINT_VELOCITY) == OK
-    path = run(box, 1.0)
-    speed = (path[-1] - path[-2])[0] / PERIOD
-    assert speed == pytest.approx(0.0 if duration else 0.5, abs=1e-6)
-    assert box.report().state == (State.READY if duration else State.MOVING)
 
 
 def test_targets_outside_the_travel_are_refused(box):

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from std_srvs.srv import SetBool, Trigger
 
-from deft_arm.xarm_codes import DISCONNECTED, OK
-from deft_core.errors import ConfigurationError
+from deft_arm.xarm.codes import DISCONNECTED, OK
 from deft_core.nodes.qos import STATE
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_world import XArmWorld, make_box
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import BUTTON, COLLISION
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg
@@ -105,12 +104,3 @@ def test_reports_are_as_many_in_a_real_second_as_those_of_a_real_arm(cell):
     cell.graph.until(lambda: cell.time > begin + 3.0)
     stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for m in cell.reports]
     assert np.median(np.diff(stamps)) == pytest.approx(0.03, abs=0.0011)
-
-
-def test_an_unknown_report_type_is_refused(make_graph):
-    graph = make_graph()
-    try:
-        with pytest.raises(ConfigurationError, match='normal, rich, dev'):
-            XArmWorld(graph.make('simulation'), make_box(), 'fast', 1.0)
-    finally:
-        graph.close()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from deft_affordance.catalogue import make_predictor
+from deft_affordance.registry import make_predictor
 from deft_core.configuration import config_directory
-from deft_core.decode_records import observation_from_msg
+from deft_core.decode import observation_from_msg
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 from deft_core.nodes.encode import prior_to_msg
 from deft_core.nodes.parameters import declare_parameters

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.ndimage import median_filter
+from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation, Slerp
 
-from deft_arm.demonstration.pose_track import PoseTrack
+from deft_arm.demonstration.tracks import PoseTrack
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
@@ -23,8 +25,8 @@ from deft_core.validation import FloatArray
 
 _GRID_RATE: Final = 60.0  # [Hz] on which the track is smoothed
 _POLYNOMIAL: Final = 2
-_NEIGHBOURS: Final = 5  # on either side, among which a pose must fit
-_OUTLIER: Final = 5.0  # times the median deviation from them
+_NEIGHBOURS: Final = 7  # poses among which one must fit
+_OUTLIER: Final = 5.0  # times the median deviation from their median
 _LEAST_DEVIATION: Final = 0.004  # [m] below this nothing is an outlier
 
 
@@ -48,13 +50,12 @@ class ExtractionSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        ranges = {
-            'rate': (0.5, 100.0, 'Hz'),
-            'window': (0.0, 5.0, 's'),
-            'longest_gap': (0.0, 5.0, 's'),
-            'reach': (0.0, 0.3, 'm'),
-        }
-        for name, (low, high, unit) in ranges.items():
+        for name, low, high, unit in (
+            ('rate', 0.5, 100.0, 'Hz'),
+            ('window', 0.0, 5.0, 's'),
+            ('longest_gap', 0.0, 5.0, 's'),
+            ('reach', 0.0, 0.3, 'm'),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidInputError(f'{name} must be {low} to {high} {unit}, got {value}.')
@@ -80,12 +81,7 @@ class Extraction:
 def extract(
     track: PoseTrack, T_base_track: FloatArray, settings: ExtractionSettings
 ) -> Extraction:
-    """Turn a track into the post-grasp trajectory.
-
-    Args:
-        track: Wrist poses over time.
-        T_base_track: Maps the frame of the track to the base. Shape (4, 4). [m].
-        settings: Which stretch, how smooth.
+    """Turn a track, mapped to the base by a matrix of shape (4, 4) [m], into the trajectory.
 
     Raises:
         InvalidInputError: The stretch is not covered by the track, or has too long a gap.
@@ -109,12 +105,9 @@ def extract(
     )
     _check_gaps(raw, settings, end)
     margin = 0.5 * settings.window
-    grid = np.arange(
-        max(raw.times[0], settings.start - margin),
-        min(raw.times[-1], end + margin) + 0.5 / _GRID_RATE,
-        1.0 / _GRID_RATE,
-    ).clip(max=raw.times[-1])
-    smooth = _smoothed(_sampled(raw, np.unique(grid)), settings.window)
+    first, last = max(raw.times[0], settings.start - margin), min(raw.times[-1], end + margin)
+    grid = np.linspace(first, last, round((last - first) * _GRID_RATE) + 1)
+    smooth = _smoothed(_sampled(raw, grid), settings.window)
     wanted = np.linspace(settings.start, end, TRAJECTORY_STEPS + 1)
     steps = _sampled(smooth, wanted.clip(smooth.times[0], smooth.times[-1]))
     turns = steps.rotations[1:] @ steps.rotations[:-1].transpose(0, 2, 1)
@@ -132,23 +125,8 @@ def extract(
 
 def _fits(track: PoseTrack) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which poses lie where their neighbours say. Shape (n,)."""
-    count = len(track.times)
-    deviation = np.zeros(count)
-    for index in range(count):
-        near = [
-            other
-            for other in range(max(0, index - _NEIGHBOURS), min(count, index + _NEIGHBOURS + 1))
-            if other != index
-        ]
-        if len(near) < 3:
-            continue
-        # A line through the neighbours, weighted so that one of them that is off counts little.
-        offsets = track.times[near] - track.times[index]
-        centre = np.median(track.positions[near], axis=0)
-        far = np.linalg.norm(track.positions[near] - centre, axis=1)
-        weights = 1.0 / np.maximum(far, _LEAST_DEVIATION)
-        line = np.polynomial.polynomial.polyfit(offsets, track.positions[near], 1, w=weights)
-        deviation[index] = np.linalg.norm(track.positions[index] - line[0])
+    median = median_filter(track.positions, size=(_NEIGHBOURS, 1), mode='nearest')
+    deviation = np.linalg.norm(track.positions - median, axis=1)
     limit = max(_LEAST_DEVIATION, _OUTLIER * float(np.median(deviation)))
     return np.asarray(deviation <= limit, dtype=np.bool_)
 
@@ -177,19 +155,15 @@ def _sampled(track: PoseTrack, times: FloatArray) -> PoseTrack:
 
 
 def _smoothed(track: PoseTrack, window: float) -> PoseTrack:
-    """Local quadratic fits (Savitzky-Golay), for rotations around each pose in turn."""
-    half = round(0.5 * window * _GRID_RATE)
+    """Local quadratic fits (Savitzky-Golay) to positions and quaternions at equal steps."""
     count = len(track.times)
-    if half < 1:
+    length = min(2 * round(0.5 * window * _GRID_RATE) + 1, count - 1 + count % 2)
+    if length <= _POLYNOMIAL:
         return track
-    positions, rotations = np.empty_like(track.positions), np.empty_like(track.rotations)
-    for index in range(count):
-        near = slice(max(0, index - half), min(count, index + half + 1))
-        offsets = track.times[near] - track.times[index]
-        degree = min(_POLYNOMIAL, len(offsets) - 1)
-        fit = np.polynomial.polynomial.polyfit
-        positions[index] = fit(offsets, track.positions[near], degree)[0]
-        turns = Rotation.from_matrix(track.rotations[index].T @ track.rotations[near])
-        centre = fit(offsets, turns.as_rotvec(), degree)[0]
-        rotations[index] = track.rotations[index] @ Rotation.from_rotvec(centre).as_matrix()
-    return PoseTrack(track.times, positions, rotations, track.frame_id, track.source)
+    quaternions = Rotation.from_matrix(track.rotations).as_quat()
+    # Of the two that mean one rotation the one next to its neighbour, so that they can be fitted.
+    turned_over = np.sum(quaternions[1:] * quaternions[:-1], axis=1) < 0.0
+    quaternions[1:][np.cumsum(turned_over) % 2 == 1] *= -1.0
+    positions = savgol_filter(track.positions, length, _POLYNOMIAL, axis=0)
+    turns = Rotation.from_quat(savgol_filter(quaternions, length, _POLYNOMIAL, axis=0))
+    return PoseTrack(track.times, positions, turns.as_matrix(), track.frame_id, track.source)

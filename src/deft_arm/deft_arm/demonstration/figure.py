@@ -35,7 +35,7 @@ def draw(
     Args:
         trajectory: The displacements.
         rotation: Of the flange at the grasp. Shape (3, 3).
-        position: Grasp centre at the grasp. Shape (3,). [m].
+        position: Of the grasp centre there. Shape (3,). [m].
         configuration: Workspace and table.
         verdict: Whether the arm can do it, for the title.
         path: File to write.

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
@@ -16,17 +18,24 @@ from std_srvs.srv import Trigger
 
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.execution import Observed, PlanExecution
-from deft_arm.faults import Fault, FaultLatch
-from deft_arm.nodes.arm_job import Action, Job
 from deft_arm.nodes.arm_parameters import XARM_API, ArmParameters
-from deft_arm.nodes.backend import ArmBackend
-from deft_arm.nodes.convert import FAILURE_NAMES, hand_command, refusal_name, state_to_msg
-from deft_arm.nodes.emergency_stop_desk import EmergencyStopDesk
+from deft_arm.nodes.messages import (
+    FEEDBACK_PHASES,
+    Action,
+    Fault,
+    flange_to_msg,
+    marks_to_msg,
+    refusal_name,
+)
 from deft_arm.nodes.ros2_control_backend import Ros2ControlBackend
-from deft_arm.plan import EpisodePlan, MotionPlan, PlannedPhase
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.plan import MotionPlan, PlannedPhase
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.decode import grasp_from_msg, trajectory_from_msg
 from deft_core.errors import DeftError
+from deft_core.frames import BASE_FRAME
+from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.nodes.emergency_stop import EmergencyStopMonitor
+from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LEASED_COMMAND, STATE, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
@@ -34,12 +43,32 @@ from deft_core.validation import FloatArray
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState, HandCommand, HandState
 
+if TYPE_CHECKING:
+    from deft_arm.nodes.xarm_backend import XArmBackend
+
 CLEAR_SERVICE: Final = '/arm/clear_fault'
 _CYCLE: Final = 0.02  # [s] of real time
 _STATE_PERIOD: Final = 0.1  # [s] of real time
 _REMINDER_PERIOD: Final = 2.0  # [s] of real time between two lines about what is missing
 # Nothing moves after these until a person has cleared them.
 _LATCHED: Final = frozenset({'COLLISION', 'EMERGENCY_STOP', 'CONTROLLER_ERROR', 'STALE_STATE'})
+
+
+@dataclass
+class Job:
+    """The motion of one goal, from its arrival to its answer; times are monotonic [s]."""
+
+    action: Action
+    goal: ServerGoalHandle
+    plan: Callable[[Any], MotionPlan]  # from where the arm is
+    arrived: float = field(default_factory=time.monotonic)
+    execution: PlanExecution | None = None  # until motion is allowed and planned
+    planned: float = 0.0
+
+    @property
+    def grasps(self) -> bool:
+        """Whether this is a grasp and not the way home."""
+        return self.action is ExecuteGrasp
 
 
 class ArmNode(Node):
@@ -50,10 +79,7 @@ class ArmNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Build the planner and the interfaces.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
+        """Build the planner and the interfaces; `options` go to `rclpy.node.Node`.
 
         Raises:
             ConfigurationError: A parameter or the file of the arm is wrong.
@@ -61,19 +87,17 @@ class ArmNode(Node):
         super().__init__('arm', **options)
         self._settings = declare_parameters(self, ArmParameters)
         self._planner = EpisodePlanner(load_arm_configuration(self._settings.arm))
-        self._backend = self._make_backend()
+        self._fault: Fault | None = None  # nothing moves until a person has looked
         self._job: Job | None = None
+        self._holding = False
+        self._backend = self._make_backend()
         self._hand: HandState | None = None
         self._hand_received = 0.0
         self._hand_was_enabled = False
-        self._stops = EmergencyStopDesk(
+        self._sequence = 0
+        self._emergency_stop = EmergencyStopMonitor(
             self, self._cycle, require_station=self._settings.require_station
         )
-        self._stopped = ''  # the emergency stop that was acted on
-        self._faults = FaultLatch()
-        self._clearing = False
-        self._holding = False
-        self._sequence = 0
         quiet = PublisherEventCallbacks(use_default_callbacks=False)
         self._hand_publisher = self.create_publisher(
             HandCommand, '/hand/command', LEASED_COMMAND, event_callbacks=quiet
@@ -95,20 +119,18 @@ class ArmNode(Node):
         """Bring a moving arm to rest."""
         job = self._job
         if job is not None and job.execution is not None:
-            self._backend.halt(job.execution.stop_path(self._observed()))
+            self._backend.stop(job.execution.stop_path(self._observed()), for_good=True)
         for server in self._servers:
             server.destroy()
 
-    def _make_backend(self) -> ArmBackend:
+    def _make_backend(self) -> Ros2ControlBackend | XArmBackend:
         settings, planner = self._settings, self._planner
         if settings.arm_interface != XARM_API:
             return Ros2ControlBackend(self, planner.configuration.joint_names)
         # Imported here, so that ros2_control works where nobody has built xarm_msgs.
-        from deft_arm.nodes.xarm_api_backend import XArmApiBackend  # noqa: PLC0415
+        from deft_arm.nodes.xarm_backend import XArmBackend  # noqa: PLC0415
 
-        return XArmApiBackend(
-            self, settings, planner.configuration, planner.kinematics, settings.state_timeout
-        )
+        return XArmBackend(self, settings, planner.configuration, planner.kinematics, self._latch)
 
     def _serve(
         self, action: Action, name: str, plan: Callable[[Any], MotionPlan]
@@ -136,17 +158,16 @@ class ArmNode(Node):
 
     def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """A person has looked at the arm."""
-        problem = self._stops.accept()
+        self._emergency_stop.accept_loss()
+        problem = self._emergency_stop.problem() or self._emergency_stop.missing()
         if problem:
             response.message = f'Not cleared. {problem}'
             return response
         response.success = True
-        if self._faults.fault is None:
+        if self._fault is None:
             response.message = 'There is no fault.'
             return response
-        if not self._clearing:
-            self._backend.recover()
-        self._clearing = True
+        self._backend.recover()
         response.message = 'The arm is being made ready; /arm/state tells when it is.'
         return response
 
@@ -154,7 +175,7 @@ class ArmNode(Node):
         self._job = Job(action, goal, plan)
         self._cycle()
 
-    def _plan_grasp(self, request: ExecuteGrasp.Goal) -> EpisodePlan:
+    def _plan_grasp(self, request: ExecuteGrasp.Goal) -> MotionPlan:
         return self._planner.plan(
             grasp_from_msg(request.grasp),
             trajectory_from_msg(request.trajectory),
@@ -172,12 +193,11 @@ class ArmNode(Node):
     def _cycle(self) -> None:
         """One look at everything."""
         self._backend.cycle()
-        incident = self._backend.incident()
-        if incident is not None:
-            self._clearing = False
-            self._latch(incident)
+        # Whatever latched a fault stopped the back end, so that it is ready only after `recover`.
+        if self._fault and self._backend.ready and self._age() < self._settings.state_timeout:
+            self._fault = None
+            self.get_logger().info('The fault is cleared; the arm takes goals again.')
         self._obey_stop()
-        self._finish_clearing()
         job = self._job
         if job is None:
             return
@@ -190,25 +210,17 @@ class ArmNode(Node):
 
     def _obey_stop(self) -> None:
         """Stop in the cycle in which an emergency stop is pressed or its station is lost."""
-        problem = self._stops.problem()
-        if problem and problem != self._stopped:
+        problem = self._emergency_stop.problem()
+        if problem and not self._backend.stopped:
             self._latch(
                 Fault('EMERGENCY_STOP', f'{problem} Release it, then call {CLEAR_SERVICE}.')
             )
-            self._stops.tell_of_loss()
             if self._job is None or self._job.execution is None:
-                self._backend.halt(None)
-        self._stopped = problem
-
-    def _finish_clearing(self) -> None:
-        if self._clearing and self._backend.ready and self._age() < self._settings.state_timeout:
-            self._clearing = False
-            self._faults.clear()
-            self.get_logger().info('The fault is cleared; the arm takes goals again.')
+                self._backend.stop(None, for_good=True)
 
     def _begin(self, job: Job) -> None:
         """Plan a goal as soon as motion is allowed, or refuse it with a reason."""
-        fault = self._faults.fault
+        fault = self._fault
         if fault is not None:
             if time.monotonic() - job.arrived >= self._settings.clearance_wait:
                 stop = fault.name == 'EMERGENCY_STOP'
@@ -241,18 +253,15 @@ class ArmNode(Node):
         job.goal.publish_feedback(job.action.Feedback())
 
     def _go_on(self, job: Job, execution: PlanExecution) -> None:
-        fault = self._faults.fault
-        if fault is not None:
-            self._end(job, fault.name, fault.message)
+        if self._fault is not None:
+            self._end(job, self._fault.name, self._fault.message)
             return
         name, message = self._obstacle()
         if not name and not self._backend.ready:
-            name, message = (
-                'STALE_STATE',
-                (
-                    f'In the middle of a motion the arm waits for {self._backend.waits_for}; '
-                    'was the driver restarted?'
-                ),
+            name = 'STALE_STATE'
+            message = (
+                f'In the middle of a motion the arm waits for {self._backend.waits_for}; '
+                'was the driver restarted?'
             )
         if name:
             self._end(job, name, message)
@@ -262,18 +271,28 @@ class ArmNode(Node):
             return  # Planning took a while: start from a measurement that is newer.
         update = execution.update(self._observed())
         if update.failure is not None:
-            self._end(job, FAILURE_NAMES[update.failure], update.message)
+            self._end(job, update.failure, update.message)
             return
         if update.start is not None:
             self._send(update.start)
-        job.feed_back(self._now())
+        self._feed_back(job, execution)
         if update.finished:
             self._holding = job.grasps
             self._end(job, 'NONE', '')
 
+    def _feed_back(self, job: Job, execution: PlanExecution) -> None:
+        """Publish where the motion is."""
+        now = self._now()
+        if job.grasps:
+            phase = FEEDBACK_PHASES[execution.phase.name]
+            feedback: Any = ExecuteGrasp.Feedback(phase=phase, progress=execution.progress(now))
+        else:
+            feedback = ReturnHome.Feedback(progress=execution.total_progress(now))
+        job.goal.publish_feedback(feedback)
+
     def _remind(self) -> None:
         """Tell what is missing until the arm is ready for the first time."""
-        if self._faults.fault is not None:
+        if self._fault is not None:
             return  # it was told
         _, missing = self._obstacle()
         if not missing and not self._backend.ready:
@@ -288,7 +307,7 @@ class ArmNode(Node):
 
     def _obstacle(self) -> tuple[str, str]:
         """Error constant and message of what forbids motion now; empty where nothing does."""
-        missing = self._stops.missing()
+        missing = self._emergency_stop.missing()
         if missing:
             return 'EMERGENCY_STOP', missing
         limit = self._settings.state_timeout
@@ -317,19 +336,38 @@ class ArmNode(Node):
                 self._latch(Fault(name, message, self._backend.error_code))
         if name not in ('NONE', 'CANCELLED'):
             self.get_logger().warning(message)
-        job.answer(name, message, self._planner.kinematics)
+        self._answer(job, name, message)
 
     def _come_to_rest(self, job: Job, execution: PlanExecution, name: str) -> None:
         observed = self._observed()
-        if name in _LATCHED:
-            self._backend.halt(execution.stop_path(observed))
-        elif name == 'MOTION_TIMEOUT':  # it is not where it should be on its way
-            self._backend.brake(execution.stop_path(observed))
-        else:
-            self._backend.brake(execution.brake_path(observed))
+        # Only an arm that is on its way may go on along it.
+        on_its_way = name not in _LATCHED and name != 'MOTION_TIMEOUT'
+        path = execution.brake_path(observed) if on_its_way else execution.stop_path(observed)
+        self._backend.stop(path, for_good=name in _LATCHED or self._fault is not None)
         if name == 'COLLISION' and self._settings.hand_after_collision == 'open':
             duration = self._planner.configuration.close_duration
             self._command_hand(job.goal.request.open_hand, duration)
+
+    def _answer(self, job: Job, name: str, message: str) -> None:
+        """Send the result, with an error constant of the action, and set the terminal state."""
+        code = int(getattr(job.action.Goal, name))
+        result = job.action.Result(error_code=code, error_message=message)
+        if job.grasps:
+            result.last_phase = ExecuteGrasp.Goal.PLAN
+            if job.execution is not None:
+                result.last_phase = FEEDBACK_PHASES[job.execution.phase.name]
+                result.executed_poses = marks_to_msg(job.execution.marks, self._planner.kinematics)
+
+        def end(handle: ServerGoalHandle) -> Any:
+            if name == 'NONE':
+                handle.succeed()
+            elif name == 'CANCELLED':
+                handle.canceled()
+            else:
+                handle.abort()
+            return result
+
+        job.goal.execute(end)
 
     def _send(self, phase: PlannedPhase) -> None:
         self._backend.start(phase.arm)
@@ -339,31 +377,51 @@ class ArmNode(Node):
     def _command_hand(self, joint_positions: Any, duration: float) -> None:
         self._sequence += 1
         self._hand_publisher.publish(
-            hand_command(joint_positions, duration, self._sequence, self._now())
+            HandCommand(
+                header=header(self._now(), ''),
+                sequence=self._sequence,
+                joint_names=list(HAND_JOINT_NAMES),
+                joint_positions=[float(angle) for angle in joint_positions],
+                duration=duration,
+            )
         )
 
     def _latch(self, fault: Fault) -> None:
-        if self._faults.fault is None:
+        """Keep the first fault; later ones follow from it, unless one explains it with a code."""
+        if self._fault is None:
             self.get_logger().error(fault.message)
-        self._faults.set(fault)
+        if self._fault is None or (fault.code and not self._fault.code):
+            self._fault = fault
 
     def _publish_state(self) -> None:
         measured = self._backend.measurement
         if measured is None:
             return
-        state = ArmState.IDLE
+        message = ArmState(
+            state=self._state(),
+            fault='' if self._fault is None else self._fault.message,
+            joint_names=list(self._planner.configuration.joint_names),
+            joint_positions=measured.joint_positions.tolist(),
+            joint_velocities=measured.joint_velocities,
+            flange_pose=flange_to_msg(self._planner.kinematics, measured.joint_positions),
+            controller_error=self._backend.error_code,
+            emergency_stop=bool(self._emergency_stop.problem() or self._emergency_stop.missing()),
+        )
+        message.header.stamp = measured.stamp
+        message.header.frame_id = BASE_FRAME
+        self._state_publisher.publish(message)
+
+    def _state(self) -> int:
+        """One of the constants of the message."""
         if self._age() > self._settings.state_timeout:
             state = ArmState.DISCONNECTED
-        elif self._faults.fault is not None:
+        elif self._fault is not None:
             state = ArmState.FAULT
         elif self._job is not None:
             state = ArmState.MOVING
-        elif self._holding:
-            state = ArmState.HOLDING
-        message = state_to_msg(state, self._faults.fault, measured, self._planner)
-        message.controller_error = self._backend.error_code
-        message.emergency_stop = bool(self._stops.problem() or self._stops.missing())
-        self._state_publisher.publish(message)
+        else:
+            state = ArmState.HOLDING if self._holding else ArmState.IDLE
+        return int(state)
 
     def _observed(self) -> Observed:
         return Observed(self._now(), self._measured(), self._age(), self._backend.idle)

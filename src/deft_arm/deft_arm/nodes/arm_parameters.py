@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from deft_arm.execution import ExecutionSettings
-from deft_arm.nodes.xarm_parameters import XArmParameters
+from deft_arm.execution import ExecutionSettings, seconds
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
-ROS2_CONTROL = 'ros2_control'
-XARM_API = 'xarm_api'
-_HANDS = ('hold', 'open')
+ROS2_CONTROL: Final = 'ros2_control'
+XARM_API: Final = 'xarm_api'
 
 
 @dataclass(frozen=True)
-class ArmParameters(ExecutionSettings, XArmParameters):
+class ArmParameters(ExecutionSettings):
     """Which arm, how it is driven, and what happens when something goes wrong."""
 
     arm: str = field(default='xarm6', metadata={'doc': 'name of a file in config/arms'})
@@ -32,21 +31,49 @@ class ArmParameters(ExecutionSettings, XArmParameters):
     )
     ready_timeout: float = field(
         default=60.0,
-        metadata={
-            'minimum': 0.1,
-            'maximum': 120.0,
-            'unit': 's',
-            'doc': 'that a goal waits for a controller or a hand that is being made ready',
-        },
+        metadata=seconds(
+            0.1, 120.0, 'that a goal waits for a controller or a hand that is being made ready'
+        ),
     )
     clearance_wait: float = field(
         default=0.0,
+        metadata=seconds(
+            0.0,
+            600.0,
+            'that a goal waits for a person to clear a fault; 0 on a robot, where motion must not '
+            'begin with the clearing',
+        ),
+    )
+    # What follows concerns the driver of xarm_ros2.
+    xarm_namespace: str = field(
+        default='/xarm', metadata={'doc': 'namespace of the topics and services of the driver'}
+    )
+    controller_settings: bool = field(
+        default=True,
+        metadata={'doc': 'whether load, sensitivity and boundary are set on the controller'},
+    )
+    queue_depth: int = field(
+        default=10,
+        metadata={'minimum': 2, 'maximum': 100, 'doc': 'most commands ahead of the arm'},
+    )
+    acceleration: float = field(
+        default=6.0,
+        metadata={'minimum': 0.1, 'maximum': 20.0, 'unit': 'rad/s^2', 'doc': 'of motion commands'},
+    )
+    call_timeout: float = field(default=5.0, metadata=seconds(0.1, 60.0, 'of a service call'))
+    error_delay: float = field(
+        default=0.5,
+        metadata=seconds(
+            0.0, 5.0, 'until an error code is reported after the stop that it explains'
+        ),
+    )
+    pose_tolerance: float = field(
+        default=0.015,
         metadata={
-            'minimum': 0.0,
-            'maximum': 600.0,
-            'unit': 's',
-            'doc': 'that a goal waits for a person to clear a fault; 0 on a robot, where motion '
-            'must not begin with the clearing',
+            'minimum': 0.001,
+            'maximum': 0.1,
+            'unit': 'm',
+            'doc': 'between reported and computed flange',
         },
     )
 
@@ -54,7 +81,7 @@ class ArmParameters(ExecutionSettings, XArmParameters):
         """Refuse names that do not exist."""
         for name, known in (
             ('arm_interface', (ROS2_CONTROL, XARM_API)),
-            ('hand_after_collision', _HANDS),
+            ('hand_after_collision', ('hold', 'open')),
         ):
             value = getattr(self, name)
             if value not in known:

@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from deft_core.nodes.encode import header
+from deft_core.nodes.emergency_stop import TOPIC
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LEASED_LATCHED
 from deft_core.nodes.runner import run_node
@@ -34,17 +34,14 @@ class EmergencyStopStation(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
+        """Create the interfaces; `options` go to `rclpy.node.Node`.
 
         Raises:
             ConfigurationError: A parameter is wrong.
         """
         super().__init__('emergency_stop_station', **options)
         self._settings = declare_parameters(self, StationParameters)
-        self._publisher = self.create_publisher(EmergencyStop, '/emergency_stop', LEASED_LATCHED)
+        self._publisher = self.create_publisher(EmergencyStop, TOPIC, LEASED_LATCHED)
         for name, pressed in (('press', True), ('release', False)):
             self.create_service(
                 Trigger,
@@ -56,7 +53,7 @@ class EmergencyStopStation(Node):
         message = EmergencyStop(
             pressed=pressed, source=self._settings.station, reason='by a person at the station'
         )
-        message.header = header(self.get_clock().now().nanoseconds * 1e-9, '')
+        message.header.stamp = self.get_clock().now().to_msg()
         self._publisher.publish(message)
         response.success = True
         response.message = (

@@ -11,10 +11,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from deft_arm.faults import Fault
-from deft_arm.nodes.backend import Measurement
-from deft_arm.nodes.convert import path_to_msg
-from deft_arm.paths import JointPath
+from deft_arm.nodes.messages import Measurement, path_to_msg
+from deft_arm.planning.paths import JointPath
 from deft_core.decode import order_joints
 from deft_core.errors import InvalidInputError
 from deft_core.nodes.qos import COMMAND, STATE
@@ -25,25 +23,59 @@ STATE_TOPIC: Final = '/joint_states'
 
 
 class Ros2ControlBackend:
-    """One trajectory per phase, to the topic of `xarm6_traj_controller`.
+    """One trajectory per phase, to the topic of `xarm6_traj_controller`; no call blocks.
 
     The controller tells nothing but joint states: that it has stopped is seen from them.
+
+    Attributes:
+        own_pace: Whether the controller moves along a path at a pace of its own.
+        source: What the joints are read from, for messages.
+        waits_for: What it waits for while it is not ready, for messages.
+        idle: Whether the controller says that it has carried out all that it was sent.
+        error_code: Error code of the controller, 0 where it has none.
+        measurement: The newest report, None before the first.
+        stopped: Whether it takes nothing before `recover`.
     """
 
     own_pace = False
-    ready = True
-    waits_for = ''
+    source = STATE_TOPIC
+    waits_for = 'a person to clear the fault'
     idle = True
     error_code = 0
-    source = STATE_TOPIC
 
     def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
         """Create publisher and subscription on `node`."""
         self._node = node
         self._names = list(joint_names)
         self.measurement: Measurement | None = None
+        self.stopped = False
         self._publisher = node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, COMMAND)
         node.create_subscription(JointState, STATE_TOPIC, self._on_joints, STATE)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a path can be started now."""
+        return not self.stopped
+
+    def start(self, path: JointPath) -> None:
+        """Send the path as one trajectory."""
+        self._publisher.publish(path_to_msg(path, self._names))
+
+    def stop(self, path: JointPath | None, *, for_good: bool) -> None:
+        """Send the path on which the arm comes to rest, None where nothing is under way.
+
+        For good: nothing moves before `recover`; else motion goes on with the next goal.
+        """
+        self.stopped |= for_good
+        if path is not None:
+            self.start(path)
+
+    def recover(self) -> None:
+        """Take the next trajectory; a person has seen to the cause."""
+        self.stopped = False
+
+    def cycle(self) -> None:
+        """Nothing to do: a trajectory is sent at once."""
 
     def _on_joints(self, message: JointState) -> None:
         try:
@@ -63,26 +95,3 @@ class Ros2ControlBackend:
             order_joints(message.name, message.velocity, self._names).tolist() if known else []
         )
         self.measurement = Measurement(joints, velocities, time.monotonic(), message.header.stamp)
-
-    def incident(self) -> Fault | None:
-        """Nothing is told beside the joint states."""
-        return None
-
-    def start(self, path: JointPath) -> None:
-        """Send the path as one trajectory."""
-        self._publisher.publish(path_to_msg(path, self._names))
-
-    def halt(self, held: JointPath | None) -> None:
-        """Hold where the arm is; an arm that was sent nothing needs nothing to stop."""
-        if held is not None:
-            self.start(held)
-
-    def brake(self, path: JointPath) -> None:
-        """Send the braking path."""
-        self.start(path)
-
-    def recover(self) -> None:
-        """Nothing to do: the controller takes the next trajectory."""
-
-    def cycle(self) -> None:
-        """Nothing to do: a trajectory is sent at once."""

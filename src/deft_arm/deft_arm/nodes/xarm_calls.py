@@ -10,8 +10,8 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
-from deft_arm.xarm_bringup import Call
-from deft_arm.xarm_codes import describe_return
+from deft_arm.xarm.codes import OK, describe_return
+from deft_arm.xarm.commands import Call
 from deft_core.clock import Deadline
 from xarm_msgs import srv
 
@@ -51,31 +51,32 @@ class XArmCalls:
         """Create the clients."""
         self._namespace = namespace
         self._timeout = timeout
-        kinds = {**OFFERED, **(TO_BE_SWITCHED_ON if with_settings else {})}
-        self._kinds = kinds
+        kinds: dict[str, Any] = {**OFFERED, **(TO_BE_SWITCHED_ON if with_settings else {})}
         self._clients: dict[str, Client] = {
             name: node.create_client(kind, f'{namespace}/{name}') for name, kind in kinds.items()
         }
         self._pending: dict[Future, tuple[str, Deadline, _Fail]] = {}
 
+    @property
+    def under_way(self) -> int:
+        """Calls that were not answered yet."""
+        return len(self._pending)
+
     def missing(self) -> list[str]:
         """Names of the services that nobody offers."""
         return [name for name, client in self._clients.items() if not client.service_is_ready()]
 
-    def call(
-        self, name: str, fields: dict[str, Any], answered: Callable[[int], None], fail: _Fail
-    ) -> None:
+    def call(self, call: Call, answered: Callable[[int], None], fail: _Fail) -> None:
         """Call a service.
 
         Args:
-            name: Below the namespace.
-            fields: Of the request; `wait` is never set, because it would block the driver.
+            call: Which; `wait` is never set, because it would block the driver.
             answered: Gets the return code.
             fail: Gets a sentence when no answer comes in time.
         """
-        client = self._clients[name]
-        future = client.call_async(self._kinds[name].Request(**fields))
-        self._pending[future] = (name, Deadline(self._timeout), fail)
+        client = self._clients[call.service]
+        future = client.call_async(client.srv_type.Request(**call.fields))
+        self._pending[future] = (call.service, Deadline(self._timeout), fail)
 
         def done(future: Future) -> None:
             if self._pending.pop(future, None) is not None:
@@ -88,21 +89,21 @@ class XArmCalls:
         if not calls:
             finished()
             return
-        first, rest = calls[0], calls[1:]
+        first, *rest = calls
 
         def answered(code: int) -> None:
-            if code in first.accepted:
+            if code == OK:
                 self.run(rest, finished, fail)
             else:
                 fail(f'{self._namespace}/{first.service} answered {describe_return(code)}.')
 
-        self.call(first.service, first.fields, answered, fail)
+        self.call(first, answered, fail)
 
     def look(self) -> None:
         """Give up calls whose time is over; called in every cycle."""
         for future, (name, deadline, fail) in list(self._pending.items()):
-            if deadline.passed:
-                self._forget(future, name)
+            if deadline.passed and future in self._pending:
+                self._forget(future)
                 fail(
                     f'{self._namespace}/{name} did not answer within {self._timeout} s. The '
                     'driver has one thread: a call with wait:=true of another program, or a '
@@ -111,9 +112,9 @@ class XArmCalls:
 
     def drop(self) -> None:
         """Forget all calls under way; their answers are ignored."""
-        for future, (name, _, _) in list(self._pending.items()):
-            self._forget(future, name)
+        for future in list(self._pending):
+            self._forget(future)
 
-    def _forget(self, future: Future, name: str) -> None:
-        del self._pending[future]
+    def _forget(self, future: Future) -> None:
+        name, _, _ = self._pending.pop(future)
         self._clients[name].remove_pending_request(future)

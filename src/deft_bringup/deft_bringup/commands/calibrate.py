@@ -10,11 +10,11 @@ from pathlib import Path
 from deft_bringup.commands.launch import find_launch_file, launch
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
-from deft_perception.calibration import SIMULATED_SERIAL, load_named_calibration
-from deft_perception.calibration_run import FIGURE, solve_stored, summary_lines
-from deft_perception.camera_calibration import CalibrationSettings
-from deft_perception.charuco_board import BoardConfiguration, load_board, save_board_page
-from deft_perception.view_folder import load_views
+from deft_perception.calibration.board import BoardConfiguration, load_board, save_board_page
+from deft_perception.calibration.calibration_file import SIMULATED_SERIAL, load_named_calibration
+from deft_perception.calibration.report import FIGURE, calibrate_stored
+from deft_perception.calibration.settings import CalibrationSettings
+from deft_perception.calibration.views import load_views
 
 _SIMULATED_SPEED = 0.8  # [rad/s] nobody stands beside the simulated arm
 
@@ -140,10 +140,10 @@ def _draw(board: BoardConfiguration, output: Path) -> int:
 
 def _solve(run: Path, name: str) -> int:
     stored = load_views(run)
-    calibration, result, file = solve_stored(
+    file, lines = calibrate_stored(
         stored, CalibrationSettings(), name=name, folder=run, configuration=config_directory()
     )
-    for line in summary_lines(calibration, result):
+    for line in lines:
         print(line)
     print(f'wrote {file} and {run / FIGURE}')
     return 0

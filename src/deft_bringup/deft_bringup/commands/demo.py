@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from deft_bringup.commands.launch import find_launch_file, launch
-from deft_bringup.commands.tasks import check_task
+from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.task import load_task
 
 # Keys of summary.json that the last lines show, with their labels.
 _SUMMARY: Final[Mapping[str, str]] = {
@@ -58,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run `deft demo`."""
-    check_task(arguments.task)
+    # Imported here because it loads the simulator.
+    from deft_sim.tasks import simulated_task  # noqa: PLC0415
+
+    load_task(arguments.task, config_directory())
+    simulated_task(arguments.task)
     folder = fresh_run_folder(arguments.run)
     given = {
         'task': arguments.task,
@@ -77,7 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
             return code
         print('The session is complete all the same; this is its report.')
     # Imported here because it loads what draws the pictures.
-    from deft_cem.report.build import build_report  # noqa: PLC0415
+    from deft_report.build import build_report  # noqa: PLC0415
 
     report = build_report(folder)
     for line in summary_lines(folder):

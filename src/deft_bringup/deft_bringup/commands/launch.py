@@ -12,15 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from deft_bringup.launch_xml.arguments import (
+from deft_bringup.launching.interpreter import (
+    Interpreter,
     check_known,
-    declarations,
+    declared_arguments,
     listing,
     parse_assignments,
 )
-from deft_bringup.launch_xml.interpreter import Interpreter
-from deft_bringup.supervision.screen import Screen, log_directory, wants_colour
-from deft_bringup.supervision.supervisor import Supervisor
+from deft_bringup.launching.supervisor import Supervisor, wants_colour
 from deft_core.configuration import config_directory, nearest
 from deft_core.errors import ConfigurationError
 
@@ -59,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     file = find_launch_file(arguments.file)
     if _hands_over(os.environ):
         _exec_ros2(file, arguments.assignments, show_arguments=arguments.show_args)
-    declared = declarations(file, os.environ)
+    declared = declared_arguments(file, os.environ)
     if arguments.show_args:
         print(listing(declared))
         return 0
@@ -81,18 +80,14 @@ def launch(file: Path, assignments: Sequence[str]) -> int:
         ConfigurationError: File or arguments are wrong; nothing was started.
     """
     values = parse_assignments(assignments)
-    check_known(values, declarations(file, os.environ))
+    check_known(values, declared_arguments(file, os.environ))
     environment = node_environment(os.environ)
-    colour = wants_colour(sys.stdout, os.environ)
-    screen = Screen(sys.stdout, colour=colour, log_folder=log_directory(os.environ))
     with tempfile.TemporaryDirectory(prefix='deft_launch_') as scratch:
         plans = Interpreter(environment, Path(scratch)).run(file, values)
         if not plans:
             raise ConfigurationError(f'{file} starts nothing with these arguments.')
-        try:
-            result = Supervisor(plans, screen, environment).run()
-        finally:
-            screen.close()
+        colour = wants_colour(sys.stdout, os.environ)
+        result = Supervisor(sys.stdout, colour=colour).run(plans, environment)
     if result.exit_code == _BROKEN_PIPE:
         # Nobody reads our output: without this the interpreter would fail at its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,7 +156,7 @@ def _hands_over(environment: Mapping[str, str]) -> bool:
 def _exec_ros2(file: Path, assignments: Sequence[str], *, show_arguments: bool) -> None:
     """Replace this process by `ros2 launch`; does not return."""
     # ros2 launch takes any argument silently, so names are checked before.
-    check_known(parse_assignments(assignments), declarations(file, os.environ))
+    check_known(parse_assignments(assignments), declared_arguments(file, os.environ))
     options = ['--show-args'] if show_arguments else []
     sys.stdout.flush()
     os.execvpe(  # noqa: S606

@@ -5,48 +5,35 @@ from __future__ import annotations
 
 import argparse
 
-from deft_core.configuration import config_directory, nearest
+from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
-from deft_core.task import load_task
-
-
-def task_names() -> list[str]:
-    """Names of the tasks in the configuration, sorted.
-
-    Raises:
-        ConfigurationError: There is no configuration or it holds no task.
-    """
-    folder = config_directory() / 'tasks'
-    names = sorted(path.stem for path in folder.glob('*.yaml'))
-    if not names:
-        raise ConfigurationError(f'{folder} holds no task; each is a file <name>.yaml.')
-    return names
-
-
-def check_task(name: str) -> str:
-    """The name of a task that exists.
-
-    Raises:
-        ConfigurationError: It does not; the known ones are named.
-    """
-    names = task_names()
-    if name not in names:
-        hint = nearest(name, names)
-        listing = '' if hint.startswith('known') else f' Known: {", ".join(names)}.'
-        raise ConfigurationError(f'Unknown task {name!r}; {hint}{listing}')
-    return name
+from deft_core.task import load_task, task_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`deft tasks` takes no arguments."""
-    parser.description = 'List the tasks of config/tasks with their instructions.'
+    parser.description = (
+        'List the tasks of config/tasks with their instructions, and whether they can be '
+        'simulated.'
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print one line for each task."""
+    """Print one line for each task.
+
+    Raises:
+        ConfigurationError: There is no configuration or it holds no task.
+    """
     del arguments  # `deft tasks` takes none.
-    names = task_names()
+    # Imported here because it loads the simulator.
+    from deft_sim.tasks import simulated_tasks  # noqa: PLC0415
+
+    folder = config_directory()
+    names, simulated = task_names(folder), simulated_tasks()
+    if not names:
+        raise ConfigurationError(f'{folder / "tasks"} holds no task; each is a file <name>.yaml.')
     width = max(len(name) for name in names)
     for name in names:
-        print(f'{name:{width}}  {load_task(name, config_directory()).instruction}')
+        note = '' if name in simulated else '  (not in simulation)'
+        print(f'{name:{width}}  {load_task(name, folder).instruction}{note}')
     return 0

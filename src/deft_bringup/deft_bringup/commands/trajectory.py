@@ -12,9 +12,15 @@ from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.demonstration.extraction import Extraction, ExtractionSettings, extract
 from deft_arm.demonstration.figure import draw
-from deft_arm.demonstration.pose_track import PoseTrack, load_track, read_document
-from deft_arm.demonstration.trackers import TRACKERS, track_from_frames
-from deft_arm.planning import EpisodePlanner
+from deft_arm.demonstration.tracks import (
+    TRACKERS,
+    PoseTrack,
+    load_track,
+    read_document,
+    track_from_frames,
+)
+from deft_arm.planning.plan import Phase
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, SafetyError, UnreachableError
@@ -23,7 +29,7 @@ from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_euler
 from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
-from deft_perception.calibration import load_named_calibration
+from deft_perception.calibration.calibration_file import load_named_calibration
 
 _ARM = 'xarm6'
 _TRACK = 'track'
@@ -61,41 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='of the camera [pixel]; for the formats of trackers',
     )
     make.add_argument('--left', action='store_true', help='the hand is a left one')
-    make.add_argument(
-        '--start',
-        type=float,
-        default=_DEFAULTS.start,
-        metavar='S',
-        help='time of the grasp (%(default)s)',
-    )
-    make.add_argument(
-        '--rate',
-        type=float,
-        default=_DEFAULTS.rate,
-        metavar='HZ',
-        help='displacements per second (%(default)s)',
-    )
-    make.add_argument(
-        '--window',
-        type=float,
-        default=_DEFAULTS.window,
-        metavar='S',
-        help='of the smoothing (%(default)s)',
-    )
-    make.add_argument(
-        '--longest-gap',
-        type=float,
-        default=_DEFAULTS.longest_gap,
-        metavar='S',
-        help='without a hand that is bridged (%(default)s)',
-    )
-    make.add_argument(
-        '--reach',
-        type=float,
-        default=_DEFAULTS.reach,
-        metavar='M',
-        help="grasp centre in front of the person's wrist (%(default)s)",
-    )
+    for option, default, unit, meaning in (
+        ('--start', _DEFAULTS.start, 'S', 'time of the grasp'),
+        ('--rate', _DEFAULTS.rate, 'HZ', 'displacements per second'),
+        ('--window', _DEFAULTS.window, 'S', 'of the smoothing'),
+        ('--longest-gap', _DEFAULTS.longest_gap, 'S', 'without a hand that is bridged'),
+        ('--reach', _DEFAULTS.reach, 'M', "grasp centre in front of the person's wrist"),
+    ):
+        make.add_argument(
+            option, type=float, default=default, metavar=unit, help=f'{meaning} (%(default)s)'
+        )
     _add_grasp(make)
     show = actions.add_parser('show', help='check and draw a trajectory file')
     show.add_argument('trajectory', type=Path, help='JSON file, as in config/trajectories')
@@ -197,16 +178,11 @@ def _track(arguments: argparse.Namespace) -> tuple[PoseTrack, np.ndarray]:
 
 
 def _grasp(numbers: list[float] | None, task: Task) -> GraspParameters:
-    if numbers is None:
-        return GraspParameters(
-            np.array([0.55, 0.0, 0.07]),
-            euler_from_matrix(SIDE_GRASP),
-            np.array(task.half_closed_hand),
-        )
+    position, rotation = [0.55, 0.0, 0.07], SIDE_GRASP
+    if numbers is not None:
+        position, rotation = numbers[:3], matrix_from_euler(numbers[3:])
     return GraspParameters(
-        np.array(numbers[:3]),
-        euler_from_matrix(matrix_from_euler(numbers[3:])),
-        np.array(task.half_closed_hand),
+        np.array(position), euler_from_matrix(rotation), np.array(task.half_closed_hand)
     )
 
 
@@ -232,5 +208,5 @@ def _check(trajectory: WristTrajectory, grasp: GraspParameters, task: Task) -> t
     except (UnreachableError, SafetyError) as error:
         return False, f'{what}: not possible. {error}'
     intended = len(trajectory) / trajectory.rate
-    needed = plan.phases[3].duration
+    needed = plan.phase(Phase.FOLLOW_TRAJECTORY).duration
     return True, f'{what}: possible, in {needed:.1f} s of {intended:.1f} s'

@@ -109,9 +109,9 @@ def _floor(scores: Iterable[float]) -> int:
 
 
 def _line(name: str, found: Agreement) -> str:
-    correlation = found.correlation
-    interval = f'({correlation.low:+.2f} to {correlation.high:+.2f})'
+    low, high = found.interval
+    interval = f'({low:+.2f} to {high:+.2f})'
     return (
-        f'{name:12} {found.episodes:4d}  {correlation.value:+.2f} {interval:18}  '
+        f'{name:12} {found.episodes:4d}  {found.correlation:+.2f} {interval:18}  '
         f'{found.best_mean:.2f} / {found.all_mean:.2f} / {found.ideal_mean:.2f}'
     )

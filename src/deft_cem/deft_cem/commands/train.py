@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deft_cem.bag_parts import BAG_FOLDER
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
+from deft_cem.policies.training import train_on_practice
 from deft_cem.practice_set import read_practice
 from deft_cem.settings import load_learning_settings
-from deft_cem.training import train_on_practice
 from deft_core.errors import ConfigurationError, DeftError
 
 DESCRIPTION = 'Train the residual policy from the bags of one or more runs.'

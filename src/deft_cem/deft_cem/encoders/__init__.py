@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image encoders phi; `deft_cem.image_encoder.make_encoder` builds them by name."""
+"""Image encoders phi; `deft_cem.encoders.registry.make_encoder` builds them by name."""

@@ -15,9 +15,14 @@ from typing import Any, Final
 import torch
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
-from deft_core.tensor_file import load_strictly, read_tensors
-from deft_core.torchvision_loader import load_torchvision
-from deft_core.weights import WeightsFile, first_present, weights_directory
+from deft_core.pretrained import (
+    WeightsFile,
+    first_present,
+    load_strictly,
+    load_torchvision,
+    read_tensors,
+    weights_directory,
+)
 
 FEATURES: Final = 512
 # The first that exists is taken.

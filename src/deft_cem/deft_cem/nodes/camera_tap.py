@@ -14,8 +14,7 @@ from sensor_msgs.msg import Image
 
 from deft_core.camera import ColorImage
 from deft_core.clock import Deadline
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg
+from deft_core.decode import color_from_msg, time_from_msg
 from deft_core.episode import FilmFrame
 from deft_core.errors import StaleDataError
 from deft_core.nodes.qos import IMAGE

@@ -18,13 +18,10 @@ from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup
 from deft_cem.session_machine import Effect, Event
 from deft_core.camera import ColorImage
-from deft_core.decode import prior_from_msg
-from deft_core.decode_images import color_from_msg
-from deft_core.decode_records import SUCCESS_FROM_MSG
+from deft_core.decode import SUCCESS_FROM_MSG, color_from_msg, prior_from_msg
 from deft_core.episode import Outcome
 from deft_core.errors import DeftError
-from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg
-from deft_core.nodes.encode_records import SUCCESS_TO_MSG
+from deft_core.nodes.encode import SUCCESS_TO_MSG, grasp_to_msg, time_to_msg, trajectory_to_msg
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import EpisodeRecord
 from deft_msgs.srv import ConfirmReset, PredictGrasp, SegmentObject, SubmitReward

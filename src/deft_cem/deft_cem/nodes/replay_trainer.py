@@ -13,10 +13,10 @@ from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
 
 from deft_cem.bag_reader import EPISODE_TOPIC
-from deft_cem.policy import CONFIG_FILE, WEIGHTS_FILE
-from deft_cem.replay import ReplayedEpisodes
+from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
+from deft_cem.policies.replay import ReplayedEpisodes
+from deft_cem.policies.training import train_on_practice
 from deft_cem.settings import load_learning_settings
-from deft_cem.training import train_on_practice
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import RECORDS

@@ -9,10 +9,10 @@ from deft_cem import __version__
 from deft_cem.episode_timing import EpisodeClock
 from deft_cem.nodes.session_setup import SessionSetup
 from deft_core.camera import ColorImage
-from deft_core.decode_images import color_from_msg
+from deft_core.decode import color_from_msg
 from deft_core.episode import Episode, FilmFrame, Outcome
-from deft_core.nodes.encode_records import episode_to_msg
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspPrior
+from deft_core.nodes.encode import episode_to_msg
 from deft_msgs.msg import EpisodeRecord, ObjectObservation
 
 

@@ -7,7 +7,7 @@ import math
 from typing import Final
 
 from deft_cem.session_core import SessionCore
-from deft_core.decode_records import SUCCESS_FROM_MSG
+from deft_core.decode import SUCCESS_FROM_MSG
 from deft_msgs.msg import Reward
 from deft_msgs.srv import ConfirmReset, SubmitReward
 

@@ -24,10 +24,10 @@ from deft_cem.nodes.recorder_watch import RecorderWatch
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.nodes.session_setup import SessionSetup, make_setup
 from deft_cem.nodes.session_status import result_message, status_message
+from deft_cem.policies.training_process import TrainingProcess
 from deft_cem.run_folder import RunOccupiedError
 from deft_cem.session_machine import Effect, Event, State, transition
 from deft_cem.summary import PeakMemory, summarise, write_summary
-from deft_cem.training_process import TrainingProcess
 from deft_core.errors import DeftError, DeviceError, InvalidInputError
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED

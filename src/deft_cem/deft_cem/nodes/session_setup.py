@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deft_cem.image_encoder import make_encoder
+from deft_cem.encoders.registry import make_encoder
 from deft_cem.nodes.session_parameters import SessionParameters
 from deft_cem.session_core import SessionCore
 from deft_cem.session_methods import Method

@@ -2,7 +2,7 @@
 """What every policy is trained on, what training gives, and what a trained one answers.
 
 Residuals and grasps are in units of the first spread of practice (Table 4), so that all 22
-parameters count alike; `deft_cem.policy` turns them into metres and radians.
+parameters count alike; `deft_cem.policies.policy` turns them into metres and radians.
 """
 
 from __future__ import annotations

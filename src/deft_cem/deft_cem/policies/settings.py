@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deft_cem.image_encoder import ENCODERS
-from deft_cem.policies.catalogue import KINDS
+from deft_cem.encoders.registry import ENCODERS
 from deft_cem.policies.conditional_vae import VaeSettings
 from deft_cem.policies.direct import Direct
 from deft_cem.policies.elite_mean import EliteMean, EliteMeanSettings
 from deft_cem.policies.interface import PolicyMethod
 from deft_cem.policies.mlp import Mlp, MlpSettings
+from deft_cem.policies.registry import KINDS
 from deft_cem.policies.residual_vae import ResidualVae
 from deft_cem.policies.ridge import Ridge, RidgeSettings
 from deft_cem.policies.transformer import Transformer, TransformerSettings

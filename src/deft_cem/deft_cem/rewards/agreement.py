@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from deft_cem.report.statistics import CONFIDENCE, Interval
 from deft_core.errors import InvalidInputError
 from deft_core.validation import finite_array
 
 MINIMUM_EPISODES: Final = 5
 _RESAMPLES: Final = 2000
+_INTERVAL: Final = (2.5, 97.5)  # [%]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Agreement:
 
     Attributes:
         episodes: Number of episodes.
-        correlation: Spearman's rank correlation with bootstrap 95% interval.
+        correlation: Spearman's rank correlation.
+        interval: Its bootstrap 95% interval.
         best_mean: Mean reward of the third of the episodes that looks best: the elites that
             learning from these scores would have.
         all_mean: Mean reward of all.
@@ -36,7 +37,8 @@ class Agreement:
     """
 
     episodes: int
-    correlation: Interval
+    correlation: float
+    interval: tuple[float, float]
     best_mean: float
     all_mean: float
     ideal_mean: float
@@ -70,7 +72,8 @@ def agreement(
     count = max(1, first.size // 3)
     return Agreement(
         episodes=first.size,
-        correlation=_bootstrap(first, second, generator),
+        correlation=float(stats.spearmanr(first, second).statistic),
+        interval=_bootstrap(first, second, generator),
         best_mean=float(second[np.argsort(-first, kind='stable')[:count]].mean()),
         all_mean=float(second.mean()),
         ideal_mean=float(np.sort(second)[-count:].mean()),
@@ -81,13 +84,11 @@ def _bootstrap(
     first: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
     second: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
     generator: np.random.Generator,
-) -> Interval:
+) -> tuple[float, float]:
     """Percentile interval over episodes drawn with replacement."""
-    value = float(stats.spearmanr(first, second).statistic)
     picks = generator.integers(0, first.size, size=(_RESAMPLES, first.size))
     # A draw of one episode alone, or of equal ones, has no correlation.
     usable = [p for p in picks if np.ptp(first[p]) > 0.0 and np.ptp(second[p]) > 0.0]
     found = [float(stats.spearmanr(first[p], second[p]).statistic) for p in usable]
-    tail = 50.0 * (1.0 - CONFIDENCE)
-    low, high = np.percentile(found, [tail, 100.0 - tail])
-    return Interval(value, float(low), float(high))
+    low, high = np.percentile(found, _INTERVAL)
+    return float(low), float(high)

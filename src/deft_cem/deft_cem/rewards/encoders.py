@@ -6,12 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from deft_cem.image_encoder import ENCODERS, ImageEncoder, make_encoder
+from deft_cem.encoders.open_clip import OpenClipEncoder
+from deft_cem.encoders.registry import ENCODERS, ImageEncoder, make_encoder
 from deft_cem.rewards.interface import RewardSource
-from deft_cem.rewards.open_clip_encoder import OpenClipEncoder
-from deft_core.clip_model import VIT_B_32
 from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
+from deft_core.pretrained import VIT_B_32
 
 OPEN_CLIP: Final = 'open_clip_vit_b_32'
 # Encoders whose scores deft_msgs/Reward has a source for: the rewards of the paper, and CLIP.

@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.image_encoder import ImageEncoder
+from deft_cem.encoders.registry import ImageEncoder
 from deft_cem.rewards.interface import RewardSource, Score
 from deft_core.camera import ColorImage
 from deft_core.errors import ConfigurationError

@@ -34,8 +34,7 @@ from deft_cem.session_record import SessionRecord
 from deft_cem.session_store import SessionStore
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome
-from deft_core.grasp import GraspParameters
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspParameters, GraspPrior
 
 TYPESTORE = message_typestore()
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)

@@ -32,8 +32,7 @@ from deft_cem.session_plan import derived_scene_seed
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
-from deft_core.grasp import GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)
 PRIOR = GraspPrior(

@@ -19,9 +19,7 @@ from sensor_msgs.msg import Image
 
 from deft_cem.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
-from deft_core.nodes.encode import prior_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.nodes.encode import image_to_msg, observation_to_msg, prior_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED
 from deft_core.nodes.runner import NodeFinished
 from deft_core.observation import ObjectObservation

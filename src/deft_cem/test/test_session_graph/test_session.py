@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from deft_cem.bag_reader import BagReader
 from deft_cem.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
-from deft_cem.policy import load_policy
+from deft_cem.policies.policy import load_policy
 from deft_cem.run_folder import STORE_FILE
 from deft_cem.session_record import SessionRecord
 from deft_core.episode import Outcome, Phase

@@ -23,7 +23,7 @@ from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import EXIT_OK
-from deft_core.torchvision_loader import load_torchvision
+from deft_core.pretrained import load_torchvision
 from deft_msgs.msg import SessionStatus
 from deft_msgs.srv import SubmitReward
 

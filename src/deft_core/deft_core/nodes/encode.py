@@ -1,30 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to plain objects and back: grasps, priors, residuals, trajectories, transforms.
+"""Plain objects to messages.
 
-Every `*_from_msg` checks shape, names, finiteness and frame; hand joints are reordered by name.
+Bytes travel as `array.array`, which rclpy takes without touching every element.
 """
 
 from __future__ import annotations
 
+import array
 import math
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, Quaternion, Transform, Vector3
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    PointCloud2,
+    PointField,
+    RegionOfInterest,
+)
 from std_msgs.msg import Header
 
-from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspResidual
-from deft_core.prior import GraspPrior
+from deft_core.camera import CameraIntrinsics, ColorImage
+from deft_core.decode import NORMAL_CHANNELS, PIXEL_CHANNELS, SUCCESS_FROM_MSG
+from deft_core.episode import Episode, FilmFrame
+from deft_core.frames import BASE_FRAME, CAMERA_OPTICAL_FRAME
+from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
+from deft_core.observation import ObjectObservation
 from deft_core.rotations import quaternion_from_matrix
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
-from deft_msgs.msg import GraspDistribution
+from deft_msgs.msg import EpisodeRecord, GraspDistribution
 from deft_msgs.msg import GraspParameters as GraspParametersMsg
 from deft_msgs.msg import GraspPrior as GraspPriorMsg
 from deft_msgs.msg import GraspResidual as GraspResidualMsg
+from deft_msgs.msg import ObjectObservation as ObjectObservationMsg
 from deft_msgs.msg import WristTrajectory as WristTrajectoryMsg
 
+SUCCESS_TO_MSG: Final = {value: key for key, value in SUCCESS_FROM_MSG.items()}
 _MANO_POSE_SIZE = 45
 
 
@@ -118,3 +136,143 @@ def _quaternion_to_msg(matrix: FloatArray) -> Quaternion:
 
 def _vector_to_msg(vector: FloatArray) -> Vector3:
     return Vector3(x=float(vector[0]), y=float(vector[1]), z=float(vector[2]))
+
+
+def image_to_msg(
+    image: npt.NDArray[np.generic], encoding: str, stamp: float, frame_id: str
+) -> Image:
+    """Image message; the array must already have the type of the encoding."""
+    contiguous = np.ascontiguousarray(image)
+    rows, columns = contiguous.shape[:2]
+    data = array.array('B')
+    data.frombytes(contiguous.tobytes())
+    return Image(
+        header=header(stamp, frame_id),
+        height=rows,
+        width=columns,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == 'big'),
+        step=contiguous.strides[0],
+        data=data,
+    )
+
+
+def intrinsics_to_msg(intrinsics: CameraIntrinsics, stamp: float, frame_id: str) -> CameraInfo:
+    """camera_info of an undistorted pinhole camera, as realsense2_camera fills it in."""
+    k = intrinsics.matrix
+    return CameraInfo(
+        header=header(stamp, frame_id),
+        height=intrinsics.height,
+        width=intrinsics.width,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=k.ravel(),
+        r=np.eye(3).ravel(),
+        p=np.hstack([k, np.zeros((3, 1))]).ravel(),
+    )
+
+
+def points_to_msg(
+    points: npt.NDArray[np.floating],
+    stamp: float,
+    frame_id: str,
+    channels: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> PointCloud2:
+    """Unordered cloud of points (n, 3) [m] and further channels (n,), all as float32."""
+    further = {} if channels is None else channels
+    packed = np.ascontiguousarray(np.column_stack([points, *further.values()]), dtype=np.float32)
+    names = ('x', 'y', 'z', *further)
+    step = 4 * len(names)
+    data = array.array('B')
+    data.frombytes(packed.tobytes())
+    return PointCloud2(
+        header=header(stamp, frame_id),
+        height=1,
+        width=len(packed),
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+            for i, name in enumerate(names)
+        ],
+        is_bigendian=sys.byteorder == 'big',
+        point_step=step,
+        row_step=step * len(packed),
+        data=data,
+        is_dense=bool(np.all(np.isfinite(packed[:, :3]))),
+    )
+
+
+def observation_to_msg(observation: ObjectObservation, color: ColorImage) -> ObjectObservationMsg:
+    """Message of an observation together with the image it was made from."""
+    x0, y0, x1, y1 = observation.crop_box
+    stamp = observation.stamp
+    return ObjectObservationMsg(
+        header=header(stamp, BASE_FRAME),
+        color=image_to_msg(color, 'rgb8', stamp, CAMERA_OPTICAL_FRAME),
+        mask=image_to_msg(
+            observation.mask.astype(np.uint8) * np.uint8(255), 'mono8', stamp, CAMERA_OPTICAL_FRAME
+        ),
+        crop=RegionOfInterest(x_offset=x0, y_offset=y0, width=x1 - x0, height=y1 - y0),
+        points=observed_points_to_msg(observation),
+        table_plane=observation.table_plane,
+        centre=observation.centre,
+        axes=observation.axes.ravel(),
+        extents=observation.extents,
+        height=observation.height,
+        touches_border=observation.touches_border,
+        quality_names=list(observation.quality),
+        quality_values=[float(v) for v in observation.quality.values()],
+        calibration_id=observation.calibration_id,
+    )
+
+
+def observed_points_to_msg(observation: ObjectObservation) -> PointCloud2:
+    """Seen points with, where known, normals (names as PCL has them) and pixels."""
+    channels: dict[str, npt.NDArray[Any]] = {}
+    if observation.normals is not None:
+        channels |= dict(zip(NORMAL_CHANNELS, observation.normals.T, strict=True))
+    if observation.pixels is not None:
+        channels |= dict(zip(PIXEL_CHANNELS, observation.pixels.T, strict=True))
+    return points_to_msg(observation.points, observation.stamp, BASE_FRAME, channels)
+
+
+def episode_to_msg(
+    episode: Episode, session_id: str, outcome_message: str, software_version: str
+) -> EpisodeRecord:
+    """Message of an episode record."""
+    return EpisodeRecord(
+        header=header(episode.ended, episode.executed.frame_id),
+        session_id=session_id,
+        episode_id=episode.episode_id,
+        index=episode.index,
+        phase=episode.phase.value,
+        task=episode.task,
+        object_name=episode.object_name,
+        scene_seed=episode.scene_seed,
+        sample_seed=episode.sample_seed,
+        prior=prior_to_msg(episode.prior, episode.started),
+        residual=residual_to_msg(episode.residual),
+        executed=grasp_to_msg(episode.executed, episode.started),
+        distribution=distribution_to_msg(episode.distribution_mean, episode.distribution_std),
+        outcome=episode.outcome.value,
+        outcome_message=outcome_message,
+        reward=float('nan') if episode.reward is None else episode.reward,
+        reward_source=episode.reward_source,
+        success=SUCCESS_TO_MSG[episode.success],
+        started=time_to_msg(episode.started),
+        ended=time_to_msg(episode.ended),
+        first_image=image_to_msg(
+            episode.first_image, 'rgb8', episode.started, CAMERA_OPTICAL_FRAME
+        ),
+        last_image=image_to_msg(episode.last_image, 'rgb8', episode.ended, CAMERA_OPTICAL_FRAME),
+        film=[_film_to_msg(frame) for frame in episode.film],
+        calibration_id=episode.calibration_id,
+        software_version=software_version,
+    )
+
+
+def _film_to_msg(frame: FilmFrame) -> CompressedImage:
+    return CompressedImage(
+        header=header(frame.stamp, CAMERA_OPTICAL_FRAME),
+        format='jpeg',
+        data=array.array('B', frame.jpeg),
+    )

@@ -32,11 +32,7 @@ _TYPES: Final[dict[Any, Parameter.Type]] = {
 
 
 def declare_parameters(node: Node, kind: type[T]) -> T:
-    """Declare one parameter per dataclass field and read their values.
-
-    Args:
-        node: The node that owns the parameters.
-        kind: A dataclass whose fields are bool, int, float, str or tuples of these.
+    """Declare a parameter for every field of a dataclass of plain values and read the values.
 
     Raises:
         ConfigurationError: A parameter is unknown, missing, of the wrong type or out of range.

@@ -44,6 +44,18 @@ LEASED_LATCHED: Final = QoSProfile(
     liveliness=LivelinessPolicy.AUTOMATIC,
     liveliness_lease_duration=Duration(nanoseconds=1_000_000_000),
 )
+# An emergency stop is obeyed however it is sent, so it is subscribed to with all of these: who
+# asks for latched values hears no sender that does not keep them, a reliable one no best effort.
+# Each of several senders has a value of its own; a depth of 1 would keep one of them all.
+EMERGENCY_STOP: Final = (
+    QoSProfile(
+        depth=100,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    ),
+    QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE),
+    QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
+)
 # Episodes and rewards: nothing may be lost.
 RECORDS: Final = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

@@ -17,10 +17,8 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED
 from deft_core.nodes.runner import run_node
 from deft_msgs.msg import CameraCalibration as CameraCalibrationMsg
-from deft_perception.calibration import (
-    SIMULATED_SERIAL,
+from deft_perception.calibration.calibration_file import (
     CameraCalibration,
-    UnfitCalibrationError,
     check_fit,
     load_named_calibration,
 )
@@ -28,14 +26,13 @@ from tf2_msgs.msg import TFMessage
 
 
 @dataclass(frozen=True)
-class Parameters:
+class PublisherParameters:
     """Parameters of the node.
 
     Attributes:
         calibration: Name of a file in `config/calibration`, without '.yaml'.
         maximum_age_days: Older calibrations are refused; 0 allows any age. [day].
-        camera_serial: Serial number of the camera in use; '' allows any but the simulated one
-            on a robot.
+        camera_serial: Of the camera in use; '' allows any but the simulated one on a robot.
     """
 
     calibration: str = field(
@@ -54,19 +51,17 @@ class CalibrationPublisher(Node):
     """Latches one calibration, as a static transform and with its identifier."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Read the file and publish once.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter or the calibration file is wrong, or the calibration
-                is too old or of another camera.
-        """
+        """Read the file and publish once; raises ConfigurationError where it must not be used."""
         super().__init__('calibration_publisher', **node_options)
-        parameters = declare_parameters(self, Parameters)
+        parameters = declare_parameters(self, PublisherParameters)
         calibration = load_named_calibration(parameters.calibration, config_directory())
-        self._check(calibration, parameters)
+        check_fit(
+            calibration,
+            datetime.datetime.now(datetime.UTC).date(),
+            maximum_age_days=parameters.maximum_age_days,
+            camera_serial=parameters.camera_serial,
+            simulated=bool(self.get_parameter('use_sim_time').value),
+        )
         self._static_transforms = self.create_publisher(TFMessage, '/tf_static', LATCHED)
         self._calibrations = self.create_publisher(
             CameraCalibrationMsg, '/calibration/camera', LATCHED
@@ -83,25 +78,6 @@ class CalibrationPublisher(Node):
             f'camera calibration {calibration.identifier} of {calibration.date}: '
             f'{calibration.base_frame} -> {calibration.camera_frame}'
         )
-
-    def _check(self, calibration: CameraCalibration, parameters: Parameters) -> None:
-        """Refuse what must not move a robot.
-
-        Raises:
-            UnfitCalibrationError: Too old, or of another camera.
-        """
-        check_fit(
-            calibration,
-            datetime.datetime.now(datetime.UTC).date(),
-            maximum_age_days=parameters.maximum_age_days,
-            camera_serial=parameters.camera_serial,
-        )
-        simulated = bool(self.get_parameter('use_sim_time').value)
-        if calibration.camera_serial == SIMULATED_SERIAL and not simulated:
-            raise UnfitCalibrationError(
-                f'Calibration {calibration.identifier} is that of the simulated camera; calibrate '
-                'yours with `deft calibrate camera` and name it with calibration:=NAME.'
-            )
 
 
 def calibration_to_msg(calibration: CameraCalibration) -> CameraCalibrationMsg:

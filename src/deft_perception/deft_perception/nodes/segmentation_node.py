@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -17,8 +17,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from deft_core.camera import RgbdFrame
 from deft_core.clock import Deadline
-from deft_core.decode import time_from_msg
-from deft_core.decode_images import color_from_msg, depth_from_msg, intrinsics_from_msg
+from deft_core.configuration import bounds
+from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import (
     DeftError,
     FrameError,
@@ -27,9 +27,7 @@ from deft_core.errors import (
     StaleDataError,
 )
 from deft_core.frames import BASE_FRAME
-from deft_core.nodes.encode import time_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.nodes.encode import image_to_msg, observation_to_msg, time_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_core.nodes.runner import run_node
@@ -37,23 +35,22 @@ from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
 from deft_msgs.msg import GraspPrior
 from deft_msgs.srv import SegmentObject
-from deft_perception.frame_pairing import FramePairing, ImagePair
+from deft_perception.camera.frame_pairing import FramePairing, ImagePair
 from deft_perception.nodes.transform_listener import TransformListener
-from deft_perception.overlay import draw_overlay
-from deft_perception.quality import flags_of
-from deft_perception.segmenter import SegmenterSettings, make_segmenter
-from deft_perception.table_scene import DepthMissingError
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.quality import flags_of
+from deft_perception.segmentation.segmenter import make_segmenter
+from deft_perception.segmentation.settings import SegmentationSettings
+from deft_perception.segmentation.table_scene import DepthMissingError
 
 _WAIT_CHECK_PERIOD = 0.05  # [s] how often waiting requests look at their deadline
 _COLOR = '/camera/camera/color/image_raw'
 _DEPTH = '/camera/camera/aligned_depth_to_color/image_raw'
 _INFO = '/camera/camera/color/camera_info'
 
-Pair = ImagePair[Image, Image]
-
 
 @dataclass(frozen=True)
-class Parameters(SegmenterSettings):
+class SegmentationParameters(SegmentationSettings):
     """Parameters of the node: those of the segmentation, and of the camera intake.
 
     Attributes:
@@ -63,20 +60,13 @@ class Parameters(SegmenterSettings):
         seed: Seed of the fits; together with the stamp of the image it fixes the result.
     """
 
-    maximum_age: float = field(
-        default=2.0, metadata={'minimum': 0.01, 'maximum': 60.0, 'unit': 's'}
-    )
-    frozen_after: float = field(
-        default=3.0, metadata={'minimum': 0.0, 'maximum': 600.0, 'unit': 's'}
-    )
-    wait_timeout: float = field(
-        default=5.0, metadata={'minimum': 0.0, 'maximum': 60.0, 'unit': 's'}
-    )
-    seed: int = field(default=0, metadata={'minimum': 0})
+    maximum_age: float = field(default=2.0, metadata=bounds(0.01, 60.0, 's'))
+    frozen_after: float = field(default=3.0, metadata=bounds(0.0, 600.0, 's'))
+    wait_timeout: float = field(default=5.0, metadata=bounds(0.0, 60.0, 's'))
+    seed: int = field(default=0, metadata=bounds(0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A request that waits for a new image; the future holds None when time is up."""
 
     not_before_ns: int
@@ -97,20 +87,11 @@ class SegmentationNode(Node):
     """Answers `/perception/segment_object`, latches the overlay and the points of the answer."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter is unknown or out of range, or what the back end needs
-                is missing.
-            InvalidInputError: The workspace box is empty.
-        """
+        """Create the interfaces; raises ConfigurationError or InvalidInputError."""
         super().__init__('segmentation', **node_options)
-        self._settings = declare_parameters(self, Parameters)
+        self._settings = declare_parameters(self, SegmentationParameters)
         self._segmentation = make_segmenter(self._settings)
-        self._images: FramePairing[Image, Image] = FramePairing(
+        self._images = FramePairing(
             self._settings.maximum_age, self._settings.frozen_after, time.monotonic
         )
         self._info: CameraInfo | None = None
@@ -129,7 +110,7 @@ class SegmentationNode(Node):
             callback_group=ReentrantCallbackGroup(),
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_WAIT_CHECK_PERIOD, self._end_waits, clock=steady)
+        self.create_timer(_WAIT_CHECK_PERIOD, lambda: self._offer(None), clock=steady)
         self._seen: _Seen | None = None
         self._show_soon = self.create_timer(0.0, self._show, clock=steady, autostart=False)
         self.create_subscription(GraspPrior, '/affordance/prior', self._take_prior, LATCHED)
@@ -144,18 +125,12 @@ class SegmentationNode(Node):
         signature = zlib.crc32(message.data)
         self._offer(self._images.add_depth(_nanoseconds(message.header.stamp), message, signature))
 
-    def _offer(self, pair: Pair | None) -> None:
-        """Give a new pair to the requests that wait for it."""
-        if pair is None:
-            return
+    def _offer(self, pair: ImagePair | None) -> None:
+        """Give a new pair to the requests that wait for it; others may have run out of time."""
         for waiting in self._waiting:
-            if pair.stamp_ns >= waiting.not_before_ns:
+            if pair is not None and pair.stamp_ns >= waiting.not_before_ns:
                 waiting.pair.set_result(pair)
-        self._waiting = [waiting for waiting in self._waiting if not waiting.pair.done()]
-
-    def _end_waits(self) -> None:
-        for waiting in self._waiting:
-            if waiting.deadline.passed:
+            elif waiting.deadline.passed:
                 waiting.pair.set_result(None)
         self._waiting = [waiting for waiting in self._waiting if not waiting.pair.done()]
 
@@ -171,7 +146,7 @@ class SegmentationNode(Node):
             self.get_logger().warning(response.error_message)
         return response
 
-    async def _pair_since(self, not_before_ns: int) -> Pair:
+    async def _pair_since(self, not_before_ns: int) -> ImagePair:
         """The newest pair if it is as new as asked for, else the first that is.
 
         Awaiting gives the executor back, so images keep arriving.
@@ -194,7 +169,7 @@ class SegmentationNode(Node):
         return self._images.latest()
 
     def _answer(
-        self, pair: Pair, request: SegmentObject.Request, response: SegmentObject.Response
+        self, pair: ImagePair, request: SegmentObject.Request, response: SegmentObject.Response
     ) -> None:
         frame = self._frame(pair)
         pose, calibration_id = self._transforms.camera_pose(BASE_FRAME, frame.frame_id)
@@ -206,7 +181,7 @@ class SegmentationNode(Node):
             instruction=request.instruction,
             calibration_id=calibration_id,
         )
-        flags = flags_of(observation.quality, touches_border=observation.touches_border)
+        flags = flags_of(observation)
         if flags:
             self.get_logger().warning(f'the observation is flagged: {", ".join(flags)}')
         response.observation = observation_to_msg(observation, frame.color)
@@ -233,7 +208,7 @@ class SegmentationNode(Node):
         )
         self._overlay.publish(image_to_msg(overlay, 'rgb8', seen.frame.stamp, seen.frame.frame_id))
 
-    def _frame(self, pair: Pair) -> RgbdFrame:
+    def _frame(self, pair: ImagePair) -> RgbdFrame:
         if self._info is None:
             raise StaleDataError(f'Images arrive but no camera_info on {_INFO}; check the camera.')
         color_frame, depth_frame = pair.color.header.frame_id, pair.depth.header.frame_id
@@ -252,15 +227,15 @@ class SegmentationNode(Node):
 
     def _error_code(self, error: DeftError) -> int:
         codes = SegmentObject.Request
-        if isinstance(error, StaleDataError):
-            never = self._images.newest is None or self._info is None
-            return int(codes.NO_IMAGE if never else codes.STALE_IMAGE)
-        if isinstance(error, FrameError):
-            return int(codes.NO_TRANSFORM)
-        if isinstance(error, DepthMissingError):
-            return int(codes.DEPTH_MISSING)
-        if isinstance(error, NoObjectError):
-            return int(codes.NO_OBJECT)
+        never = self._images.newest is None or self._info is None
+        for kind, code in (
+            (StaleDataError, codes.NO_IMAGE if never else codes.STALE_IMAGE),
+            (FrameError, codes.NO_TRANSFORM),
+            (DepthMissingError, codes.DEPTH_MISSING),
+            (NoObjectError, codes.NO_OBJECT),
+        ):
+            if isinstance(error, kind):
+                return int(code)
         return int(codes.UNKNOWN)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.configuration import ArmConfiguration, load_arm_configuration
-from deft_arm.planning import EpisodePlanner
+from deft_arm.planning.planner import EpisodePlanner
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters
@@ -38,11 +38,7 @@ _WOOD: Final = (0.89, 0.85, 0.79, 1.0)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Plan one grasp and draw it; returns the exit code.
-
-    Args:
-        arguments: Command line without the program; that of the process when None.
-    """
+    """Plan one grasp and draw it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('output', type=Path, help='picture to write, .png or .webp')
     parser.add_argument('--arm', default='xarm6', help='file in config/arms (%(default)s)')

@@ -15,30 +15,32 @@ from deft_core.camera import ColorImage, RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 from deft_core.observation import ObjectObservation
-from deft_perception.contact_point import ContactPoint, ContactPointSettings, locate_contact
-from deft_perception.heat_map import contact_pixel
-from deft_perception.overlay import draw_overlay
-from deft_perception.plane_segmentation import PlaneSegmentation, PlaneSegmentationSettings
+from deft_perception.contact.contact_point import (
+    ContactPoint,
+    locate_contact,
+)
+from deft_perception.contact.heat_map import contact_pixel
+from deft_perception.segmentation.overlay import draw_overlay
+from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
+from deft_perception.segmentation.settings import SegmentationSettings
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
+from deft_sim.tasks import simulated_task
 
 _SETTLE_TIME = 0.2  # [s]
 _HEAT_MAP_SIDE = 56  # cells
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Segment one picture and draw it; returns the exit code.
-
-    Args:
-        arguments: Command line without the program; that of the process when None.
-    """
+    """Segment one picture and draw it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('output', type=Path, help='picture to write, .png or .webp')
-    parser.add_argument('--object', default='red_mug', help='on the table (%(default)s)')
+    parser.add_argument('--task', default='pick_cup', help='whose scene (%(default)s)')
+    parser.add_argument('--object', help='on the table; the first of the task by default')
     parser.add_argument('--seed', type=int, default=0, help='of the scene (%(default)s)')
     options = parser.parse_args(arguments)
     try:
-        _draw(options.object, options.seed, options.output)
+        _draw(options.task, options.object, options.seed, options.output)
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError | InvalidInputError) else 3
@@ -46,13 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _draw(name: str, seed: int, output: Path) -> None:
+def _draw(task: str, name: str | None, seed: int, output: Path) -> None:
     settings = load_simulation_settings(config_directory())
-    cell = SimulatedCell(settings, name, seed)
+    cell = SimulatedCell(settings, simulated_task(task), name, scene_seed=seed)
     cell.advance(_SETTLE_TIME)
     frame, pose = cell.capture(), settings.calibration.T_base_camera
     cell.close()
-    segmentation = PlaneSegmentation(PlaneSegmentationSettings())
+    segmentation = PlaneSegmentation(SegmentationSettings())
     observation = segmentation.segment(frame, pose, np.random.default_rng(seed))
     contact = _contact(frame, observation)
     figure = Figure(figsize=(13.0, 3.9), layout='constrained')
@@ -87,7 +89,6 @@ def _contact(frame: RgbdFrame, observation: ObjectObservation) -> ContactPoint:
         frame.intrinsics,
         observation.T_base_camera,
         (pixel.column, pixel.row),
-        ContactPointSettings(),
     )
 
 

@@ -53,10 +53,7 @@ class ScriptedOperator(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
+        """Create the interfaces; options are those of `rclpy.node.Node`.
 
         Raises:
             ConfigurationError: A parameter is wrong.
@@ -137,7 +134,9 @@ class ScriptedOperator(Node):
             elif response.error_code != ResetScene.Request.ROBOT_IN_THE_WAY:
                 self.get_logger().error(f'The scene was not laid out: {response.error_message}')
 
-        request = ResetScene.Request(object_name=name, scene_seed=status.scene_seed)
+        request = ResetScene.Request(
+            task=status.task, object_name=name, scene_seed=status.scene_seed
+        )
         self._call(self._reset, request, laid_out)
 
     def _confirm_scene(self, status: SessionStatus, object_name: str) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated cell on the wire.
 
-Publishes and takes what the arm's controller, the hand's motors and realsense2_camera would, and
+Publishes and takes what the arm's controller, the hand's servos and realsense2_camera would, and
 offers two services to the scripted operator.
 """
 
@@ -23,30 +23,26 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from deft_core.clock import Deadline
+from deft_core.clock import Deadline, MonotonicClock
 from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
-from deft_core.nodes.encode import header
-from deft_core.nodes.encode_images import image_to_msg, intrinsics_to_msg
-from deft_core.nodes.encode_records import SUCCESS_TO_MSG
+from deft_core.nodes.encode import SUCCESS_TO_MSG, header, image_to_msg, intrinsics_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
-from deft_core.validation import FloatArray
-from deft_description.models import ARM_JOINT_NAMES, MOTOR_NAMES
+from deft_description.models import ARM_JOINT_NAMES
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_perception.charuco_board import BoardConfiguration, load_board
+from deft_perception.calibration.board import BoardConfiguration, load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
-from deft_sim.hand_bus import BusMotors
-from deft_sim.joint_sample import JointSample
+from deft_sim.hand_motors import BusMotors
 from deft_sim.nodes.xarm_world import XArmWorld, make_box
-from deft_sim.pacing import Pacer
+from deft_sim.tasks import simulated_task
 from dynamixel_simulator.console import obey
 from dynamixel_simulator.server import BusServer
 
@@ -73,9 +69,9 @@ class SimulationParameters:
         default=5.0,
         metadata={'minimum': 0.1, 'maximum': 60.0, 'unit': 'Hz', 'doc': 'of simulated time'},
     )
-    first_object: str = field(default='red_mug', metadata={'doc': 'on the table at the start'})
-    first_scene_seed: int = field(
-        default=0, metadata={'minimum': 0, 'maximum': 2**31, 'doc': 'layout at the start'}
+    task: str = field(
+        default='pick_cup',
+        metadata={'doc': 'whose scene is there until the first reset; a module of deft_sim/tasks'},
     )
     calibration_board: str = field(
         default='', metadata={'doc': 'file in config/boards, on the flange; empty: none'}
@@ -83,8 +79,7 @@ class SimulationParameters:
     hand_port: str = field(
         default='',
         metadata={
-            'doc': 'link to make to the port of the simulated servos of the hand; empty: motors '
-            'behind /hand/motor_command instead'
+            'doc': 'link to make to the port of the simulated servos of the hand; empty: none'
         },
     )
     hand_seed: int = field(
@@ -115,14 +110,44 @@ class SimulationParameters:
             )
 
 
+class Pacer:
+    """Keeps simulated time in step with real time.
+
+    A machine that is too slow for the wanted factor runs slower; it never makes up for more than
+    `longest_step`, so that one slow picture is not followed by a burst.
+
+    Args:
+        real_time_factor: Simulated seconds per real second.
+        longest_step: Most simulated time given at once. [s].
+        clock: Source of monotonic seconds.
+    """
+
+    def __init__(
+        self, real_time_factor: float, longest_step: float, clock: MonotonicClock
+    ) -> None:
+        """Start now."""
+        self._factor = real_time_factor
+        self._longest_step = longest_step
+        self._clock = clock
+        self._last = clock()
+
+    def due(self, step: float) -> int:
+        """How many steps of simulated time [s] to make now."""
+        now = self._clock()
+        elapsed = (now - self._last) * self._factor
+        if elapsed > self._longest_step:
+            self._last = now - self._longest_step / self._factor
+            elapsed = self._longest_step
+        steps = int(elapsed / step)
+        self._last += steps * step / self._factor
+        return steps
+
+
 class SimulationNode(Node):
     """Owns the simulated cell; physics, rendering and messages share one thread."""
 
     def __init__(self, **options: Any) -> None:
-        """Build the world and the interfaces.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
+        """Build the world and the interfaces; options are those of `rclpy.node.Node`.
 
         Raises:
             ConfigurationError: A parameter or a configuration file is wrong.
@@ -132,31 +157,27 @@ class SimulationNode(Node):
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
         description = load_hand_description(HAND)
-        motors = BusMotors(description) if parameters.hand_port else None
+        motors = BusMotors(description)
         mounting = None
         if parameters.hand_seed >= 0:
             rng = np.random.default_rng(parameters.hand_seed)
             mounting = HandMounting.draw(description, settings.cell.hand_mounting, rng)
         box = make_box() if parameters.arm_interface == XARM_API else None
-        try:
-            self._cell = SimulatedCell(
-                settings,
-                parameters.first_object,
-                parameters.first_scene_seed,
-                motors=motors,
-                board=_board(parameters.calibration_board),
-                arm=box,
-                mounting=mounting,
-            )
-        except InvalidInputError as error:
-            raise ConfigurationError(f'parameters of node simulation: {error}') from error
+        self._cell = SimulatedCell(
+            settings,
+            simulated_task(parameters.task),
+            motors=motors,
+            board=_board(parameters.calibration_board),
+            arm=box,
+            mounting=mounting,
+        )
         self._cell.capture()  # fails here, with the remedy, rather than in the first callback
         self._steps_per_state = round(_STATE_PERIOD / self._cell.setpoint_period)
         self._camera_period = 1.0 / parameters.camera_rate
         self._next_picture = 0.0
         self._steps = 0
         self._hand_server: BusServer | None = None
-        if motors is not None:
+        if parameters.hand_port:
             # Packets are answered while physics or the renderer has this thread.
             sys.setswitchinterval(_SWITCH_INTERVAL)
             self._hand_server = motors.serve(Path(parameters.hand_port))
@@ -174,9 +195,7 @@ class SimulationNode(Node):
             self.create_subscription(
                 JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
             )
-        if self._hand_server is None:
-            self.create_subscription(JointState, '/hand/motor_command', self._on_motors, COMMAND)
-        self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+            self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
         self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
         self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
         self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
@@ -212,10 +231,6 @@ class SimulationNode(Node):
 
     def _create_publishers(self) -> None:
         self._clock_publisher = self.create_publisher(ClockMsg, '/clock', STATE_PUBLISHER)
-        if self._hand_server is None:
-            self._motor_publisher = self.create_publisher(
-                JointState, '/hand/motor_state', STATE_PUBLISHER
-            )
         self._observed_publisher = self.create_publisher(
             JointState, '/hand/observed_joint_states', STATE_PUBLISHER
         )
@@ -250,10 +265,15 @@ class SimulationNode(Node):
         self._clock_publisher.publish(clock)
         if self._xarm is None:
             arm = self._cell.arm_state()
-            self._arm_publisher.publish(_joint_state(stamp, ARM_JOINT_NAMES, arm))
-        if self._hand_server is None:
-            motors = self._cell.motor_state()
-            self._motor_publisher.publish(_joint_state(stamp, MOTOR_NAMES, motors))
+            self._arm_publisher.publish(
+                JointState(
+                    header=header(stamp, ''),
+                    name=list(ARM_JOINT_NAMES),
+                    position=arm.positions.tolist(),
+                    velocity=arm.velocities.tolist(),
+                    effort=arm.efforts.tolist(),
+                )
+            )
         if self._observed_publisher.get_subscription_count() > 0:
             joints = self._cell.observed_hand_joints()
             self._observed_publisher.publish(
@@ -306,12 +326,6 @@ class SimulationNode(Node):
                 'collision and the trajectory does not start where the arm is.'
             )
 
-    def _on_motors(self, message: JointState) -> None:
-        try:
-            self._cell.command_motors(order_joints(message.name, message.position, MOTOR_NAMES))
-        except InvalidInputError as error:
-            self.get_logger().error(f'Refused a motor command: {error}')
-
     def _on_hand_bus(self, message: String) -> None:
         """A fault of the servos, in the words of their console."""
         assert self._hand_server is not None
@@ -325,8 +339,9 @@ class SimulationNode(Node):
         self, request: ResetScene.Request, response: ResetScene.Response
     ) -> ResetScene.Response:
         try:
-            self._cell.reset_scene(request.object_name, request.scene_seed)
-        except InvalidInputError as error:
+            task = simulated_task(request.task)
+            self._cell.reset_scene(request.object_name, request.scene_seed, task)
+        except (ConfigurationError, InvalidInputError) as error:
             response.error_code = ResetScene.Request.UNKNOWN_OBJECT
             response.error_message = str(error)
         except SafetyError as error:
@@ -346,19 +361,6 @@ class SimulationNode(Node):
 
 def _board(name: str) -> BoardConfiguration | None:
     return load_board(name, config_directory()) if name else None
-
-
-def _joint_state(stamp: float, names: tuple[str, ...], sample: JointSample) -> JointState:
-    def plain(values: FloatArray) -> list[float]:
-        return [float(value) for value in values]
-
-    return JointState(
-        header=header(stamp, ''),
-        name=list(names),
-        position=plain(sample.positions),
-        velocity=plain(sample.velocities),
-        effort=plain(sample.efforts),
-    )
 
 
 def main() -> int:

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for the node of xarm_ros2's driver: same services, topics, rates, codes and oddities.
+"""Stands in for the node of xarm_ros2's driver, as far as the arm node speaks to it.
 
-Services run one after the other in one thread, as in the real node: a call with `wait` blocks all
-others. Topics are published from elsewhere (there, by threads of the SDK) and go on meanwhile.
+Services run one after the other in one thread, as in the real node: a call with `wait`, or a
+motion while the arm is paused or its queue full, blocks all others. Topics are published from
+elsewhere (there, by threads of the SDK) and go on meanwhile. The return codes are those of the
+vendor's SDK, with its habit to lose some of them: what is not a motion answers 0 although the
+controller refused it (`_check_code` in xarm_api.cc).
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Collection, Mapping
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -19,18 +23,39 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from deft_arm.xarm.codes import (
+    DISCONNECTED,
+    EMERGENCY_STOPPED,
+    HAS_ERROR,
+    HAS_WARNING,
+    NOT_READY,
+    OK,
+    PARAMETER_ERROR,
+    STATE_NOT_READY,
+    WAIT_TIMEOUT,
+    State,
+)
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
 from deft_description.models import ARM_JOINT_NAMES
-from deft_sim.joint_sample import JointSample
-from deft_sim.nodes.xarm_services import DEBUG, ON_BY_DEFAULT, XArmServices
-from deft_sim.xarm_controller import SERVO_ERRORS, SimulatedXArm
+from deft_sim.world import JointSample
+from deft_sim.xarm_controller import MOST_COMMANDS, SERVO_ERRORS, SimulatedXArm
+from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg
 
 REPORT_RATES: Final = {'normal': 5.0, 'rich': 5.0, 'dev': 100.0}  # [Hz]
 _RICH_PERIOD: Final = 0.2  # [s] errors, motors and joint velocities come at 5 Hz in every report
 _DEPTH: Final = 10  # of the publishers
+_DEBUG: Final = 'debug'  # a switch that turns all services on
+_MOTIONS: Final = frozenset({'clean_error', 'clean_warn', 'set_servo_angle'})
+# What the node offers when nobody changes its parameters.
+_ON_BY_DEFAULT: Final = _MOTIONS | {'set_mode', 'set_state', 'motion_enable'}
+# Refusals that are lost where the call is not a motion.
+_LOST: Final = frozenset({HAS_ERROR, HAS_WARNING, STATE_NOT_READY, NOT_READY})
+_DOF: Final = 6
+_WAIT_PERIOD: Final = 0.05  # [s] at which a waiting call looks
+_MODE_PAUSE: Final = 0.01  # [s] between stop and mode
 _MM: Final = 1000.0
 
 
@@ -43,7 +68,6 @@ class SimulatedXArmDriver:
         switches: Services that are on or off beside the defaults, as in xarm_user_params.yaml.
         report_type: normal, rich or dev.
         most_reports: Rate that reports never exceed. [Hz].
-        namespace: Of topics and services.
     """
 
     def __init__(
@@ -53,7 +77,6 @@ class SimulatedXArmDriver:
         switches: Mapping[str, bool],
         report_type: str,
         most_reports: float = REPORT_RATES['dev'],
-        namespace: str = 'xarm',
     ) -> None:
         """Create the node and start its thread.
 
@@ -61,12 +84,12 @@ class SimulatedXArmDriver:
             ConfigurationError: A switch names a service that is not simulated.
         """
         self._box = box
+        self._lost = False
         self._period = 1.0 / min(REPORT_RATES[report_type], most_reports)
         self._next_report, self._next_rich = 0.0, 0.0
         self._ending = threading.Event()
-        self._services = XArmServices(box, self._ending)
-        offered = self._services.all()
-        _check(switches, offered.keys())
+        offered = self._services()
+        _check(switches, tuple(offered))
         if box.connected and box.report().error in SERVO_ERRORS:
             box.clear_error()  # the real one does so, too, when it starts
         self._rich = box.report()
@@ -74,15 +97,22 @@ class SimulatedXArmDriver:
         # Names and parameters on the command line are those of the simulation node.
         self._node = Node('ufactory_driver', context=context, use_global_arguments=False)
         make = self._node.create_publisher
-        self._joint_publisher = make(JointState, f'/{namespace}/joint_states', _DEPTH)
-        self._state_publisher = make(RobotMsg, f'/{namespace}/robot_states', _DEPTH)
-        for name, (kind, callback) in offered.items():
-            if switches.get(DEBUG, False) or switches.get(name, name in ON_BY_DEFAULT):
-                self._node.create_service(kind, f'/{namespace}/{name}', callback)
+        self._joint_publisher = make(JointState, '/xarm/joint_states', _DEPTH)
+        self._state_publisher = make(RobotMsg, '/xarm/robot_states', _DEPTH)
+        for name, (kind, act) in offered.items():
+            if switches.get(_DEBUG, False) or switches.get(name, name in _ON_BY_DEFAULT):
+                answer = self._answering(act, keeps=name in _MOTIONS)
+                self._node.create_service(kind, f'/xarm/{name}', answer)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name='ufactory_driver', daemon=True)
         self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the box is heard; once lost it never is again, only by another process."""
+        self._lost = self._lost or not self._box.connected
+        return not self._lost
 
     def close(self) -> None:
         """End the thread and take the node away; the box goes on with its queue."""
@@ -92,13 +122,8 @@ class SimulatedXArmDriver:
         self._executor.shutdown()
 
     def publish(self, stamp: float, arm: JointSample) -> None:
-        """Publish what is due; without a connection to the box nothing is.
-
-        Args:
-            stamp: Time of the measurement. [s].
-            arm: Measured joints.
-        """
-        if not self._services.connected or stamp < self._next_report or self._ending.is_set():
+        """Publish what is due of joints measured at a time [s]; nothing without a connection."""
+        if not self.connected or stamp < self._next_report or self._ending.is_set():
             return
         self._next_report = max(self._next_report + self._period, stamp + 0.5 * self._period)
         report = self._box.report()
@@ -139,19 +164,109 @@ class SimulatedXArmDriver:
             except ExternalShutdownException:
                 return
 
+    def _services(self) -> dict[str, tuple[Any, Callable[[Any], int]]]:
+        """Type of everything that can be switched on and what it does, by name."""
+        box = self._box
+        return {
+            'clean_error': (srv.Call, lambda _: box.clear_error()),
+            'clean_warn': (srv.Call, lambda _: OK),
+            'set_servo_angle': (srv.MoveJoint, self._set_servo_angle),
+            'motion_enable': (srv.SetInt16ById, lambda r: box.enable_motors(r.id, on=r.data == 1)),
+            'set_mode': (srv.SetInt16, self._set_mode),
+            'set_state': (srv.SetInt16, lambda r: box.set_state(r.data)),
+            'set_tcp_offset': (srv.SetFloat32List, self._set_tool_offset),
+            'set_tcp_load': (srv.SetTcpLoad, self._set_tool_load),
+            'set_collision_sensitivity': (srv.SetInt16, self._set_sensitivity),
+            'set_collision_rebound': (srv.SetInt16, lambda _: box.configure()),
+            'set_self_collision_detection': (srv.SetInt16, lambda _: box.configure()),
+            'set_reduced_mode': (srv.SetInt16, lambda _: box.configure()),
+            'set_reduced_tcp_boundary': (srv.SetInt16List, self._set_boundary),
+            'set_fence_mode': (srv.SetInt16, lambda r: box.set_fence(on=bool(r.data))),
+        }
 
-def _check(switches: Mapping[str, bool], simulated: Collection[str]) -> None:
-    """Refuse names that the real driver would let pass without a word.
+    def _answering(self, act: Callable[[Any], int], *, keeps: bool) -> Callable[[Any, Any], Any]:
+        """Callback of a service, which keeps all return codes or loses some."""
 
-    Raises:
-        ConfigurationError: A switch names a service that is not simulated.
-    """
+        def answer(request: Any, response: Any) -> Any:
+            code = act(request) if self.connected else DISCONNECTED
+            response.ret = OK if code in _LOST and not keeps else code
+            return response
+
+        return answer
+
+    def _set_mode(self, request: Any) -> int:
+        self._box.set_state(int(State.STOPPED))
+        time.sleep(_MODE_PAUSE)
+        return self._box.set_mode(request.data)
+
+    def _set_servo_angle(self, request: Any) -> int:
+        if len(request.angles) < _DOF:
+            return PARAMETER_ERROR
+        while not self._ending.is_set() and self.connected:
+            report = self._box.report()
+            if report.state != State.PAUSED and report.waiting < MOST_COMMANDS:
+                break
+            time.sleep(_WAIT_PERIOD)
+        if not self.connected:
+            return DISCONNECTED
+        code = self._box.move_joints(
+            _six(request.angles), request.speed, request.acc, blends=request.radius >= 0.0
+        )
+        return self._wait(request.timeout) if code == OK and request.wait else code
+
+    def _set_tool_offset(self, request: Any) -> int:
+        if len(request.datas) < _DOF:
+            return PARAMETER_ERROR
+        self._wait()
+        self._box.tool_offset = _six(request.datas)
+        return self._box.configure()
+
+    def _set_tool_load(self, request: Any) -> int:
+        if len(request.center_of_gravity) < 3:
+            return PARAMETER_ERROR
+        self._box.tool_mass = float(request.weight)
+        return self._box.configure()
+
+    def _set_sensitivity(self, request: Any) -> int:
+        self._wait()
+        self._box.sensitivity = int(request.data)
+        return self._box.configure()
+
+    def _set_boundary(self, request: Any) -> int:
+        if len(request.datas) < _DOF:
+            return PARAMETER_ERROR
+        corners = _six(request.datas) / _MM
+        return self._box.set_boundary(corners[1::2], corners[0::2])
+
+    def _wait(self, timeout: float = -1.0) -> int:
+        """Block this thread, and so every other service, until the arm has nothing to do."""
+        end = time.monotonic() + timeout if timeout > 0.0 else float('inf')
+        while not self._ending.is_set() and self.connected:
+            report = self._box.report()
+            if report.error:
+                return HAS_ERROR
+            if report.state >= State.STOPPED:
+                return EMERGENCY_STOPPED
+            if report.state == State.READY and report.waiting == 0:
+                return OK
+            if time.monotonic() > end:
+                return WAIT_TIMEOUT
+            time.sleep(_WAIT_PERIOD)
+        return DISCONNECTED
+
+
+def _check(switches: Mapping[str, bool], simulated: tuple[str, ...]) -> None:
+    """Refuse names that the real driver would let pass without a word."""
     for name in switches:
-        if name != DEBUG and name not in simulated:
+        if name != _DEBUG and name not in simulated:
             raise ConfigurationError(
                 f'The driver is to offer the service {name!r}, which is not simulated; '
-                f'{nearest(name, tuple(simulated))}'
+                f'{nearest(name, simulated)}'
             )
+
+
+def _six(values: Any) -> FloatArray:
+    return np.asarray(values[:_DOF], dtype=np.float64)
 
 
 def _pose(rotation: FloatArray, position: FloatArray) -> list[float]:

@@ -11,12 +11,12 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.kinematics import ArmKinematics
+from deft_arm.planning.kinematics import ArmKinematics
 from deft_core.configuration import config_directory, read_yaml
 from deft_core.errors import ConfigurationError
 from deft_sim.configuration import ARM
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.xarm_driver import REPORT_RATES, SimulatedXArmDriver
+from deft_sim.world import JointSample
 from deft_sim.xarm_controller import COLLISION, SimulatedXArm
 
 _START_TIME: Final = 3.0  # [s] until a driver that was started again is there

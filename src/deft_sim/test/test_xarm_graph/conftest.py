@@ -16,18 +16,22 @@ from std_srvs.srv import Trigger
 
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.nodes.arm_node import ArmNode
-from deft_arm.nodes.convert import FEEDBACK_PHASES
+from deft_arm.xarm.codes import State
 from deft_cem.nodes.recorder_node import RecorderNode
 from deft_cem.nodes.session_node import SessionNode
 from deft_cem.run_folder import STORE_FILE
 from deft_cem.session_record import SessionRecord
-from deft_core.grasp import GraspParameters
-from deft_core.nodes.encode import grasp_to_msg, prior_to_msg, time_to_msg, trajectory_to_msg
-from deft_core.nodes.encode_images import image_to_msg
-from deft_core.nodes.encode_records import observation_to_msg
+from deft_core.grasp import GraspParameters, GraspPrior
+from deft_core.nodes.encode import (
+    grasp_to_msg,
+    image_to_msg,
+    observation_to_msg,
+    prior_to_msg,
+    time_to_msg,
+    trajectory_to_msg,
+)
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED, STATE, STATE_PUBLISHER
 from deft_core.observation import ObjectObservation
-from deft_core.prior import GraspPrior
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome, RunSession
@@ -39,10 +43,10 @@ from deft_msgs.srv import (
     ResetScene,
     SegmentObject,
 )
-from deft_sim.joint_sample import JointSample
 from deft_sim.nodes.scripted_operator import ScriptedOperator
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import driver_services, make_box
+from deft_sim.world import JointSample
 from xarm_msgs import srv
 
 TICK = 0.005  # [s] of real time
@@ -70,17 +74,17 @@ class Robot:
     steps = STEPS
     period = PERIOD
 
-    def __init__(self, graph, switches=None, report_type='dev'):
+    def __init__(self, graph, switches=None, report_type='dev', box=None):
         self.graph = graph
         self.switches = driver_services() if switches is None else switches
         self.report_type = report_type
-        self.box = make_box()
+        self.box = make_box() if box is None else box
         self.now = 10.0
         self.hand_state = HandState.ENABLED
         self.driver = self.new_driver()
         self.blocked = False  # whether the arm is held fast, without the box noticing
         self.measured = self.box.setpoint()
-        self.path = []
+        self.path, self.most_waiting = [], 0
         peer = self.peer = graph.make('peer')
         self.clock = peer.create_publisher(Clock, '/clock', STATE_PUBLISHER)
         self.hand = peer.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
@@ -103,12 +107,13 @@ class Robot:
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.arm = ArmNode(context=self.graph.context, parameter_overrides=overrides)
         self.graph.add(self.arm)
-        self.graph.until(lambda: self.states and self.arm._hand is not None)
+        self.graph.until(lambda: self.states and self.hand.get_subscription_count() > 0)
         self.graph.until(self.grasp.server_is_ready)
         self.graph.until(self.home.server_is_ready)
         return self
 
     def tick(self):
+        self.most_waiting = max(self.most_waiting, self.box.report().waiting)
         for _ in range(self.steps):
             self.now += PERIOD
             setpoint = self.box.step(PERIOD, self.measured)
@@ -152,6 +157,13 @@ class Robot:
 
     def clear_fault(self):
         return self.graph.call(self.clear, Trigger.Request())
+
+    def until_controller_is_ready(self):
+        self.graph.until(lambda: self.box.report().state == State.READY)
+
+    def clear_until_idle(self):
+        """What a person does: look, clear, and clear again where something came up meanwhile."""
+        self.graph.until(lambda: self.states[-1].state == ArmState.IDLE or not self.clear_fault())
 
     def rests(self):
         """Whether the arm stays where it is for half a simulated second, after 0.2 s to brake."""
@@ -230,7 +242,18 @@ class Session:
         self.robot, self.graph, self.run = robot, robot.graph, run
         self.statuses = []
         self.scene_resets = 0
+        self.grasping, self.going_home = [], []  # feedback of the arm to the session
         peer = robot.peer
+        for action, name, heard in (
+            (ExecuteGrasp, 'execute_grasp', self.grasping),
+            (ReturnHome, 'return_home', self.going_home),
+        ):
+            peer.create_subscription(
+                action.Impl.FeedbackMessage,
+                f'/arm/{name}/_action/feedback',
+                lambda message, heard=heard: heard.append(message.feedback),
+                10,
+            )
         self.color = peer.create_publisher(
             Image, '/camera/camera/color/image_raw', IMAGE_PUBLISHER
         )
@@ -285,31 +308,26 @@ class Session:
     def until_moving(self, phase, progress=0.0):
         """Wait until the arm is in a phase of a grasp."""
 
-        def there():
-            execution = self.execution(grasps=True)
-            if execution is None or FEEDBACK_PHASES[execution.phase.name] != phase:
-                return False
-            return execution.progress(self.robot.now) >= progress
-
-        self.graph.until(there)
+        self.grasping.clear()
+        self.graph.until(
+            lambda: (
+                self.grasping
+                and self.grasping[-1].phase == phase
+                and self.grasping[-1].progress >= progress
+            )
+        )
 
     def until_going_home(self, progress):
-        def there():
-            execution = self.execution(grasps=False)
-            return execution is not None and (execution.total_progress(self.robot.now) >= progress)
-
-        self.graph.until(there)
-
-    def execution(self, *, grasps):
-        job = self.robot.arm._job
-        return job.execution if job is not None and job.grasps == grasps else None
+        self.going_home.clear()
+        self.graph.until(lambda: self.going_home and self.going_home[-1].progress >= progress)
 
     def control(self, request):
-        name = self.session._setup.core.episode_id
-        answer = self.graph.call(
-            self.control_client, ControlSession.Request(request=request, episode_id=name)
-        )
-        assert answer.accepted, answer.error_message
+        def accepted():
+            name = self.statuses[-1].episode_id
+            asked = ControlSession.Request(request=request, episode_id=name)
+            return self.graph.call(self.control_client, asked).accepted
+
+        self.graph.until(accepted)
 
     def episodes(self):
         with SessionRecord.open(self.run / STORE_FILE) as record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from deft_arm.xarm_codes import State
+from deft_arm.xarm.codes import State
 from deft_core.episode import Outcome
 from deft_msgs.action import ExecuteGrasp, RunSession
 from deft_msgs.msg import ArmState, SessionStatus
@@ -64,8 +64,8 @@ def test_a_cancel_in_every_phase(make_session):
         session.until_moving(phase, 0.1)
         session.control(KIND.REDO_EPISODE)
         # It comes to rest where it is before it goes home; no fault is left to clear.
-        session.graph.until(lambda: session.execution(grasps=False) is not None)
-        assert session.robot.arm._faults.fault is None
+        session.until_going_home(0.0)
+        assert not session.robot.states[-1].fault
     (episode,) = finished_well(session, future, 1)
     assert episode.attempt == len(phases) + 1
     assert (episode.outcome, episode.reward) == (Outcome.COMPLETED, pytest.approx(0.8))
@@ -80,8 +80,7 @@ def test_a_cancel_while_it_releases_retreats_and_goes_home(make_session):
         session.until_going_home(progress)
         session.control(KIND.STOP)
         assert session.result(future).error_code == RunSession.Goal.CANCELLED
-        session.graph.until(lambda: session.robot.arm._job is None)
-        session.graph.until(lambda: session.robot.arm._backend.ready)
+        session.robot.until_controller_is_ready()
         assert session.robot.rests()
         future = session.go_on()
     rated = finished_well(session, future, 2)

@@ -6,9 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_arm.xarm_codes import ALL_JOINTS, State
+from deft_arm.configuration import load_arm_configuration
+from deft_arm.planning.kinematics import ArmKinematics
+from deft_arm.xarm.codes import ALL_JOINTS, State
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState, HandState
+from deft_sim.xarm_controller import SimulatedXArm
 
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
 SERVO_ERROR = 11
@@ -19,8 +22,7 @@ def home_after_clearing(robot):
     robot.until_state(ArmState.FAULT)
     refused = robot.run(robot.home, robot.home_goal())
     assert refused.error_code == HOME.CONTROLLER_ERROR
-    assert robot.clear_fault().success
-    robot.until_state(ArmState.IDLE)
+    robot.clear_until_idle()
     result = robot.run(robot.home, robot.home_goal())
     assert result.error_code == HOME.NONE, result.error_message
 
@@ -48,13 +50,17 @@ def test_a_servo_error_that_the_driver_clears_by_itself_is_still_for_a_person(re
     home_after_clearing(ready)
 
 
-def test_a_command_that_is_refused_ends_the_motion_with_the_reason(ready):
-    ready.box._upper = ready.box._upper.copy()
-    ready.box._upper[0] = -0.3  # another revision of the arm turns less far
-    result = ready.run(ready.grasp, ready.grasp_goal())
+def test_a_command_that_is_refused_ends_the_motion_with_the_reason(make_robot):
+    configuration = load_arm_configuration('xarm6')
+    upper = np.array(configuration.position_upper)
+    upper[0] = -0.3  # another revision of the arm turns less far
+    lower, home = np.array(configuration.position_lower), np.array(configuration.home)
+    box = SimulatedXArm(home, lower, upper, ArmKinematics(configuration))
+    robot = make_robot(box=box).start()
+    result = robot.run(robot.grasp, robot.grasp_goal())
     assert result.error_code == GRASP.CONTROLLER_ERROR
     assert 'a joint limit would be exceeded' in result.error_message
-    assert ready.rests()
+    assert robot.rests()
 
 
 @pytest.mark.parametrize(
@@ -80,8 +86,8 @@ def test_the_boundary_of_the_controller_counts_as_a_collision(ready):
     _, future = ready.send(ready.grasp, ready.grasp_goal())
     ready.until_phase(GRASP.TRAJECTORY, 0.2)
     _, flange = ready.box.flange(ready.measured)
-    lower, upper = ready.box._fence
-    ready.box._fence = (lower, np.array([*upper[:2], flange[2] + 0.02]))
+    lower, upper = ready.box.fence
+    ready.box.fence = (lower, np.array([*upper[:2], flange[2] + 0.02]))
     result = ready.result(future)
     assert result.error_code == GRASP.COLLISION
     assert 'C35' in result.error_message
@@ -104,8 +110,7 @@ def test_settings_that_would_block_the_driver_wait_until_the_arm_rests(robot):
     robot.graph.until(lambda: robot.now > begin + 1.0)
     assert box.report().state == State.MOVING
     assert box.tool_mass == 0.0
-    robot.graph.until(lambda: robot.arm._backend.ready)
-    assert box.tool_mass > 0.0
+    robot.graph.until(lambda: box.tool_mass > 0.0)
     np.testing.assert_allclose(robot.measured, around, atol=1e-6)
 
 
@@ -139,7 +144,6 @@ def test_a_hand_that_is_still_being_started_is_waited_for(robot, capfd):
     robot.graph.until(lambda: told('The arm takes goals.'))
     # Later it is no longer a matter of starting.
     robot.hand_state = HandState.DISABLED
-    robot.graph.until(lambda: robot.arm._hand.state == HandState.DISABLED)
     assert robot.run(robot.home, robot.home_goal()).error_code == HOME.HAND_FAULT
 
 

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`$(name argument ...)` in attribute texts, and the types of parameters.
+
+The grammar is that of upstream `launch`: arguments are separated by one space, may hold nested
+substitutions, and may be quoted to hold spaces or nothing. Backslash escapes are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import yaml
+
+from deft_bringup.launching.document import Element
+from deft_bringup.packages import share_directory
+from deft_core.configuration import nearest
+from deft_core.errors import ConfigurationError
+
+_NAME: Final = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
+_SUBSTITUTIONS: Final = ('env', 'equals', 'find-pkg-share', 'var')
+_TRUTHS: Final = {'true': True, '1': True, 'false': False, '0': False}
+_TYPES: Final = {'bool': bool, 'float': float, 'int': int, 'str': str}
+
+Value = bool | int | float | str
+
+
+@dataclass
+class Scope:
+    """What substitutions can see: launch configurations and environment variables."""
+
+    configurations: dict[str, str]
+    environment: Mapping[str, str]
+
+
+def substitute(text: str, scope: Scope, element: Element) -> str:
+    """Text of an attribute with its substitutions made.
+
+    Args:
+        text: The attribute as written.
+        scope: What substitutions can see.
+        element: The tag it belongs to, for messages.
+
+    Raises:
+        ConfigurationError: The text is not well formed, or names something that does not exist.
+    """
+    if '\\' in text:
+        raise element.error(f'backslash escapes are not supported, got {text!r}.')
+    return _Reader(text, scope, element).text('', '')
+
+
+class _Reader:
+    """Recursive descent over one text."""
+
+    def __init__(self, text: str, scope: Scope, element: Element) -> None:
+        self._text = text
+        self._scope = scope
+        self._element = element
+        self._position = 0
+
+    def text(self, ends: str, quote: str) -> str:
+        """What stands before one of the characters `ends` or the end of all."""
+        parts = []
+        while self._position < len(self._text) and self._text[self._position] not in ends:
+            if self._text.startswith('$(', self._position):
+                parts.append(self._call(quote))
+            else:
+                parts.append(self._text[self._position])
+                self._position += 1
+        return ''.join(parts)
+
+    def _call(self, quote: str) -> str:
+        self._position += len('$(')
+        match = _NAME.match(self._text, self._position)
+        if match is None:
+            self._refuse('a substitution needs a name')
+        self._position = match.end()
+        arguments = []
+        while self._skip(' '):
+            arguments.append(self._argument(quote))
+        if not self._skip(')'):
+            self._refuse('expected a space or a closing bracket')
+        return self._value(match.group(), arguments)
+
+    def _argument(self, quote: str) -> str:
+        # Inside a quoted text no further quoting is possible, as in the upstream grammar.
+        for mark in '\'"':
+            if not quote and self._skip(mark):
+                argument = self.text(mark, mark)
+                if not self._skip(mark):
+                    self._refuse('missing closing quote')
+                return argument
+        start = self._position
+        argument = self.text(' ()' + (quote or '\'"'), quote)
+        if self._position == start:
+            self._refuse('expected an argument')
+        return argument
+
+    def _skip(self, character: str) -> bool:
+        found = self._text.startswith(character, self._position)
+        self._position += found
+        return found
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise self._element.error(f'{reason} at column {self._position + 1} of {self._text!r}.')
+
+    def _value(self, name: str, arguments: list[str]) -> str:
+        match name, arguments:
+            case 'var', [key, *default] if len(default) <= 1:
+                table = self._scope.configurations
+                return self._lookup('launch configuration', key, default, table)
+            case 'env', [key, *default] if len(default) <= 1:
+                return self._lookup('environment variable', key, default, self._scope.environment)
+            case 'equals', [left, right]:
+                return 'true' if _equal(left, right) else 'false'
+            case 'find-pkg-share', [package]:
+                try:
+                    return str(share_directory(package))
+                except ConfigurationError as error:
+                    raise self._element.error(str(error)) from error
+        if name in _SUBSTITUTIONS:
+            raise self._element.error(f'$({name}) cannot take {len(arguments)} argument(s).')
+        raise self._element.error(
+            f'the substitution $({name}) is not supported; {nearest(name, _SUBSTITUTIONS)}'
+        )
+
+    def _lookup(self, kind: str, key: str, default: list[str], table: Mapping[str, str]) -> str:
+        if key in table:
+            return table[key]
+        if default:
+            return default[0]
+        hint = f'; {nearest(key, table)}' if table is self._scope.configurations else '.'
+        raise self._element.error(f'{kind} {key!r} does not exist{hint}')
+
+
+def _equal(left: str, right: str) -> bool:
+    """Equality as upstream has it: as truth values, else as numbers, else as texts."""
+    if left.lower() in _TRUTHS and right.lower() in _TRUTHS:
+        return _TRUTHS[left.lower()] == _TRUTHS[right.lower()]
+    try:
+        return math.isclose(float(left), float(right))
+    except ValueError:
+        return left == right
+
+
+def truth(text: str, element: Element) -> bool:
+    """Value of a condition: true, 1, false or 0 in any case, with white space around.
+
+    Raises:
+        ConfigurationError: Anything else, the empty text included.
+    """
+    folded = text.strip().lower()
+    if folded not in _TRUTHS:
+        raise element.error(f'a condition must be true, 1, false or 0, got {text!r}.')
+    return _TRUTHS[folded]
+
+
+def typed(text: str, kind: str | None, element: Element) -> Value:
+    """Value of a parameter by the rules of upstream.
+
+    Args:
+        text: The value, its substitutions made.
+        kind: bool, int, float or str; None for whatever YAML reads.
+        element: The `<param>` tag, for messages.
+
+    Raises:
+        ConfigurationError: The text is not of the type.
+    """
+    if kind is not None and kind not in _TYPES:
+        raise element.error(f'unknown parameter type {kind!r}; {nearest(kind, _TYPES)}')
+    value: object = text
+    try:
+        if kind in ('int', 'float'):
+            value = _TYPES[kind](text)
+        elif kind != 'str' and text:
+            value = yaml.safe_load({'1': 'true', '0': 'false'}.get(text, text) if kind else text)
+    except (ValueError, yaml.YAMLError):
+        value = None
+    if isinstance(value, bool | int | float | str) and type(value) is _TYPES.get(
+        kind or '', type(value)
+    ):
+        return value
+    name = element.attributes.get('name')
+    raise element.error(f'the value of {name!r} must be a {kind or "plain value"}, got {text!r}.')

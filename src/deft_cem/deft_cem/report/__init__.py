@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""The page that shows what one fine-tuning session did."""

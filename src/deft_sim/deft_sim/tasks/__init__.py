@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rooms of the tasks: one module of this folder holds all of one task in simulation.
+
+A module is called as its file in `config/tasks` and holds `TASK`. The registry is the folder:
+whoever puts a module into it has added a task; docs/tasks.md goes through one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from deft_core.configuration import nearest
+from deft_core.errors import ConfigurationError
+from deft_core.grasp import GraspParameters
+from deft_core.trajectory import WristTrajectory
+from deft_core.validation import FloatArray
+
+OBJECT_BODY = 'object'
+"""Name of the body that the hand takes hold of; every task has one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContactSummary:
+    """Contact forces of one instant.
+
+    Attributes:
+        finger_forces: Normal force of index, middle, ring, thumb and palm on the object.
+            Shape (5,). [N].
+        object_on_table: Whether the object touches the table.
+        arm_force: Largest normal force on an arm link. [N].
+    """
+
+    finger_forces: FloatArray
+    object_on_table: bool
+    arm_force: float
+
+
+@dataclass(frozen=True)
+class SceneEvaluation:
+    """Verdict on one episode.
+
+    Attributes:
+        score: 0 to 1.
+        success: The paper's criterion (Appendix F).
+        explanation: One sentence.
+    """
+
+    score: float
+    success: bool
+    explanation: str
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """What an expert does in the one demonstration of a task.
+
+    Attributes:
+        object_name: What is on the table.
+        scene_seed: Of its layout.
+        intended: How the wrist is to move after the grasp.
+    """
+
+    object_name: str
+    scene_seed: int
+    intended: WristTrajectory
+
+
+class Judge(ABC):
+    """Watches one episode as a person beside the table would, and judges it at its end."""
+
+    @abstractmethod
+    def watch(self, data: mujoco.MjData, contacts: ContactSummary, *, collided: bool) -> None:
+        """Note one instant.
+
+        Args:
+            data: State of the world.
+            contacts: Contact forces in it.
+            collided: Whether the arm has hit something in this episode.
+        """
+
+    @abstractmethod
+    def evaluate(self) -> SceneEvaluation:
+        """The verdict as the episode stands."""
+
+
+class SimulatedTask(ABC):
+    """What the simulated cell, its operator and its expert must know of one task."""
+
+    @property
+    @abstractmethod
+    def object_names(self) -> tuple[str, ...]:
+        """What can be laid out."""
+
+    @abstractmethod
+    def build(self, spec: mujoco.MjSpec, object_name: str) -> None:
+        """Add the bodies of a scene to a cell; what is grasped is the body `OBJECT_BODY`."""
+
+    @abstractmethod
+    def lay_out(
+        self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
+    ) -> None:
+        """Place those bodies for a new episode.
+
+        Args:
+            data: State with the robot where it is; the bodies are moved in `qpos`.
+            object_name: What the world was built with.
+            generator: Source of all that is random about it.
+        """
+
+    @abstractmethod
+    def judge(self) -> Judge:
+        """A judge for one episode."""
+
+    @abstractmethod
+    def expert_grasp(self, data: mujoco.MjData, object_name: str) -> GraspParameters:
+        """A good grasp of the object where it is now, in the base frame.
+
+        For the demonstration and for tests; a session never sees it.
+        """
+
+    @property
+    @abstractmethod
+    def demonstration(self) -> Demonstration:
+        """The one from which the wrist trajectory and the goal image come."""
+
+
+def simulated_tasks() -> list[str]:
+    """Names of the tasks that have a simulation, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def simulated_task(name: str) -> SimulatedTask:
+    """The simulation of a task.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    names = simulated_tasks()
+    if name not in names:
+        raise ConfigurationError(
+            f'Task {name!r} has no simulation (deft_sim/tasks); {nearest(name, names)}'
+        )
+    task: SimulatedTask = importlib.import_module(f'{__name__}.{name}').TASK
+    return task
