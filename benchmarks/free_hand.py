@@ -12,7 +12,7 @@ import numpy as np
 
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.bus.block import MotorScale
+from deft_hand_driver.dynamixel.hand_motors import MotorScale
 from deft_hand_driver.calibration.pairs import TendonPairs
 from deft_hand_driver.calibration.poses import CalibrationPose
 from deft_hand_driver.description import HandDescription

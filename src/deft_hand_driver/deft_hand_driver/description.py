@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from deft_core.configuration import config_directory, load_yaml, nearest, read_yaml
+from deft_core.configuration import config_directory, load_yaml, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import read_yaml
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
 from deft_hand_driver.motors import BusDescription, MotorDescription, check_motors

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
-from deft_hand_driver.bus.client import BusClient
-from deft_hand_driver.bus.errors import BusError
-from deft_hand_driver.bus.hand_motors import HandMotors
+from deft_hand_driver.dynamixel.bus import DynamixelBus
+from deft_hand_driver.dynamixel.port import BusError
+from deft_hand_driver.dynamixel.hand_motors import HandMotors
 from deft_hand_driver.calibration import tension_routine
 from deft_hand_driver.calibration.hand_file import measured_limits
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
@@ -65,7 +65,7 @@ class Bench:
 
     def routine(self, description=None, **changes):
         description = description or self.description
-        self.client = BusClient.open(self.server.path, description.bus.baud_rate, 0.25)
+        self.client = DynamixelBus.open(self.server.path, description.bus.baud_rate, 0.25)
         motors = HandMotors(self.client, description)
         motors.identify()
         motors.configure()
@@ -343,7 +343,7 @@ def test_control_c_at_the_terminal_leaves_no_motor_pulling(servos):
     assert command.returncode == 130
     assert 'Ctrl-C' in errors
     table = XC330_T288.control_table(50)
-    with BusClient.open(servos, 1_000_000, 0.5) as client:
+    with DynamixelBus.open(servos, 1_000_000, 0.5) as client:
         for motor in range(1, 13):
             assert client.read(motor, table, 'torque_enable') == 0
             assert client.read(motor, table, 'bus_watchdog') == 0

@@ -18,12 +18,11 @@ from typing import Final
 import numpy as np
 
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
-from deft_hand_driver.bus.block import MotorSample
-from deft_hand_driver.bus.errors import BusError, PortError
-from deft_hand_driver.bus.hand_motors import HandMotors
-from deft_hand_driver.bus.health import MotorHealth
 from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.dynamixel.hand_motors import HandMotors, MotorSample
+from deft_hand_driver.dynamixel.health import MotorHealth
+from deft_hand_driver.dynamixel.port import BusError, PortError
 from deft_hand_driver.joint_map import closed_form_map
 from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED
 

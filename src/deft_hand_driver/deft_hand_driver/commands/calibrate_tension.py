@@ -7,14 +7,14 @@ import argparse
 
 from deft_core.configuration import config_directory, nearest
 from deft_core.errors import InvalidInputError
-from deft_hand_driver.bus.client import BusClient
-from deft_hand_driver.bus.discovery import choose_port
-from deft_hand_driver.bus.hand_motors import HandMotors
 from deft_hand_driver.calibration.hand_file import MotorLimits, measured_limits, write_limits
 from deft_hand_driver.calibration.tension import TensionFit
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.dynamixel.bus import DynamixelBus
+from deft_hand_driver.dynamixel.discovery import choose_port
+from deft_hand_driver.dynamixel.hand_motors import HandMotors
 
 _REPLY_MARGIN = 0.1  # [s] a busy machine may be late; nothing here is in a hurry
 
@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     path = choose_port(arguments.port)
     fits: dict[str, TensionFit] = {}
-    with BusClient.open(path, description.bus.baud_rate, _REPLY_MARGIN) as client:
-        motors = HandMotors(client, description)
+    with DynamixelBus.open(path, description.bus.baud_rate, _REPLY_MARGIN) as bus:
+        motors = HandMotors(bus, description)
         motors.identify()
         motors.configure()
         routine = TensionRoutine(motors, description, settings)

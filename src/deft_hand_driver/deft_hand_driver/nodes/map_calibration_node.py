@@ -31,8 +31,7 @@ from deft_hand_driver.calibration.pairs import PairsFile
 from deft_hand_driver.calibration.poses import LEVELS, POSTURES, calibration_poses
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH
-from deft_hand_driver.nodes.hand_driver_parameters import BUS
+from deft_hand_driver.joint_map import SPOOL
 from deft_msgs.msg import HandCommand, HandState
 
 _PERIOD: Final = 0.02  # [s] of real time
@@ -156,9 +155,8 @@ class MapCalibrationNode(Node):
                 f'The driver uses a map already ({driver.get("joint map")}); start it with '
                 'hand_map empty while pairs are taken.'
             )
-        measured = SPOOL if driver.get('transport') == BUS else TENDON_LENGTH
         self._file = PairsFile.create(
-            Path(self._settings.pairs), self._description, measured, self._settings.observed
+            Path(self._settings.pairs), self._description, SPOOL, self._settings.observed
         )
         self._recording = PairsRecording(
             self._description, self._poses, self._file, snapshot.sequence + 1, time.monotonic()

@@ -8,15 +8,13 @@ import time
 
 import numpy as np
 
-from deft_hand_driver.bus.discovery import choose_port
-from deft_hand_driver.bus.errors import BusError
-from deft_hand_driver.bus.port import PATIENT_MARGIN
-from deft_hand_driver.bus.session import BusSession
-from deft_hand_driver.bus.state import LIMP, BusReport, BusSettings, BusState
 from deft_hand_driver.calibration.learned_map import choose_map
 from deft_hand_driver.commands.table import print_rows
-from deft_hand_driver.controller import HandController
 from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.dynamixel.bus import PATIENT_MARGIN
+from deft_hand_driver.dynamixel.discovery import choose_port
+from deft_hand_driver.dynamixel.port import BusError
+from deft_hand_driver.hand import LIMP, Hand, HandMode, HandSettings
 from deft_hand_driver.joint_map import SPOOL
 
 _RATE = 50.0  # [Hz]
@@ -40,86 +38,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--hold', type=float, metavar='S', help='let go after that time (default: on Ctrl-C)'
     )
+    parser.set_defaults(action_main=run)
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Run `deft hand pose`."""
+def run(arguments: argparse.Namespace) -> int:
+    """Move, hold until told to let go, let go."""
     description = load_hand_description(arguments.hand)
     joints = description.pose(arguments.name)
     joint_map, _ = choose_map(arguments.map, description, SPOOL)
-    path = choose_port(arguments.port)
-    session = BusSession(
-        description,
-        BusSettings(
-            path, rate=_RATE, reply_margin=PATIENT_MARGIN, silence_limit=0.5, end_state=LIMP
-        ),
+    settings = HandSettings(
+        choose_port(arguments.port),
+        rate=_RATE,
+        reply_margin=PATIENT_MARGIN,
+        silence_limit=0.5,
+        end_state=LIMP,
     )
+    hand = Hand(joint_map, settings)
     try:
-        _connect(session)
-        session.enable()
-        controller = HandController(joint_map)
-        _observe(controller, session.report())
-        controller.enable()
-        start = time.monotonic()
-        controller.command(joints, arguments.duration, 1, start)
-        report = _run(session, controller, None)
-        report = _run(session, controller, time.monotonic() + _SETTLING_TIME)
-        _print_errors(description, report)
+        _connect(hand)
+        hand.enable()
+        hand.command(joints, arguments.duration, 1, time.monotonic())
+        _run(hand, None)
+        _run(hand, time.monotonic() + _SETTLING_TIME)
+        _print_errors(description, hand)
         if arguments.hold is None:
             print('Holding; Ctrl-C lets go.', flush=True)
         end = float('inf') if arguments.hold is None else time.monotonic() + arguments.hold
         try:
-            _run(session, controller, end)
+            _run(hand, end)
         except KeyboardInterrupt:
             print('Letting go.')
     finally:
-        session.finish()
+        hand.finish()
     return 0
 
 
-def _connect(session: BusSession) -> None:
-    """Step until the first measurement; a hand that cannot be reached at once is an error."""
+def _connect(hand: Hand) -> None:
+    """Cycle until the first measurement; a hand that cannot be reached at once is an error."""
     end = time.monotonic() + _CONNECTION_TIME
-    while session.report().sample is None:
-        session.step(None, 0.0)
-        report = session.report()
-        if report.fault or time.monotonic() > end:
-            raise BusError(report.fault or 'The hand does not answer in time.')
+    while hand.sample is None:
+        hand.cycle(time.monotonic())
+        if hand.problem or time.monotonic() > end:
+            raise BusError(hand.problem or 'The hand does not answer in time.')
 
 
-def _observe(controller: HandController, report: BusReport) -> None:
-    if report.sample is not None:
-        controller.observe(report.sample.positions)
-
-
-def _run(session: BusSession, controller: HandController, until: float | None) -> BusReport:
+def _run(hand: Hand, until: float | None) -> None:
     """Cycle until a time on the monotonic clock [s], or until the target is sent in full."""
     while True:
         now = time.monotonic()
-        motors = controller.update(now)
-        session.step(motors, now)
-        report = session.report()
-        _observe(controller, report)
-        if report.state is not BusState.ACTIVE:
-            raise BusError(report.fault)
-        if controller.settled if until is None else now >= until:
-            return report
+        hand.cycle(now)
+        if hand.mode is not HandMode.ENABLED:
+            raise BusError(hand.fault)
+        if hand.settled if until is None else now >= until:
+            return
         time.sleep(max(0.0, now + 1.0 / _RATE - time.monotonic()))
 
 
-def _print_errors(description: HandDescription, report: BusReport) -> None:
-    assert report.sample is not None
-    assert report.sent is not None
-    error = report.sent - report.sample.positions
+def _print_errors(description: HandDescription, hand: Hand) -> None:
+    assert hand.sample is not None
+    assert hand.sent is not None
+    error = hand.sent - hand.sample.positions
     print_rows(
         ('motor', 'goal rad', 'measured rad', 'current A'),
         [
             (name, f'{goal:.3f}', f'{position:.3f}', f'{current:.3f}')
             for name, goal, position, current in zip(
                 description.motor_names,
-                report.sent,
-                report.sample.positions,
-                report.sample.currents,
+                hand.sent,
+                hand.sample.positions,
+                hand.sample.currents,
                 strict=True,
             )
         ],
