@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
-from deft_hand_driver.dynamixel.bus import DynamixelBus
-from deft_hand_driver.dynamixel.port import BusError
-from deft_hand_driver.dynamixel.hand_motors import HandMotors
 from deft_hand_driver.calibration import tension_routine
 from deft_hand_driver.calibration.hand_file import measured_limits
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands import calibrate_tension, hand
 from deft_hand_driver.description import load_hand_description
+from deft_hand_driver.dynamixel.bus import DynamixelBus
+from deft_hand_driver.dynamixel.hand_motors import HandMotors
+from deft_hand_driver.dynamixel.port import BusError
 from deft_hand_driver.simulated_hand import (
     HandMounting,
     MountingErrors,

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from deft_core.files import read_yaml
 from deft_core.errors import RecordingError
+from deft_core.files import read_yaml
 from deft_hand_driver.calibration.tension import TensionFit
 from deft_hand_driver.description import HandDescription, measured_motors_file
 from deft_hand_driver.motors import MotorDescription
