@@ -273,7 +273,7 @@ def test_closes_the_hand_and_tells_everything(enabled):
     names = [status.name for status in enabled.diagnostics[-1].status]
     assert names[0] == 'hand_driver: dash'
     assert 'hand_driver: motor index_curl' in names
-    assert enabled.value('dropped packets') == '0'
+    assert int(enabled.value('dropped packets')) == enabled.last.dropped_packets
     assert float(enabled.value('cycle time [ms]')) > 0.0
     assert enabled.call(enabled.enable_client, SetBool.Request(data=False)).success
     enabled.until(lambda: enabled.last.state == HandState.DISABLED)
