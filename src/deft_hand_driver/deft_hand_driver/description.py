@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import yaml
 
 from deft_core.configuration import config_directory, load_yaml, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import write_atomically
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.motors import BusDescription, MotorDescription, check_motors
+from deft_hand_driver.motors import BusDescription, MotorDescription, MotorLimits, check_motors
 
 MOTORS_PER_FINGER: Final = ('side', 'forward', 'curl')
 MOTOR_NAMES: Final = tuple(
@@ -22,8 +24,16 @@ MOTOR_NAMES: Final = tuple(
 )
 TENDON: Final = 'tendon'
 DIRECT: Final = 'direct'
+MOTOR_OF_JOINT: Final = tuple(
+    3 * finger + motor for finger in range(len(FINGERS)) for motor in (0, 1, 2, 2)
+)
+"""Motor of a tendon hand that pulls each joint: side, forward, curl, curl in every finger."""
 # What the motors are called and their order everywhere, per kind of transmission.
 _MOTOR_NAMES_OF: Final = {TENDON: MOTOR_NAMES, DIRECT: HAND_JOINT_NAMES}
+
+_CALIBRATION_HEAD: Final = (
+    '# Measured by `deft hand calibrate tension --write`, in place of the entries of {name}.yaml.\n'
+)
 
 _ANGLE: Final = {'minimum': -3.1416, 'maximum': 3.1416, 'unit': 'rad'}
 
@@ -172,6 +182,18 @@ class HandDescription:
         """
         return self._of_each_joint('moment_arm', lambda joint: joint.moment_arm)
 
+    def motor_weights(self) -> FloatArray:
+        """What each of the n motors chooses of the joints, as a weighted mean. Shape (n, 16).
+
+        A motor that bends PIP and DIP chooses only the length of their tendon: the mean of both,
+        weighted with their moment arms.
+        """
+        if self.transmission == DIRECT:
+            return np.eye(len(HAND_JOINT_NAMES))
+        weights = np.zeros((len(MOTOR_NAMES), len(HAND_JOINT_NAMES)))
+        weights[MOTOR_OF_JOINT, np.arange(len(HAND_JOINT_NAMES))] = self.moment_arms()
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
     def stiffnesses(self) -> FloatArray:
         """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad].
 
@@ -210,18 +232,72 @@ class HandDescription:
         return np.array(numbers)
 
 
+@dataclass(frozen=True)
+class HandCalibration:
+    """What was measured at one hand, in the file beside that of its kind.
+
+    Attributes:
+        motors: Entries that replace those of some motors.
+    """
+
+    motors: dict[str, MotorLimits]
+
+
 def load_hand_description(name: str, directory: Path | None = None) -> HandDescription:
-    """Read `hands/<name>.yaml`.
+    """Read `hands/<name>.yaml`, and what `hands/<name>.calibration.yaml` says of its motors.
 
     Args:
         name: Name of the hand, such as `dash`.
         directory: Configuration folder; the installed one when None.
 
     Raises:
-        ConfigurationError: No such hand, or the file is wrong.
+        ConfigurationError: No such hand, or a file is wrong.
     """
     folder = (config_directory() if directory is None else directory) / 'hands'
-    known = sorted(path.stem for path in folder.glob('*.yaml'))
+    known = sorted(path.stem for path in folder.glob('*.yaml') if '.' not in path.stem)
     if name not in known:
         raise ConfigurationError(f'Unknown hand {name!r}; {folder} has: {", ".join(known)}.')
-    return load_yaml(folder / f'{name}.yaml', HandDescription)
+    description = load_yaml(folder / f'{name}.yaml', HandDescription)
+    calibration = calibration_path(name, directory)
+    if not calibration.exists():
+        return description
+    motors = dict(description.motors)
+    for motor, limits in load_yaml(calibration, HandCalibration).motors.items():
+        if motor not in motors:
+            raise ConfigurationError(
+                f'{calibration}: hand {name} has no motor {motor!r}; {nearest(motor, motors)}'
+            )
+        try:
+            motors[motor] = replace(motors[motor], **asdict(limits))
+        except ConfigurationError as error:
+            raise ConfigurationError(f'{calibration}: {error}') from error
+    return replace(description, motors=motors)
+
+
+def calibration_path(name: str, directory: Path | None = None) -> Path:
+    """File of what was measured at a hand; it need not exist.
+
+    It lies beside the file of the hand itself, not beside a link to that: an installed folder of
+    links is made anew with every build.
+    """
+    folder = (config_directory() if directory is None else directory) / 'hands'
+    return (folder / f'{name}.yaml').resolve().with_suffix('.calibration.yaml')
+
+
+def save_calibration(
+    description: HandDescription, limits: Mapping[str, MotorLimits], directory: Path | None = None
+) -> Path:
+    """Write what was measured at some motors; what the file says of the others stays.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigurationError: The file that is there is wrong.
+        RecordingError: It cannot be written.
+    """
+    path = calibration_path(description.name, directory)
+    known = load_yaml(path, HandCalibration).motors if path.exists() else {}
+    text = yaml.safe_dump(asdict(HandCalibration({**known, **limits})), sort_keys=False)
+    write_atomically(path, _CALIBRATION_HEAD.format(name=description.name) + text)
+    return path

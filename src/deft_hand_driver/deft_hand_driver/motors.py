@@ -69,6 +69,15 @@ class MotorDescription:
 
 
 @dataclass(frozen=True)
+class MotorLimits:
+    """What a calibration measures of a motor; entries as in `MotorDescription`. [rad]."""
+
+    zero: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
 class BusDescription:
     """How the motors are talked to, and what they are told before they move.
 

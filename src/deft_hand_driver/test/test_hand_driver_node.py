@@ -22,10 +22,13 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
 from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
 from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa: E402
-from deft_hand_driver.calibration.families import AffineFinger  # noqa: E402
-from deft_hand_driver.calibration.finger_layout import finger_layouts  # noqa: E402
-from deft_hand_driver.calibration.learned_map import ForwardModel, LearnedMap  # noqa: E402
-from deft_hand_driver.calibration.map_file import MapRecord, load_map, save_map  # noqa: E402
+from deft_hand_driver.calibration.learned_map import (  # noqa: E402
+    AffineModel,
+    MapRecord,
+    load_map,
+    save_map,
+)
+from deft_hand_driver.calibration.pairs import hand_identity  # noqa: E402
 from deft_hand_driver.controller import HandController  # noqa: E402
 from deft_hand_driver.description import MOTOR_NAMES, load_hand_description  # noqa: E402
 from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map  # noqa: E402
@@ -255,28 +258,23 @@ def test_wrong_parameters_are_refused(graph, parameters, message):
         graph.start(**parameters)
 
 
-def save_learned_map(path, zero=0.0):
+def save_learned_map(path, zero=0.0, measured=TENDON_LENGTH):
     description = load_hand_description('dash', CONFIGURATION)
     motors = dict(description.motors)
     motors['index_curl'] = replace(motors['index_curl'], zero=zero)
     changed = replace(description, motors=motors)
-    lower, upper = closed_form_map(changed).lower, closed_form_map(changed).upper
-    fingers = tuple(
-        AffineFinger(
-            layout,
-            np.array([0.5, 0.7, 0.55, 0.5]),
-            np.full(4, 0.05),
-            changed.joint_limits()[1][layout.joints],
-        )
-        for layout in finger_layouts(changed)
+    closed = closed_form_map(changed)
+    model = AffineModel(
+        tuple(closed.lower), tuple(closed.upper), (0.5, 0.7, 0.55, 0.5) * 4, (0.05,) * 16
     )
-    model = ForwardModel(np.array(lower), np.array(upper), fingers)
-    learned = LearnedMap(changed, model, model)
-    record = MapRecord(
-        learned, TENDON_LENGTH, '2026-11-21', 'test', 100, 0.01, np.full(16, 0.01), 0.01, 0.03
-    )
-    save_map(record, path)
-    return learned
+    save_map(
+        MapRecord(
+            '2026-11-21', 'test', 100, measured, 0.01, 0.01, 0.03, {}, model, model,
+            hand_identity(changed),
+        ),
+        path,
+    )  # fmt: skip
+    return load_map(path, changed, measured)[0]
 
 
 def test_a_learned_map_is_used_and_named(graph, tmp_path):
@@ -294,7 +292,7 @@ def test_a_learned_map_is_used_and_named(graph, tmp_path):
     )
     graph.until(lambda: diagnostics)
     values = {value.key: value.value for value in diagnostics[-1].status[0].values}
-    assert values['joint map'] == 'learned, affine, 0.0100 rad on held-out pairs, 2026-11-21'
+    assert values['joint map'] == 'learned, 0.0100 rad on held-out pairs, 2026-11-21'
 
 
 def test_a_map_of_a_changed_hand_ends_the_node_with_the_sentence(graph, tmp_path):
@@ -306,8 +304,6 @@ def test_a_map_of_a_changed_hand_ends_the_node_with_the_sentence(graph, tmp_path
 
 
 def test_a_map_of_spools_is_refused_behind_topics(graph, tmp_path):
-    learned = save_learned_map(tmp_path / 'map.json')
-    record = load_map(tmp_path / 'map.json', learned.description, TENDON_LENGTH)
-    save_map(replace(record, measured=SPOOL), tmp_path / 'map.json')
+    save_learned_map(tmp_path / 'map.json', measured=SPOOL)
     with pytest.raises(ConfigurationError, match='measured the spool'):
         graph.start(joint_map=str(tmp_path / 'map.json'))

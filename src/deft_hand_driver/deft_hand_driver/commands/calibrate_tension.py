@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import argparse
 
-from deft_core.configuration import config_directory, nearest
+from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
 from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.discovery import choose_port
 from deft_hand_driver.bus.hand_motors import HandMotors
-from deft_hand_driver.calibration.hand_file import MotorLimits, measured_limits, write_limits
-from deft_hand_driver.calibration.tension import TensionFit
+from deft_hand_driver.calibration.tension import TensionFit, measured_limits
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands.table import print_rows
-from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.description import (
+    HandDescription,
+    load_hand_description,
+    save_calibration,
+)
+from deft_hand_driver.motors import MotorLimits
 
 _REPLY_MARGIN = 0.1  # [s] a busy machine may be late; nothing here is in a hurry
 
@@ -45,12 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     limits = {name: measured_limits(description.motors[name], fit) for name, fit in fits.items()}
     _print_table(description, fits, limits)
     if arguments.write:
-        file = config_directory() / 'hands' / f'{description.name}.yaml'
-        kept = write_limits(file, description, limits)
-        print(f'Wrote {file}; the old file is {kept.name} beside it.')
+        print(f'Wrote {save_calibration(description, limits)}')
         print('A learned map from before must be made again: `deft hand calibrate map`.')
     else:
-        print(f'config/hands/{description.name}.yaml is as it was; --write puts these in.')
+        print('Nothing is changed; --write puts these in.')
     return 0
 
 

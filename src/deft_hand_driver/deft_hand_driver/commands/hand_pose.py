@@ -13,7 +13,7 @@ from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.bus.port import PATIENT_MARGIN
 from deft_hand_driver.bus.session import BusSession
 from deft_hand_driver.bus.state import LIMP, BusReport, BusSettings, BusState
-from deft_hand_driver.calibration.map_file import choose_map
+from deft_hand_driver.calibration.learned_map import choose_map
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.controller import HandController
 from deft_hand_driver.description import HandDescription, load_hand_description

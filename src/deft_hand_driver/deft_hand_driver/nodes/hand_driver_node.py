@@ -28,7 +28,7 @@ from deft_core.nodes.qos import (
     STATE_PUBLISHER,
 )
 from deft_core.nodes.runner import run_node
-from deft_hand_driver.calibration.map_file import choose_map
+from deft_hand_driver.calibration.learned_map import choose_map
 from deft_hand_driver.controller import HandController, HandMode
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH

@@ -26,7 +26,7 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LEASED_COMMAND, STATE
 from deft_core.nodes.runner import EXIT_OK, NodeFinished, run_node
 from deft_core.validation import finite_array
-from deft_hand_driver.calibration.map_file import CLOSED_FORM
+from deft_hand_driver.calibration.learned_map import CLOSED_FORM
 from deft_hand_driver.calibration.pairs import PairsFile
 from deft_hand_driver.calibration.poses import LEVELS, POSTURES, calibration_poses
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording
@@ -157,7 +157,7 @@ class MapCalibrationNode(Node):
                 'hand_map empty while pairs are taken.'
             )
         measured = SPOOL if driver.get('transport') == BUS else TENDON_LENGTH
-        self._file = PairsFile.create(
+        self._file = PairsFile(
             Path(self._settings.pairs), self._description, measured, self._settings.observed
         )
         self._recording = PairsRecording(
