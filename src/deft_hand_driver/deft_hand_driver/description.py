@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import yaml
 
-from deft_core.configuration import config_directory, load_yaml, nearest
+from deft_core.configuration import build, config_directory, load_yaml, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.files import write_atomically
+from deft_core.files import read_json, write_atomically
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.motors import BusDescription, MotorDescription, MotorLimits, check_motors
+from deft_hand_driver.motors import BusDescription, MeasuredMotor, MotorDescription, check_motors
 
 MOTORS_PER_FINGER: Final = ('side', 'forward', 'curl')
 MOTOR_NAMES: Final = tuple(
@@ -30,10 +30,6 @@ MOTOR_OF_JOINT: Final = tuple(
 """Motor of a tendon hand that pulls each joint: side, forward, curl, curl in every finger."""
 # What the motors are called and their order everywhere, per kind of transmission.
 _MOTOR_NAMES_OF: Final = {TENDON: MOTOR_NAMES, DIRECT: HAND_JOINT_NAMES}
-
-_CALIBRATION_HEAD: Final = (
-    '# Measured by `deft hand calibrate tension --write`, in place of the entries of {name}.yaml.\n'
-)
 
 _ANGLE: Final = {'minimum': -3.1416, 'maximum': 3.1416, 'unit': 'rad'}
 
@@ -233,59 +229,59 @@ class HandDescription:
 
 
 @dataclass(frozen=True)
-class HandCalibration:
-    """What was measured at one hand, in the file beside that of its kind.
+class HandMeasurements:
+    """What `deft hand calibrate tension` measured of some motors of a hand, by name."""
 
-    Attributes:
-        motors: Entries that replace those of some motors.
-    """
-
-    motors: dict[str, MotorLimits]
+    motors: dict[str, MeasuredMotor]
 
 
 def load_hand_description(name: str, directory: Path | None = None) -> HandDescription:
-    """Read `hands/<name>.yaml`, and what `hands/<name>.calibration.yaml` says of its motors.
+    """Read `hands/<name>.yaml`, with zeros and limits from `hands/<name>.measured.json`.
 
     Args:
         name: Name of the hand, such as `dash`.
         directory: Configuration folder; the installed one when None.
 
     Raises:
-        ConfigurationError: No such hand, or a file is wrong.
+        ConfigurationError: No such hand, a file is wrong, or a motor was changed since it was
+            measured.
     """
     folder = (config_directory() if directory is None else directory) / 'hands'
-    known = sorted(path.stem for path in folder.glob('*.yaml') if '.' not in path.stem)
+    known = sorted(path.stem for path in folder.glob('*.yaml'))
     if name not in known:
         raise ConfigurationError(f'Unknown hand {name!r}; {folder} has: {", ".join(known)}.')
     description = load_yaml(folder / f'{name}.yaml', HandDescription)
-    calibration = calibration_path(name, directory)
-    if not calibration.exists():
-        return description
+    path = measurements_path(name, directory)
+    remedy = f'measure again with `deft hand calibrate tension --write`, or remove {path}'
     motors = dict(description.motors)
-    for motor, limits in load_yaml(calibration, HandCalibration).motors.items():
-        if motor not in motors:
+    for motor_name, measured in _load_measurements(path).items():
+        motor = motors.get(motor_name)
+        if motor is None:
+            raise ConfigurationError(f'{path}: the hand has no motor {motor_name!r}; {remedy}.')
+        if (motor.id, motor.sign, motor.gear) != (measured.id, measured.sign, measured.gear):
             raise ConfigurationError(
-                f'{calibration}: hand {name} has no motor {motor!r}; {nearest(motor, motors)}'
+                f'{path}: motor {motor_name} has another id, sign or gear in the file of the hand '
+                f'than when it was measured; {remedy}.'
             )
         try:
-            motors[motor] = replace(motors[motor], **asdict(limits))
+            motors[motor_name] = replace(motor, **asdict(measured))
         except ConfigurationError as error:
-            raise ConfigurationError(f'{calibration}: {error}') from error
+            raise ConfigurationError(f'{path}: {error} Correct or remove it.') from error
     return replace(description, motors=motors)
 
 
-def calibration_path(name: str, directory: Path | None = None) -> Path:
+def measurements_path(name: str, directory: Path | None = None) -> Path:
     """File of what was measured at a hand; it need not exist.
 
     It lies beside the file of the hand itself, not beside a link to that: an installed folder of
     links is made anew with every build.
     """
     folder = (config_directory() if directory is None else directory) / 'hands'
-    return (folder / f'{name}.yaml').resolve().with_suffix('.calibration.yaml')
+    return (folder / f'{name}.yaml').resolve().with_suffix('.measured.json')
 
 
-def save_calibration(
-    description: HandDescription, limits: Mapping[str, MotorLimits], directory: Path | None = None
+def save_measurements(
+    name: str, motors: Mapping[str, MeasuredMotor], directory: Path | None = None
 ) -> Path:
     """Write what was measured at some motors; what the file says of the others stays.
 
@@ -296,8 +292,11 @@ def save_calibration(
         ConfigurationError: The file that is there is wrong.
         RecordingError: It cannot be written.
     """
-    path = calibration_path(description.name, directory)
-    known = load_yaml(path, HandCalibration).motors if path.exists() else {}
-    text = yaml.safe_dump(asdict(HandCalibration({**known, **limits})), sort_keys=False)
-    write_atomically(path, _CALIBRATION_HEAD.format(name=description.name) + text)
+    path = measurements_path(name, directory)
+    document = HandMeasurements({**_load_measurements(path), **motors})
+    write_atomically(path, json.dumps(asdict(document), indent=1, allow_nan=False) + '\n')
     return path
+
+
+def _load_measurements(path: Path) -> dict[str, MeasuredMotor]:
+    return build(HandMeasurements, read_json(path), str(path)).motors if path.exists() else {}

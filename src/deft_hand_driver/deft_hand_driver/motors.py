@@ -69,9 +69,12 @@ class MotorDescription:
 
 
 @dataclass(frozen=True)
-class MotorLimits:
-    """What a calibration measures of a motor; entries as in `MotorDescription`. [rad]."""
+class MeasuredMotor:
+    """What a calibration measured of a motor, and what that depends on; as `MotorDescription`."""
 
+    id: int
+    sign: int
+    gear: float
     zero: float
     lower: float
     upper: float

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
 from deft_core.nodes.qos import COMMAND, STATE_PUBLISHER  # noqa: E402
 from deft_core.nodes.runner import NodeFinished  # noqa: E402
 from deft_hand_driver.calibration import recording as recording_module  # noqa: E402
-from deft_hand_driver.calibration.map_file import load_map  # noqa: E402
+from deft_hand_driver.calibration.learned_map import load_map  # noqa: E402
 from deft_hand_driver.calibration.pairs import PairsFile, load_pairs  # noqa: E402
 from deft_hand_driver.calibration.poses import calibration_poses  # noqa: E402
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording  # noqa: E402
@@ -54,7 +55,7 @@ class Hand:
     def __init__(self, description, path, poses=3):
         self.closed = closed_form_map(description)
         self.poses = calibration_poses(description, np.random.default_rng(0), 2, 0)[:poses]
-        self.file = PairsFile.create(path, description, SPOOL, 'test')
+        self.file = PairsFile(path, description, SPOOL, 'test')
         self.recording = PairsRecording(description, self.poses, self.file, 7, 0.0)
         self.now = 0.0
         self.sequence = 6
@@ -288,7 +289,7 @@ def write_pairs(path, description, count=60):
     closed = closed_form_map(description)
     poses = calibration_poses(description, np.random.default_rng(0), 3, count)
     lower, upper = description.joint_limits()
-    with PairsFile.create(path, description, SPOOL, '/tracker') as file:
+    with closing(PairsFile(path, description, SPOOL, '/tracker')) as file:
         for pose in poses:
             commands = closed.motors_from_joints(pose.joints)
             joints = np.clip(0.9 * closed.joints_from_commands(commands) + 0.05, lower, upper)
@@ -305,7 +306,7 @@ def test_the_command_fits_pairs_again_and_writes_the_map(
     assert 'observed by /tracker' in shown
     assert 'closed form' in shown
     assert 'hand_map:=' in shown
-    record = load_map(tmp_path / 'map.json', description, SPOOL)
+    _, record = load_map(tmp_path / 'map.json', description, SPOOL)
     assert record.source == '/tracker'
     assert record.joint_rmse < 0.5 * record.closed_form_joint_rmse
 

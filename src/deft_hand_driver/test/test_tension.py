@@ -21,7 +21,7 @@ from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.errors import BusError
 from deft_hand_driver.bus.hand_motors import HandMotors
 from deft_hand_driver.calibration import tension_routine
-from deft_hand_driver.calibration.hand_file import measured_limits
+from deft_hand_driver.calibration.tension import measured_motor
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands import calibrate_tension, hand
 from deft_hand_driver.description import load_hand_description
@@ -99,7 +99,7 @@ def test_the_routine_finds_what_the_hand_drew(bench, description, name):
         found = routine.measure(name)
         assert bench.torque == [False] * 12
     assert found.taut == pytest.approx(bench.mounting.zeros[place], abs=0.05)
-    limits = measured_limits(description.motors[name], found)
+    limits = measured_motor(description.motors[name], found)
     assert limits.zero == pytest.approx(found.taut, abs=1e-3)
     # The finger was bent to its stop, whatever its moment arms are.
     arms = description.moment_arms() * bench.mounting.arm_factors
@@ -118,7 +118,7 @@ def test_signs_and_gears_are_respected(bench, description):
         routine = other.routine(turned)
         with routine.running():
             found = routine.measure(CURL)
-        limits = measured_limits(motors[CURL], found)
+        limits = measured_motor(motors[CURL], found)
         place = description.motor_names.index(CURL)
         assert limits.zero == pytest.approx(0.3 - other.mounting.zeros[place], abs=0.05)
     finally:
@@ -272,7 +272,8 @@ def test_the_command_shows_and_writes(bench, hand_file, tmp_path, monkeypatch, c
     assert hand_file.read_text() == before
     assert run(*words, '--write', port=bench.server.path) == 0
     shown = capsys.readouterr().out
-    assert 'the old file is dash.yaml.' in shown
+    assert 'dash.measured.json' in shown
+    assert hand_file.read_text() == before
     motor = load_hand_description('dash', tmp_path).motors[CURL]
     assert motor.zero == pytest.approx(bench.mounting.zeros[2], abs=0.05)
     with pytest.raises(InvalidInputError, match="did you mean 'index_curl'"):

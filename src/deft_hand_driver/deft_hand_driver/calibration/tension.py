@@ -18,7 +18,7 @@ from scipy.optimize import brute, minimize, nnls
 
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
-from deft_hand_driver.motors import MotorDescription, MotorLimits
+from deft_hand_driver.motors import MeasuredMotor, MotorDescription
 
 _POINTS: Final = 160  # of the common grid of both ways
 _PLACES: Final = 24  # of each bend, from the best of which the search goes on
@@ -230,8 +230,8 @@ def _search(
     return first, second, fit(bends)[1]
 
 
-def measured_limits(motor: MotorDescription, fit: TensionFit) -> MotorLimits:
-    """What the description of the hand should say.
+def measured_motor(motor: MotorDescription, fit: TensionFit) -> MeasuredMotor:
+    """What the description of the hand should say, rounded as it is written.
 
     Where a stop was met, the limit lies a margin beyond it; where the gentle current was too weak
     to meet it, the limit is where the motor came to.
@@ -248,7 +248,10 @@ def measured_limits(motor: MotorDescription, fit: TensionFit) -> MotorLimits:
     else:
         # A tendon that only pulls has no business far below where it is taut.
         lower = max(fit.lowest, fit.taut - LIMIT_MARGIN)
-    return MotorLimits(
+    return MeasuredMotor(
+        id=motor.id,
+        sign=motor.sign,
+        gear=motor.gear,
         zero=round(motor.zero + motor.sign * motor.gear * fit.taut, 3),
         lower=round(lower - fit.taut, 3),
         upper=round(upper - fit.taut, 3),

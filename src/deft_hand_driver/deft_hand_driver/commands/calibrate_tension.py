@@ -10,15 +10,15 @@ from deft_core.errors import InvalidInputError
 from deft_hand_driver.bus.client import BusClient
 from deft_hand_driver.bus.discovery import choose_port
 from deft_hand_driver.bus.hand_motors import HandMotors
-from deft_hand_driver.calibration.tension import TensionFit, measured_limits
+from deft_hand_driver.calibration.tension import TensionFit, measured_motor
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import (
     HandDescription,
     load_hand_description,
-    save_calibration,
+    save_measurements,
 )
-from deft_hand_driver.motors import MotorLimits
+from deft_hand_driver.motors import MeasuredMotor
 
 _REPLY_MARGIN = 0.1  # [s] a busy machine may be late; nothing here is in a hurry
 
@@ -46,13 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
             for number, name in enumerate(names, start=1):
                 print(f'{number} of {len(names)}: {name}', flush=True)
                 fits[name] = routine.measure(name)
-    limits = {name: measured_limits(description.motors[name], fit) for name, fit in fits.items()}
-    _print_table(description, fits, limits)
+    measured = {name: measured_motor(description.motors[name], fit) for name, fit in fits.items()}
+    _print_table(description, fits, measured)
     if arguments.write:
-        print(f'Wrote {save_calibration(description, limits)}')
+        file = save_measurements(description.name, measured)
+        print(f'Wrote {file}, which is read with the file of the hand.')
         print('A learned map from before must be made again: `deft hand calibrate map`.')
     else:
-        print('Nothing is changed; --write puts these in.')
+        print('Nothing was written; --write puts these in.')
     return 0
 
 
@@ -67,11 +68,11 @@ def _chosen(given: list[str], description: HandDescription) -> list[str]:
 
 
 def _print_table(
-    description: HandDescription, fits: dict[str, TensionFit], limits: dict[str, MotorLimits]
+    description: HandDescription, fits: dict[str, TensionFit], measured: dict[str, MeasuredMotor]
 ) -> None:
     rows = []
     for name, fit in fits.items():
-        entries, now = limits[name], description.motors[name]
+        entries, now = measured[name], description.motors[name]
         remarks = []
         if fit.upper_end is None:
             remarks.append('upper stop not met')
