@@ -17,6 +17,11 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('deft_msgs')
+from diagnostic_msgs.msg import (  # noqa: E402
+    DiagnosticArray,
+    DiagnosticStatus,
+    KeyValue,
+)
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
@@ -42,7 +47,9 @@ from deft_hand_driver.description import MOTOR_NAMES  # noqa: E402
 from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map  # noqa: E402
 from deft_hand_driver.nodes import map_calibration_node  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
+from deft_hand_driver.nodes.hand_driver_parameters import BUS  # noqa: E402
 from deft_hand_driver.nodes.map_calibration_node import MapCalibrationNode  # noqa: E402
+from deft_msgs.msg import HandCommand, HandState  # noqa: E402
 
 DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
@@ -261,16 +268,37 @@ def test_without_a_driver_the_node_says_how_to_start_one(graph, tmp_path, monkey
     assert not (tmp_path / 'pairs.jsonl').exists()
 
 
-def test_a_driver_with_a_map_is_refused(graph, tmp_path):
-    node = graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
-    node._snapshot = object()
-    node._commands.get_subscription_count = lambda: 1
-    node._driver = {'hand': 'dash', 'joint map': 'learned, affine', 'transport': 'bus'}
-    with pytest.raises(ConfigurationError, match='hand_map empty'):
-        node._begin()
-    node._driver = {'hand': 'leap', 'joint map': 'closed form', 'transport': 'bus'}
-    with pytest.raises(ConfigurationError, match="moves hand 'leap'"):
-        node._begin()
+class OtherDriver(Node):
+    """A driver that calibration must not use."""
+
+    def __init__(self, context, hand, joint_map):
+        super().__init__('hand_driver', context=context)
+        values = [KeyValue(key='joint map', value=joint_map), KeyValue(key='transport', value=BUS)]
+        status = DiagnosticStatus(name='hand_driver: hand', hardware_id=hand, values=values)
+        state = HandState(
+            state=HandState.ENABLED, motor_names=list(MOTOR_NAMES), motor_positions=[0.0] * 12
+        )
+        said = self.create_publisher(DiagnosticArray, '/diagnostics', STATE_PUBLISHER)
+        states = self.create_publisher(HandState, '/hand/state', STATE_PUBLISHER)
+        self.commands = []
+        self.create_subscription(HandCommand, '/hand/command', self.commands.append, COMMAND)
+        self.create_timer(0.01, lambda: said.publish(DiagnosticArray(status=[status])))
+        self.create_timer(0.01, lambda: states.publish(state))
+
+
+@pytest.mark.parametrize(
+    ('hand_name', 'joint_map', 'message'),
+    [('dash', 'learned', 'hand_map empty'), ('leap', 'closed form', "moves hand 'leap'")],
+)
+def test_a_driver_of_another_hand_or_with_a_map_is_refused(
+    graph, tmp_path, hand_name, joint_map, message
+):
+    driver = graph.add(OtherDriver(graph.context, hand_name, joint_map))
+    graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
+    with pytest.raises(ConfigurationError, match=message):
+        graph.until(lambda: False)
+    assert not driver.commands
+    assert not (tmp_path / 'pairs.jsonl').exists()
 
 
 def test_pairs_need_a_file(graph):
