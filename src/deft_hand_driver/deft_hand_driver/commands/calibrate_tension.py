@@ -68,23 +68,22 @@ def _chosen(given: list[str], description: HandDescription) -> list[str]:
 
 
 def _print_table(
-    description: HandDescription, fits: dict[str, TensionFit], measured: dict[str, MeasuredMotor]
+    description: HandDescription,
+    fits: dict[str, TensionFit],
+    measured: dict[str, MeasuredMotor],
 ) -> None:
     rows = []
     for name, fit in fits.items():
-        entries, now = measured[name], description.motors[name]
-        remarks = []
-        if fit.upper_end is None:
-            remarks.append('upper stop not met')
-        if fit.lower_end is None and fit.both_ways:
-            remarks.append('lower stop not met')
-        rows.append(
-            (
-                name, f'{now.zero:.3f}', f'{entries.zero:.3f}', f'{entries.lower:.3f}',
-                f'{entries.upper:.3f}', f'{fit.friction:.3f}', f'{fit.stiffness:.3f}',
-                ', '.join(remarks) or '-',
-            )
+        motor = measured[name]
+        numbers = (
+            description.motors[name].zero, motor.zero, motor.lower, motor.upper, fit.friction,
+            fit.stiffness,
         )  # fmt: skip
+        remarks = ['upper stop not met'] if fit.upper_end is None else []
+        if fit.both_ways and fit.lower_end is None:
+            remarks.append('lower stop not met')
+        shown = [f'{number:.3f}' for number in numbers]
+        rows.append((name, *shown, ', '.join(remarks) or '-'))
     print_rows(
         (
             'motor', 'zero was', 'zero rad', 'lower rad', 'upper rad', 'friction A', 'A/rad',

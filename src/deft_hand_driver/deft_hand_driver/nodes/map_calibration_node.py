@@ -67,9 +67,6 @@ class MapCalibrationNode(Node):
     def __init__(self, **options: Any) -> None:
         """Create the interfaces; nothing moves before the driver is known.
 
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
         Raises:
             ConfigurationError: A parameter is wrong.
         """
@@ -78,8 +75,8 @@ class MapCalibrationNode(Node):
         if not self._settings.pairs:
             raise ConfigurationError('The parameter pairs must name a file to write.')
         self._description = load_hand_description(self._settings.hand)
-        self._recording: PairsRecording | None = None
         self._file: PairsFile | None = None
+        self._recording: PairsRecording | None = None
         self._driver: dict[str, str] | None = None
         self._snapshot: HandSnapshot | None = None
         self._reported = -1
