@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,15 +249,15 @@ def test_a_map_from_before_a_change_is_refused(map_file, description):
 
 
 def write_pairs(path, description, pairs, count):
-    with closing(PairsFile(path, description, pairs.measured, pairs.source)) as file:
-        for row in range(count):
-            file.append(
-                int(pairs.sweeps[row]), pairs.commands[row], pairs.motors[row], pairs.joints[row]
-            )
+    file = PairsFile(path, description, pairs.measured, pairs.source)
+    for row in range(count):
+        file.append(
+            int(pairs.sweeps[row]), pairs.commands[row], pairs.motors[row], pairs.joints[row]
+        )
 
 
-def test_pairs_survive_their_file_and_a_cut_off_line_costs_one(tmp_path, description, pairs):
-    path = tmp_path / 'run' / 'pairs.jsonl'
+def test_pairs_survive_their_file(tmp_path, description, pairs):
+    path = tmp_path / 'run' / 'pairs.json'
     write_pairs(path, description, pairs, len(pairs))
     loaded = load_pairs(path, description)
     for name in ('sweeps', 'commands', 'motors', 'joints'):
@@ -266,8 +265,6 @@ def test_pairs_survive_their_file_and_a_cut_off_line_costs_one(tmp_path, descrip
     assert loaded.measured == SPOOL
     with pytest.raises(RecordingError, match='exists'):
         write_pairs(path, description, pairs, 1)
-    path.write_bytes(path.read_bytes()[:-30])
-    assert len(load_pairs(path, description)) == len(pairs) - 1
     with pytest.raises(ConfigurationError, match='belongs to hand'):
         load_pairs(path, load_hand_description('leap', CONFIGURATION))
 
@@ -275,20 +272,21 @@ def test_pairs_survive_their_file_and_a_cut_off_line_costs_one(tmp_path, descrip
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        (lambda lines: lines.clear(), 'is empty'),
-        (lambda lines: lines.__setitem__(0, '{"schema": "x"}\n'), "holds 'x'"),
-        (lambda lines: lines.__setitem__(1, '[1]\n'), 'line 2 must be a JSON object'),
-        (lambda lines: lines.__setitem__(1, lines[1].replace('[', '["a", ', 1)), 'line 2'),
-        (lambda lines: lines.__setitem__(1, lines[1].replace('[', '[1.0, ', 1)), 'line 2 holds'),
-        (lambda lines: lines.__delitem__(slice(1, None)), 'holds no pair'),
+        (lambda v: v.update(schema='x'), "holds 'x'"),
+        (lambda v: v['motors'][1].__setitem__(0, 'a'), 'must be float'),
+        (lambda v: v['motors'][1].append(1.0), 'motors must be numbers of shape'),
+        (lambda v: v['joints'].pop(), 'joints must have shape'),
+        (lambda v: v['joint_names'].reverse(), 'names must be'),
+        (lambda v: v.update(measured='luck'), 'luck'),
+        (lambda v: v.update(sweeps=[], commands=[], motors=[], joints=[]), 'holds no pair'),
     ],
 )
 def test_broken_pairs_are_refused(tmp_path, description, pairs, edit, message):
-    path = tmp_path / 'pairs.jsonl'
+    path = tmp_path / 'pairs.json'
     write_pairs(path, description, pairs, 3)
-    lines = path.read_text().splitlines(keepends=True)
-    edit(lines)
-    path.write_text(''.join(lines))
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
     with pytest.raises(ConfigurationError, match=message):
         load_pairs(path, description)
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +96,7 @@ class Hand:
 
 @pytest.fixture
 def free(description, tmp_path):
-    hand = Hand(description, tmp_path / 'pairs.jsonl')
-    yield hand
-    hand.file.close()
+    return Hand(description, tmp_path / 'pairs.json')
 
 
 def test_every_posture_gives_a_pair(free, description):
@@ -135,11 +132,10 @@ def wait_in_vain(hand):
 
 
 def test_a_posture_without_rest_is_skipped_and_many_end_it(description, tmp_path):
-    hand = Hand(description, tmp_path / 'pairs.jsonl', poses=8)
+    hand = Hand(description, tmp_path / 'pairs.json', poses=8)
     with pytest.raises(DeviceError, match='in none of 5 postures'):
         wait_in_vain(hand)
     assert hand.recording.skipped == 5
-    hand.file.close()
 
 
 def test_faults_and_silence_end_it_with_their_reason(free):
@@ -244,7 +240,7 @@ def test_the_node_sweeps_through_the_driver_and_records(graph, description, tmp_
     graph.add(HandDriverNode(context=graph.context, parameter_overrides=[grace]))
     graph.until(cell.enable.service_is_ready)
     graph.until(lambda: graph.enabled(cell))
-    path = tmp_path / 'run' / 'pairs.jsonl'
+    path = tmp_path / 'run' / 'pairs.json'
     node = graph.calibration(pairs=str(path), observed='/tracker', levels=2, postures=3, seed=1)
     with pytest.raises(NodeFinished) as finished:
         graph.until(lambda: False)
@@ -262,10 +258,10 @@ def test_the_node_sweeps_through_the_driver_and_records(graph, description, tmp_
 
 def test_without_a_driver_the_node_says_how_to_start_one(graph, tmp_path, monkeypatch):
     monkeypatch.setattr(map_calibration_node, '_DISCOVERY', 0.1)
-    graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
+    graph.calibration(pairs=str(tmp_path / 'pairs.json'))
     with pytest.raises(StaleDataError, match='There is no hand driver'):
         graph.until(lambda: False)
-    assert not (tmp_path / 'pairs.jsonl').exists()
+    assert not (tmp_path / 'pairs.json').exists()
 
 
 class OtherDriver(Node):
@@ -294,11 +290,11 @@ def test_a_driver_of_another_hand_or_with_a_map_is_refused(
     graph, tmp_path, hand_name, joint_map, message
 ):
     driver = graph.add(OtherDriver(graph.context, hand_name, joint_map))
-    graph.calibration(pairs=str(tmp_path / 'pairs.jsonl'))
+    graph.calibration(pairs=str(tmp_path / 'pairs.json'))
     with pytest.raises(ConfigurationError, match=message):
         graph.until(lambda: False)
     assert not driver.commands
-    assert not (tmp_path / 'pairs.jsonl').exists()
+    assert not (tmp_path / 'pairs.json').exists()
 
 
 def test_pairs_need_a_file(graph):
@@ -317,19 +313,19 @@ def write_pairs(path, description, count=60):
     closed = closed_form_map(description)
     poses = calibration_poses(description, np.random.default_rng(0), 3, count)
     lower, upper = description.joint_limits()
-    with closing(PairsFile(path, description, SPOOL, '/tracker')) as file:
-        for pose in poses:
-            commands = closed.motors_from_joints(pose.joints)
-            joints = np.clip(0.9 * closed.joints_from_commands(commands) + 0.05, lower, upper)
-            file.append(pose.sweep, commands, commands, joints)
+    file = PairsFile(path, description, SPOOL, '/tracker')
+    for pose in poses:
+        commands = closed.motors_from_joints(pose.joints)
+        joints = np.clip(0.9 * closed.joints_from_commands(commands) + 0.05, lower, upper)
+        file.append(pose.sweep, commands, commands, joints)
 
 
 def test_the_command_fits_pairs_again_and_writes_the_map(
     description, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
-    write_pairs(tmp_path / 'pairs.jsonl', description)
-    assert run('--pairs', str(tmp_path / 'pairs.jsonl')) == 0
+    write_pairs(tmp_path / 'pairs.json', description)
+    assert run('--pairs', str(tmp_path / 'pairs.json')) == 0
     shown = capsys.readouterr().out
     assert 'observed by /tracker' in shown
     assert 'closed form' in shown

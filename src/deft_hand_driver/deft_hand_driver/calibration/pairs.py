@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs of motor angles and observed joint angles, and their file (paper, appendix B).
 
-The file has one JSON object a line: what was measured, then one line per pair, each on the disk
-before the next motion. A run that was broken off leaves a file that can be fitted. It says what of
-the hand the pairs depend on, so that they are never used with another one.
+Every pair is on the disk before the next motion: a run that was broken off leaves a file that can
+be fitted. It says what of the hand the pairs depend on, so that no other hand uses them.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,13 +19,13 @@ import numpy.typing as npt
 
 from deft_core.configuration import build
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
-from deft_core.files import read_text
+from deft_core.files import read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import MEASURED
 
-_SCHEMA: Final = 'deft_tendon_pairs/1'
+_SCHEMA: Final = 'deft_tendon_pairs/2'
 _REMEDY: Final = 'record new pairs with `deft hand calibrate map`'
 _LARGEST_FILE: Final = 50_000_000  # bytes
 _SHOWN: Final = 3  # differences that a message names
@@ -56,19 +54,11 @@ class TendonPairs:
     joints: FloatArray
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together.
-
-        Raises:
-            InvalidInputError: Shapes differ, numbers are not finite, or `measured` is unknown.
-        """
+        """Refuse an unknown kind of measurement."""
         if self.measured not in MEASURED:
             raise InvalidInputError(
                 f'Measured motor positions are of {" or ".join(MEASURED)}, got {self.measured!r}.'
             )
-        shape = (len(self.sweeps), np.shape(self.commands)[-1])
-        finite_array('commands', self.commands, shape)
-        finite_array('motor positions', self.motors, shape)
-        finite_array('observed joints', self.joints, (shape[0], len(HAND_JOINT_NAMES)))
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -86,34 +76,27 @@ class TendonPairs:
 
 
 @dataclass(frozen=True)
-class _Head:
-    """First line of the file."""
+class _Document:
+    """What the file holds: `TendonPairs`, and the hand they belong to."""
 
     schema: str
     date: str
     measured: str
     source: str
-    joint_names: list[str]
-    motor_names: list[str]
+    joint_names: tuple[str, ...]
+    motor_names: tuple[str, ...]
     hand: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Every other line."""
-
-    sweep: int
-    commands: list[float]
-    motors: list[float]
-    joints: list[float]
+    sweeps: list[int]
+    commands: list[list[float]]
+    motors: list[list[float]]
+    joints: list[list[float]]
 
 
 class PairsFile:
-    """A file of pairs that grows.
+    """A file of pairs that grows; after every pair it is written whole.
 
     Attributes:
         path: The file.
-        count: Pairs in it.
     """
 
     def __init__(
@@ -130,45 +113,45 @@ class PairsFile:
         Raises:
             RecordingError: It exists, or cannot be written.
         """
+        if path.exists():
+            raise RecordingError(f'{path} exists; name another file for the pairs.')
         self.path = path
-        self.count = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open('x', encoding='utf-8')
-        except FileExistsError as error:
-            raise RecordingError(f'{path} exists; name another file for the pairs.') from error
-        except OSError as error:
-            raise RecordingError(f'Cannot write the pairs to {path}: {error}') from error
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        names = list(HAND_JOINT_NAMES), list(description.motor_names)
-        self._write(_Head(_SCHEMA, today, measured, source, *names, hand_identity(description)))
+        self._document = _Document(
+            schema=_SCHEMA,
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            measured=measured,
+            source=source,
+            joint_names=HAND_JOINT_NAMES,
+            motor_names=description.motor_names,
+            hand=hand_identity(description),
+            sweeps=[],
+            commands=[],
+            motors=[],
+            joints=[],
+        )
+        self._write()
+
+    @property
+    def count(self) -> int:
+        """Pairs in it."""
+        return len(self._document.sweeps)
 
     def append(
         self, sweep: int, commands: FloatArray, motors: FloatArray, joints: FloatArray
     ) -> None:
-        """Add a pair as in `TendonPairs`; it is on the disk afterwards.
+        """Add a pair as in `TendonPairs`; it is on the disk afterwards; raises RecordingError."""
+        self._document.sweeps.append(sweep)
+        self._document.commands.append(commands.tolist())
+        self._document.motors.append(motors.tolist())
+        self._document.joints.append(joints.tolist())
+        self._write()
 
-        Raises:
-            RecordingError: The file cannot be written.
-        """
-        self._write(_Pair(sweep, commands.tolist(), motors.tolist(), joints.tolist()))
-        self.count += 1
-
-    def close(self) -> None:
-        """End the file."""
-        self._stream.close()
-
-    def _write(self, line: _Head | _Pair) -> None:
-        try:
-            self._stream.write(json.dumps(asdict(line), allow_nan=False) + '\n')
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise RecordingError(f'Cannot write the pairs to {self.path}: {error}') from error
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(asdict(self._document), allow_nan=False) + '\n')
 
 
 def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
-    """Read a file of pairs; a last line that was cut off is left out.
+    """Read a file of pairs.
 
     Args:
         path: The file.
@@ -177,57 +160,34 @@ def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
     Raises:
         ConfigurationError: The file is missing, broken, of another hand, or holds no pair.
     """
-    lines = read_text(path, _LARGEST_FILE).splitlines(keepends=True)
-    if lines and not lines[-1].endswith('\n'):
-        lines.pop()
-    if not lines:
-        raise ConfigurationError(f'{path} is empty; {_REMEDY}.')
-    values = _parse(lines[0], f'{path}, line 1')
+    values = read_json(path, _LARGEST_FILE)
     if values.get('schema') != _SCHEMA:
         raise ConfigurationError(
             f'{path} holds {values.get("schema")!r}, expected {_SCHEMA!r}; {_REMEDY}.'
         )
-    head = build(_Head, values, f'{path}, line 1')
-    require_identity(str(path), head.hand, description, _REMEDY)
+    document = build(_Document, values, str(path))
+    require_identity(str(path), document.hand, description, _REMEDY)
     for found, expected in (
-        (head.joint_names, HAND_JOINT_NAMES),
-        (head.motor_names, description.motor_names),
+        (document.joint_names, HAND_JOINT_NAMES),
+        (document.motor_names, description.motor_names),
     ):
-        if found != list(expected):
-            raise ConfigurationError(f'{path}, line 1: the names must be {list(expected)}.')
-    pairs = []
-    for place, line in enumerate(lines[1:], start=2):
-        where = f'{path}, line {place}'
-        pair = build(_Pair, _parse(line, where), where)
-        sizes = [len(row) for row in (pair.commands, pair.motors, pair.joints)]
-        wanted = [len(head.motor_names), len(head.motor_names), len(head.joint_names)]
-        if sizes != wanted:
-            raise ConfigurationError(f'{where} holds {sizes} numbers, expected {wanted}.')
-        pairs.append(pair)
-    if not pairs:
+        if found != expected:
+            raise ConfigurationError(f'{path}: the names must be {list(expected)}.')
+    count, width = len(document.sweeps), len(document.motor_names)
+    if not count:
         raise ConfigurationError(f'{path} holds no pair; {_REMEDY}.')
     try:
         return TendonPairs(
-            measured=head.measured,
-            source=head.source,
-            date=head.date,
-            sweeps=np.array([pair.sweep for pair in pairs], dtype=np.int64),
-            commands=np.array([pair.commands for pair in pairs]),
-            motors=np.array([pair.motors for pair in pairs]),
-            joints=np.array([pair.joints for pair in pairs]),
+            measured=document.measured,
+            source=document.source,
+            date=document.date,
+            sweeps=np.array(document.sweeps, dtype=np.int64),
+            commands=finite_array('commands', document.commands, (count, width)),
+            motors=finite_array('motors', document.motors, (count, width)),
+            joints=finite_array('joints', document.joints, (count, len(HAND_JOINT_NAMES))),
         )
     except InvalidInputError as error:
         raise ConfigurationError(f'{path}: {error}') from error
-
-
-def _parse(line: str, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigurationError(f'{where} is not JSON: {error}') from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(f'{where} must be a JSON object.')
-    return found
 
 
 def hand_identity(description: HandDescription) -> dict[str, Any]:
@@ -274,7 +234,7 @@ def require_identity(
         what: What was measured, for the message.
         found: Identity that came with it.
         description: The hand in use.
-        remedy: What to do about it, a clause.
+        remedy: A clause for the message.
 
     Raises:
         ConfigurationError: They differ.

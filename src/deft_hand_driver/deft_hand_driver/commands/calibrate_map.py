@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     description = load_hand_description(arguments.hand)
     pairs_file = arguments.pairs
     if pairs_file is None:
-        pairs_file = _new_folder(arguments) / 'pairs.jsonl'
+        pairs_file = _new_folder(arguments) / 'pairs.json'
         _record(pairs_file, arguments)
     pairs = load_pairs(pairs_file, description)
     print(f'Fitting {len(pairs)} pairs of {pairs.date}, observed by {pairs.source}.', flush=True)
@@ -43,7 +43,7 @@ def _new_folder(arguments: argparse.Namespace) -> Path:
     folder: Path = arguments.run or Path('runs') / f'hand_{arguments.hand}_{today}'
     number = 1
     chosen = folder
-    while (chosen / 'pairs.jsonl').exists():
+    while (chosen / 'pairs.json').exists():
         number += 1
         chosen = folder.with_name(f'{folder.name}_{number}')
     return chosen

@@ -94,9 +94,8 @@ class MapCalibrationNode(Node):
         self.create_timer(_PERIOD, self._step, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Close the file; the hand holds the posture it is in."""
+        """Say what was recorded; the hand holds the posture it is in."""
         if self._file is not None:
-            self._file.close()
             print(f'{self._file.count} pairs are in {self._file.path}', flush=True)
 
     def _on_state(self, message: HandState) -> None:
