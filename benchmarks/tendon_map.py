@@ -85,7 +85,7 @@ def measure_hand(
     hand = FreeHand(settings, description, mounting)
     closed = closed_form_map(description)
     poses = calibration_poses(description, poses_rng, LEVELS, POSTURES)
-    pairs = hand.take_pairs(poses, closed, noise_rng)
+    pairs = hand.record_pairs(poses, closed, noise_rng)
     fitted = fit_map(pairs, description)
     wanted = [pose.joints for pose in random_poses(description, judge_rng, HELD_OUT)]
     joint, reached = judge(hand, fitted.learned, closed, wanted)

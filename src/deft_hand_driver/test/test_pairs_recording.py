@@ -81,7 +81,7 @@ class Hand:
             'motors': self.closed.motors_from_joints(self.target),
             **changes,
         }
-        self.recording.hear(HandSnapshot(**values), self.now)
+        self.recording.on_state(HandSnapshot(**values), self.now)
 
     def tick(self, **changes):
         """A tenth of a second in which driver and observer speak."""
@@ -90,7 +90,7 @@ class Hand:
         if wanted is not None:
             self.sequence, self.target = wanted.sequence, wanted.joints
         self.say(**changes)
-        self.recording.observe(self.target + SHIFT, self.now)
+        self.recording.on_observed(self.target + SHIFT, self.now)
         return wanted
 
 
@@ -117,13 +117,13 @@ def test_nobody_looks_at_a_hand_that_moves(free):
     rng = np.random.default_rng(0)
     for _ in range(30):
         free.tick(motors=rng.uniform(0.0, 1.0, 12))
-    assert free.recording.taken == 0
+    assert free.recording.recorded == 0
     for _ in range(30):
         free.tick(settled=False)
-    assert free.recording.taken == 0
+    assert free.recording.recorded == 0
     for _ in range(30):
         free.tick(sequence=99)
-    assert free.recording.taken == 0
+    assert free.recording.recorded == 0
 
 
 def wait_in_vain(hand):
@@ -145,7 +145,7 @@ def test_faults_and_silence_end_it_with_their_reason(free):
     with pytest.raises(SafetyError, match='/hand/enable'):
         free.say(enabled=False)
     free.now += 6.0
-    free.recording.observe(np.zeros(16), free.now)
+    free.recording.on_observed(np.zeros(16), free.now)
     with pytest.raises(StaleDataError, match='No /hand/state'):
         free.recording.step(free.now)
     free.say()
@@ -295,11 +295,6 @@ def test_a_driver_of_another_hand_or_with_a_map_is_refused(
         graph.until(lambda: False)
     assert not driver.commands
     assert not (tmp_path / 'pairs.json').exists()
-
-
-def test_pairs_need_a_file(graph):
-    with pytest.raises(ConfigurationError, match='pairs must name a file'):
-        graph.calibration()
 
 
 def run(*words):

@@ -54,7 +54,7 @@ class HandSnapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class WantedPosture:
+class PostureCommand:
     """A command to the driver: its number, joints of shape (16,) [rad], and duration [s]."""
 
     sequence: int
@@ -67,7 +67,7 @@ class PairsRecording:
 
     Attributes:
         place: Number of the posture that is visited now, from 0.
-        taken: Pairs so far.
+        recorded: Pairs so far.
         skipped: Postures in which the hand did not come to rest.
     """
 
@@ -96,7 +96,7 @@ class PairsRecording:
         self._heard = self._observed = now
         self._skips_in_a_row = 0
         self._snapshot: HandSnapshot | None = None
-        self.place = self.taken = self.skipped = 0
+        self.place = self.recorded = self.skipped = 0
         self._begin_posture()
 
     def _begin_posture(self) -> None:
@@ -109,7 +109,7 @@ class PairsRecording:
         """Whether every posture was visited."""
         return self.place >= len(self._poses)
 
-    def hear(self, snapshot: HandSnapshot, now: float) -> None:
+    def on_state(self, snapshot: HandSnapshot, now: float) -> None:
         """Take what the driver says; `now` is real time [s].
 
         Raises:
@@ -135,14 +135,14 @@ class PairsRecording:
             self._at_rest = snapshot
             self._seen = []
 
-    def observe(self, joints: FloatArray, now: float) -> None:
+    def on_observed(self, joints: FloatArray, now: float) -> None:
         """Take observed joints, shape (16,) [rad]; they count only while the hand is at rest."""
         self._observed = now
         snapshot, first = self._snapshot, self._at_rest
         if snapshot and first and snapshot.stamp - first.stamp >= QUIET_TIME:
             self._seen.append((snapshot.motors, joints))
 
-    def step(self, now: float) -> WantedPosture | None:
+    def step(self, now: float) -> PostureCommand | None:
         """What to send now, if anything; `now` is real time [s].
 
         Raises:
@@ -161,7 +161,7 @@ class PairsRecording:
                 '--observed name its topic?'
             )
         if len(self._seen) >= _OBSERVATIONS:
-            self._take_pair()
+            self._record_pair()
         elif self._sent_at is not None and now - self._sent_at > _PATIENCE:
             self._skip()
         if self.done or self._sent_at is not None:
@@ -170,11 +170,11 @@ class PairsRecording:
         joints = self._poses[self.place].joints
         before = self._snapshot.joint_targets if self._snapshot is not None else None
         way = float(np.abs(joints - before).max()) if before is not None else np.pi
-        return WantedPosture(
+        return PostureCommand(
             self._first_sequence + self.place, joints, max(_SHORTEST, way / _SPEED)
         )
 
-    def _take_pair(self) -> None:
+    def _record_pair(self) -> None:
         assert self._snapshot is not None
         assert self._snapshot.joint_targets is not None
         sent = self._closed.motors_from_joints(self._snapshot.joint_targets)
@@ -182,7 +182,7 @@ class PairsRecording:
         self._file.append(
             self._poses[self.place].sweep, np.clip(sent, *self._motor_limits), motors, joints
         )
-        self.taken += 1
+        self.recorded += 1
         self._skips_in_a_row = 0
         self.place += 1
         self._begin_posture()

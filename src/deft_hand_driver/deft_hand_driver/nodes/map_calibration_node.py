@@ -117,13 +117,13 @@ class MapCalibrationNode(Node):
             motors=motors,
         )
         if self._recording is not None:
-            self._recording.hear(self._snapshot, time.monotonic())
+            self._recording.on_state(self._snapshot, time.monotonic())
 
     def _on_observed(self, message: JointState) -> None:
         joints = order_joints(message.name, message.position, HAND_JOINT_NAMES)
         if self._recording is not None:
             checked = finite_array('observed joints', joints, (len(HAND_JOINT_NAMES),))
-            self._recording.observe(checked, time.monotonic())
+            self._recording.on_observed(checked, time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -159,7 +159,7 @@ class MapCalibrationNode(Node):
         self._recording = PairsRecording(
             self._description, self._poses, self._file, snapshot.sequence + 1, time.monotonic()
         )
-        self._recording.hear(snapshot, time.monotonic())
+        self._recording.on_state(snapshot, time.monotonic())
 
     def _step(self) -> None:
         if self._recording is None:
