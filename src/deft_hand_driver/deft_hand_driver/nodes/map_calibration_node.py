@@ -79,7 +79,6 @@ class MapCalibrationNode(Node):
         self._recording: PairsRecording | None = None
         self._driver: dict[str, str] | None = None
         self._snapshot: HandSnapshot | None = None
-        self._reported = -1
         self._found_by = Deadline(_DISCOVERY)
         self._poses = calibration_poses(
             self._description,
@@ -160,13 +159,16 @@ class MapCalibrationNode(Node):
             self._description, self._poses, self._file, snapshot.sequence + 1, time.monotonic()
         )
         self._recording.on_state(snapshot, time.monotonic())
+        self._report(self._recording)
 
     def _step(self) -> None:
         if self._recording is None:
             self._begin()
             return
+        place = self._recording.place
         wanted = self._recording.step(time.monotonic())
-        self._report(self._recording)
+        if place != self._recording.place:
+            self._report(self._recording)
         if self._recording.done:
             raise NodeFinished(EXIT_OK)
         if wanted is not None:
@@ -180,9 +182,7 @@ class MapCalibrationNode(Node):
             )
 
     def _report(self, recording: PairsRecording) -> None:
-        number = recording.place // _REPORT_EVERY
-        if number != self._reported or recording.done:
-            self._reported = number
+        if recording.place % _REPORT_EVERY == 0 or recording.done:
             skipped = f', {recording.skipped} skipped' if recording.skipped else ''
             print(f'{recording.place} of {len(self._poses)} postures{skipped}', flush=True)
 
