@@ -82,7 +82,7 @@ class FreeHand:
         self._cell.advance(SETTLE_TIME)
         return self._cell.motor_state().positions, self._cell.observed_hand_joints()
 
-    def take_pairs(
+    def record_pairs(
         self, poses: Sequence[CalibrationPose], joint_map: JointMap, rng: np.random.Generator
     ) -> TendonPairs:
         """Visit postures and observe the joints with noise.

@@ -3,8 +3,8 @@
 
 Every hand hangs in MuJoCo on its simulated servos. The nominal one is as its file says; the others
 drew spool zeros, moment arms and friction. The routine of `deft hand calibrate map` takes pairs
-with the noise of a tracker and fits every family; the best on left-out sweeps is kept. Both maps
-are then judged on new postures that no fit has seen, against the true joints:
+with the noise of a tracker and fits the map. Both maps are then judged on new postures that no fit
+has seen, against the true joints:
 
 - joint: the joints that measured motor angles are taken for;
 - reached: the joints that the hand comes to when these postures are wanted.
@@ -85,7 +85,7 @@ def measure_hand(
     hand = FreeHand(settings, description, mounting)
     closed = closed_form_map(description)
     poses = calibration_poses(description, poses_rng, LEVELS, POSTURES)
-    pairs = hand.take_pairs(poses, closed, noise_rng)
+    pairs = hand.record_pairs(poses, closed, noise_rng)
     fitted = fit_map(pairs, description)
     wanted = [pose.joints for pose in random_poses(description, judge_rng, HELD_OUT)]
     joint, reached = judge(hand, fitted.learned, closed, wanted)
@@ -145,16 +145,18 @@ def measure(hands: int) -> dict[str, Any]:
 
 def _left_out(fits: list[FittedMap]) -> list[dict[str, Any]]:
     """Mean held-out error against the noisy observations, over the hands with errors."""
+    records = [fit.record for fit in fits]
     return [
         {
-            'map': name,
-            'joint_rmse_rad': interval([error.joint_rmse for error in errors]),
-            'command_rmse_rad': interval([error.command_rmse for error in errors]),
-        }
-        for name, errors in (
-            ('closed form', [fit.closed_form for fit in fits]),
-            ('learned', [fit.held_out for fit in fits]),
-        )
+            'map': 'closed form',
+            'joint_rmse_rad': interval([record.closed_form_joint_rmse for record in records]),
+            'command_rmse_rad': interval([fit.closed_form_command_rmse for fit in fits]),
+        },
+        {
+            'map': 'learned',
+            'joint_rmse_rad': interval([record.joint_rmse for record in records]),
+            'command_rmse_rad': interval([record.command_rmse for record in records]),
+        },
     ]
 
 

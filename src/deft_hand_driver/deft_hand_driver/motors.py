@@ -69,6 +69,18 @@ class MotorDescription:
 
 
 @dataclass(frozen=True)
+class MeasuredMotor:
+    """What a calibration measured of a motor, and what that depends on; as `MotorDescription`."""
+
+    id: int
+    sign: int
+    gear: float
+    zero: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
 class BusDescription:
     """How the motors are talked to, and what they are told before they move.
 

@@ -19,16 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.errors import ConfigurationError
-from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
+from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.description import MOTOR_NAMES, HandDescription
+from deft_hand_driver.description import MOTOR_NAMES, MOTOR_OF_JOINT, HandDescription
 
 _JOINT_COUNT = len(HAND_JOINT_NAMES)
 _MOTOR_COUNT = len(MOTOR_NAMES)
-# Motor that pulls each joint: side, forward, curl, curl in every finger.
-_MOTOR_OF_JOINT = tuple(
-    3 * finger + motor for finger in range(len(FINGERS)) for motor in (0, 1, 2, 2)
-)
 
 
 class TendonMap:
@@ -64,7 +60,7 @@ class TendonMap:
         # excursion (12,) = arms (12, 16) @ joints (16,): PIP and DIP share a row.
         self._arms = np.zeros((_MOTOR_COUNT, _JOINT_COUNT))
         for joint, arm in enumerate(moment_arms):
-            self._arms[_MOTOR_OF_JOINT[joint], joint] = arm
+            self._arms[MOTOR_OF_JOINT[joint], joint] = arm
         self._moved = [np.flatnonzero(row) for row in self._arms]
         compliance = self._arms @ self._yields
         # Excursion that the position loop gives way, as a share of the excursion reached.

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from deft_core.errors import ConfigurationError, TrainingError
+from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.calibration.finger_layout import finger_layouts
-from deft_hand_driver.calibration.learned_map import ForwardModel, LearnedMap
-from deft_hand_driver.calibration.pairs import TendonPairs
+from deft_hand_driver.calibration.learned_map import AffineModel, LearnedMap, MapRecord
+from deft_hand_driver.calibration.pairs import TendonPairs, hand_identity
 from deft_hand_driver.description import HandDescription
 from deft_hand_driver.joint_map import closed_form_map
 
@@ -35,48 +35,24 @@ _OUTLIER_SHARE: Final = 8.0  # of the median error
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutError:
-    """Errors on pairs that a map has not seen.
-
-    Attributes:
-        by_joint: From measured motors, root mean square of each joint. Shape (16,). [rad].
-        joint_rmse: From measured motors, over all joints. [rad].
-        command_rmse: From commands, over all joints. [rad].
-    """
-
-    by_joint: FloatArray
-    joint_rmse: float
-    command_rmse: float
-
-    @classmethod
-    def of(cls, motors: FloatArray, commands: FloatArray) -> HeldOutError:
-        """Of differences from the observed joints, each (n, 16). [rad]."""
-        return cls(
-            np.sqrt(np.mean(motors**2, axis=0)),
-            float(np.sqrt(np.mean(motors**2))),
-            float(np.sqrt(np.mean(commands**2))),
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class FittedMap:
     """The fitted map and how good it is.
 
     Attributes:
         learned: Fitted to all pairs.
-        held_out: Its error on sweeps left out of the fit.
-        closed_form: Error of the closed form, which has seen no pair, on the same pairs.
-        outliers: Pairs that were left out, at the finger with most of them.
+        record: The same with its errors, as its file holds it.
+        closed_form_command_rmse: From commands, of the closed form. [rad].
+        outliers: Pairs that were left out, at the motor with most of them.
     """
 
     learned: LearnedMap
-    held_out: HeldOutError
-    closed_form: HeldOutError
+    record: MapRecord
+    closed_form_command_rmse: float
     outliers: int
 
 
 def fit_map(pairs: TendonPairs, description: HandDescription) -> FittedMap:
-    """Fit a map.
+    """Fit a map to all pairs and measure how it does on pairs that a fit has not seen.
 
     Raises:
         TrainingError: Too few pairs or sweeps, or joints do not rise with their motors.
@@ -87,8 +63,8 @@ def fit_map(pairs: TendonPairs, description: HandDescription) -> FittedMap:
             f'A map needs at least {FEWEST_PAIRS} pairs from {FOLDS} sweeps, got {len(pairs)} '
             f'from {len(sweeps)}; let `deft hand calibrate map` run longer.'
         )
-    from_commands, outliers = _fit(pairs, pairs.commands, description)
-    from_motors, _ = _fit(pairs, pairs.motors, description)
+    from_commands, outliers = _fit(pairs.commands, pairs.joints, description)
+    from_motors, _ = _fit(pairs.motors, pairs.joints, description)
     try:
         learned = LearnedMap(description, from_commands, from_motors)
     except ConfigurationError as error:
@@ -96,81 +72,85 @@ def fit_map(pairs: TendonPairs, description: HandDescription) -> FittedMap:
             f'{error} Check that motors and joints are named right and that nothing touched the '
             'fingers.'
         ) from error
-    from_motors_error = np.empty_like(pairs.joints)
-    from_commands_error = np.empty_like(pairs.joints)
-    for fold in range(FOLDS):
-        test = np.isin(pairs.sweeps, sweeps[fold::FOLDS])
-        rest = pairs.chosen(~test)
-        for positions, column, errors in (
-            (rest.motors, pairs.motors, from_motors_error),
-            (rest.commands, pairs.commands, from_commands_error),
-        ):
-            model, _ = _fit(rest, positions, description)
-            errors[test] = model.joints(description, column[test]) - pairs.joints[test]
     closed = closed_form_map(description, pairs.measured)
-    return FittedMap(
-        learned,
-        HeldOutError.of(from_motors_error, from_commands_error),
-        HeldOutError.of(
-            np.array([closed.joints_from_motors(row) for row in pairs.motors]) - pairs.joints,
-            np.array([closed.joints_from_commands(row) for row in pairs.commands]) - pairs.joints,
+    errors = _held_out_errors(pairs.motors, pairs, description)
+    record = MapRecord(
+        date=pairs.date,
+        source=pairs.source,
+        pairs=len(pairs),
+        measured=pairs.measured,
+        joint_rmse=_rmse(errors),
+        command_rmse=_rmse(_held_out_errors(pairs.commands, pairs, description)),
+        closed_form_joint_rmse=_rmse(
+            np.array([closed.joints_from_motors(row) for row in pairs.motors]) - pairs.joints
         ),
-        int(outliers.sum(axis=0).max()),
+        joint_rmse_by_joint={
+            name: _rmse(column) for name, column in zip(HAND_JOINT_NAMES, errors.T, strict=True)
+        },
+        from_commands=from_commands,
+        from_motors=from_motors,
+        hand=hand_identity(description),
+    )
+    closed_commands = np.array([closed.joints_from_commands(row) for row in pairs.commands])
+    return FittedMap(
+        learned, record, _rmse(closed_commands - pairs.joints), int(outliers.sum(axis=0).max())
     )
 
 
+def _rmse(errors: FloatArray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+def _held_out_errors(
+    positions: FloatArray, pairs: TendonPairs, description: HandDescription
+) -> FloatArray:
+    """Of joints from motor positions (n, m) [rad] by fits to the other sweeps. Shape (n, 16)."""
+    errors = np.empty_like(pairs.joints)
+    sweeps = np.unique(pairs.sweeps)
+    for fold in range(FOLDS):
+        test = np.isin(pairs.sweeps, sweeps[fold::FOLDS])
+        model, _ = _fit(positions[~test], pairs.joints[~test], description)
+        errors[test] = model.joints(description, positions[test]) - pairs.joints[test]
+    return errors
+
+
 def _fit(
-    pairs: TendonPairs, positions: FloatArray, description: HandDescription
-) -> tuple[ForwardModel, npt.NDArray[np.bool_]]:
-    """Model from motor positions (n, m) [rad], and the outliers of every finger (n, fingers)."""
-    layouts = finger_layouts(description)
-    stops = description.joint_limits()[1]
-    lower, upper = np.empty(positions.shape[1]), np.empty(positions.shape[1])
-    slopes, intercepts = np.empty(len(stops)), np.empty(len(stops))
-    outliers = np.zeros((len(pairs), len(layouts)), dtype=bool)
-    for finger, layout in enumerate(layouts):
-        chosen = layout.chosen(pairs.joints[:, layout.joints])
-        for place, motor in enumerate(range(layout.motors.start, layout.motors.stop)):
-            live = find_live_range(positions[:, motor], chosen[:, place])
-            lower[motor], upper[motor] = live.lower, live.upper
-            outliers[:, finger] |= live.outliers
-        good = ~outliers[:, finger]
-        inside = np.clip(positions, lower, upper)[good, layout.motors]
-        joints = pairs.joints[good, layout.joints]
-        free = joints < stops[layout.joints] - _STOP_MARGIN
-        for joint, own in enumerate(layout.own):
-            rows = free[:, layout.weights[own] > 0.0].all(axis=1)
-            if rows.sum() < 2 or np.ptp(inside[rows, own]) <= 0.0:
-                rows = np.ones(len(joints), dtype=bool)
-            place = layout.joints.start + joint
-            slopes[place], intercepts[place] = np.polyfit(
-                inside[rows, own], joints[rows, joint], 1
-            )
-    return ForwardModel(lower, upper, slopes, intercepts), outliers
+    positions: FloatArray, joints: FloatArray, description: HandDescription
+) -> tuple[AffineModel, npt.NDArray[np.bool_]]:
+    """Model from motor positions (n, m) to joints (n, 16) [rad], and outliers, shape (n, m)."""
+    weights = description.motor_weights()
+    free = joints < description.joint_limits()[1] - _STOP_MARGIN
+    lower, upper = np.empty(len(weights)), np.empty(len(weights))
+    slopes, intercepts = np.empty(joints.shape[1]), np.empty(joints.shape[1])
+    outliers = np.zeros(positions.shape, dtype=bool)
+    for motor, row in enumerate(weights):
+        x = positions[:, motor]
+        lower[motor], upper[motor], outliers[:, motor] = find_live_range(x, joints @ row)
+        inside = np.clip(x, lower[motor], upper[motor])
+        moved = np.flatnonzero(row)
+        good = ~outliers[:, motor]
+        rows = good & free[:, moved].all(axis=1)
+        if rows.sum() < 2 or np.ptp(inside[rows]) <= 0.0:
+            rows = good
+        for joint in moved:
+            slopes[joint], intercepts[joint] = np.polyfit(inside[rows], joints[rows, joint], 1)
+    numbers = (tuple(array.tolist()) for array in (lower, upper, slopes, intercepts))
+    return AffineModel(*numbers), outliers
 
 
-@dataclass(frozen=True, eq=False)
-class LiveRange:
-    """Of one motor.
-
-    Attributes:
-        lower: Below it what the motor chooses does not follow. [rad].
-        upper: Likewise above it. [rad].
-        outliers: Pairs far from everything else, such as a finger that touched another.
-            Shape (n,).
-    """
-
-    lower: float
-    upper: float
-    outliers: npt.NDArray[np.bool_]
-
-
-def find_live_range(motors: FloatArray, chosen: FloatArray) -> LiveRange:
-    """Fit a line with two flat ends, robustly.
+def find_live_range(
+    motors: FloatArray, chosen: FloatArray
+) -> tuple[float, float, npt.NDArray[np.bool_]]:
+    """Between which positions a motor moves its joints: a line with two flat ends, robustly.
 
     Args:
         motors: Positions of one motor. Shape (n,). [rad].
-        chosen: What it chooses of the joints (`FingerLayout.chosen`), observed. Shape (n,). [rad].
+        chosen: What it chooses of the observed joints (`HandDescription.motor_weights`).
+            Shape (n,). [rad].
+
+    Returns:
+        Lower and upper end [rad], and which pairs are far from everything else, such as a finger
+        that touched another, shape (n,).
     """
     lowest, highest = float(motors.min()), float(motors.max())
     end = _END_SHARE * (highest - lowest)
@@ -189,18 +169,13 @@ def find_live_range(motors: FloatArray, chosen: FloatArray) -> LiveRange:
     slope, offset, bottom, top = (float(number) for number in fitted.x)
     residuals = np.abs(error(fitted.x))
     outliers = residuals > max(_OUTLIER, _OUTLIER_SHARE * float(np.median(residuals)))
-    if slope <= 0.0:
-        return LiveRange(lowest, highest, outliers)
-    start = float(np.clip((bottom - offset) / slope, lowest, highest))
-    stop = float(np.clip((top - offset) / slope, lowest, highest))
-    good = ~outliers
-    if not _flat(motors, chosen, good & (motors <= start), slope):
-        start = lowest
-    if not _flat(motors, chosen, good & (motors >= stop), slope):
-        stop = highest
-    if stop <= start:
-        start, stop = lowest, highest
-    return LiveRange(start, stop, outliers)
+    start, stop = lowest, highest
+    if slope > 0.0:
+        first, last = np.clip((np.array([bottom, top]) - offset) / slope, lowest, highest).tolist()
+        if first < last:
+            start = first if _flat(motors, chosen, ~outliers & (motors <= first), slope) else start
+            stop = last if _flat(motors, chosen, ~outliers & (motors >= last), slope) else stop
+    return start, stop, outliers
 
 
 def _flat(
