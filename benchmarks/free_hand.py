@@ -12,10 +12,10 @@ import numpy as np
 
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.dynamixel.hand_motors import MotorScale
 from deft_hand_driver.calibration.pairs import TendonPairs
 from deft_hand_driver.calibration.poses import CalibrationPose
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.dynamixel.hand_motors import MotorScale
 from deft_hand_driver.joint_map import SPOOL, JointMap
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.cell import SimulatedCell

@@ -238,10 +238,6 @@ class HandMeasurements:
 def load_hand_description(name: str, directory: Path | None = None) -> HandDescription:
     """Read `hands/<name>.yaml`, with zeros and limits from `hands/<name>.measured.json`.
 
-    Args:
-        name: Name of the hand, such as `dash`.
-        directory: Configuration folder; the installed one when None.
-
     Raises:
         ConfigurationError: No such hand, a file is wrong, or a motor was changed since it was
             measured.

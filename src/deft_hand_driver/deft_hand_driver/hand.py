@@ -217,12 +217,7 @@ class Hand:
     """
 
     def __init__(self, joint_map: JointMap, settings: HandSettings) -> None:
-        """Start disabled; nothing is opened before the first cycle.
-
-        Args:
-            joint_map: Of the hand with its n motors.
-            settings: Port and limits.
-        """
+        """Start disabled; nothing is opened before the first cycle."""
         self._map = joint_map
         self._description = joint_map.description
         self._settings = settings

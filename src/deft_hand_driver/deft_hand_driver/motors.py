@@ -119,11 +119,6 @@ def check_motors(
 ) -> None:
     """Refuse a set of motors that does not fit the hand.
 
-    Args:
-        hand: Name of the hand, for the message.
-        motors: Name to motor.
-        expected: Names that the hand needs, no more and no less.
-
     Raises:
         ConfigurationError: Names are missing or unknown, or two motors share an id.
     """

@@ -20,9 +20,8 @@ from deft_hand_driver.calibration.learned_map import CLOSED_FORM, choose_map, lo
 from deft_hand_driver.calibration.pairs import PairsFile, TendonPairs, load_pairs
 from deft_hand_driver.calibration.poses import calibration_poses, random_poses
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map
+from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, TendonMap, closed_form_map
 from deft_hand_driver.simulated_hand import HandMounting, MountingErrors
-from deft_hand_driver.tendon_map import TendonMap
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NOISE = 0.01  # [rad] of the observations

@@ -229,14 +229,7 @@ class DynamixelBus:
                     raise
 
     def sync_write(self, identifiers: Sequence[int], address: int, size: int, data: bytes) -> None:
-        """Write one range of several motors; no motor answers.
-
-        Args:
-            identifiers: Ids, in the order of the data.
-            address: First register.
-            size: Bytes per motor.
-            data: Of all motors one after the other.
-        """
+        """Write one range of several motors; no motor answers."""
         parts = [_RANGE.pack(address, size)]
         for place, identifier in enumerate(identifiers):
             parts += (bytes((identifier,)), data[place * size : (place + 1) * size])
@@ -302,15 +295,7 @@ class SyncRead:
     def __init__(
         self, bus: DynamixelBus, identifiers: Sequence[int], address: int, size: int, *, fast: bool
     ) -> None:
-        """Put the request together.
-
-        Args:
-            bus: The bus.
-            identifiers: Ids in the order of the replies, at least one.
-            address: First register.
-            size: Bytes per motor.
-            fast: Whether every one of them knows fast sync read.
-        """
+        """Put the request together."""
         self._bus = bus
         self._identifiers = tuple(identifiers)
         self._fast = fast

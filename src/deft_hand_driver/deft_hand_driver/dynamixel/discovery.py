@@ -127,12 +127,7 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
 
 
 def complaints(result: Scan, description: HandDescription) -> list[str]:
-    """What is wrong with the motors of a hand, one sentence each; empty where all is well.
-
-    Args:
-        result: At the baud rate of the hand.
-        description: The hand.
-    """
+    """What is wrong with the motors of a hand, one sentence each; empty where all is well."""
     found = {reply.identifier: reply for reply in result.motors}
     names = {motor.id: name for name, motor in description.motors.items()}
     sentences = [

@@ -113,11 +113,7 @@ class MotorScale:
     """Counts of the registers to SI units of the hand and back, for all motors at once."""
 
     def __init__(self, motors: Sequence[MotorDescription]) -> None:
-        """Take scales, signs and zeros.
-
-        Args:
-            motors: In the order of every array.
-        """
+        """Take scales, signs and zeros."""
         turns = np.array([motor.sign * motor.gear for motor in motors])
         zeros = np.array([motor.zero for motor in motors])
         self._per_pulse = RADIANS_PER_PULSE / turns
@@ -158,12 +154,7 @@ class SampleBuilder:
     """Turns replies into samples and remembers what silent motors said before."""
 
     def __init__(self, scale: MotorScale, count: int) -> None:
-        """Start without any answer.
-
-        Args:
-            scale: Of the motors.
-            count: Number of motors.
-        """
+        """Start without any answer."""
         self._scale = scale
         self._raw = np.zeros(count, dtype=_BLOCK)
         self._known = self._raw
@@ -214,9 +205,6 @@ class SampleBuilder:
 def indirect_map(table: ControlTable) -> tuple[int, bytes, int]:
     """How a motor gathers the block.
 
-    Args:
-        table: Control table of the motor with its firmware.
-
     Returns:
         Address of the first indirect address, what to write there, and the address of the block.
     """
@@ -237,12 +225,7 @@ class HandMotors:
     """
 
     def __init__(self, bus: DynamixelBus, description: HandDescription) -> None:
-        """Prepare; nothing is sent.
-
-        Args:
-            bus: The open bus.
-            description: The hand.
-        """
+        """Prepare; nothing is sent."""
         self.bus = bus
         self.description = description
         self.names = description.motor_names
@@ -307,9 +290,6 @@ class HandMotors:
 
     def configure(self, numbers: tuple[int, ...] | None = None) -> None:
         """Switch torque off and set motors up: mode, then gains, currents, speed, block.
-
-        Args:
-            numbers: Places of the motors in `names`; all when None.
 
         Raises:
             BusError: A motor does not answer or does not take a value.
@@ -380,9 +360,6 @@ class HandMotors:
     def switch_on(self, place: int) -> None:
         """Switch one motor on and wait for its answer.
 
-        Args:
-            place: Of the motor in `names`.
-
         Raises:
             BusError: It does not answer, or refuses.
         """
@@ -411,9 +388,6 @@ class HandMotors:
 
     def reboot(self, numbers: tuple[int, ...]) -> None:
         """Reboot motors and set them up again; torque is off afterwards.
-
-        Args:
-            numbers: Places of the motors in `names`.
 
         Raises:
             BusError: A motor does not come back or does not take a value.

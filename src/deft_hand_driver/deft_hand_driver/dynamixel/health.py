@@ -88,12 +88,7 @@ class MotorHealth:
         self._misses = np.zeros(len(self._motors), dtype=int)
 
     def judge(self, sample: MotorSample, *, driving: bool) -> HealthReport:
-        """Judge a sample.
-
-        Args:
-            sample: Of this cycle.
-            driving: Whether torque was switched on and the watchdogs were armed.
-        """
+        """Judge a sample."""
         if self._start is None:
             self._start = sample.stamp
         share, warnings = self._derate(sample)

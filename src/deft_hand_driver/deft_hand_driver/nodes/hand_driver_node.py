@@ -57,9 +57,6 @@ class HandDriverNode(Node):
     def __init__(self, **options: Any) -> None:
         """Create the interfaces; the hand stays disabled.
 
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
         Raises:
             ConfigurationError: A parameter, the file of the hand or its learned map is wrong.
         """

@@ -66,14 +66,7 @@ def state_messages(
 def hand_status(
     name: str, hand: Hand, warnings: Sequence[str], details: Mapping[str, str]
 ) -> DiagnosticStatus:
-    """Status of the hand as a whole.
-
-    Args:
-        name: Of the hand.
-        hand: Its state.
-        warnings: What the operator should know beside what the hand tells.
-        details: Name and value of what else is known.
-    """
+    """Status of the hand as a whole."""
     level, message = DiagnosticStatus.OK, hand.mode.value
     warnings = [*hand.warnings, *warnings]
     if warnings:
