@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from deft_core.configuration import config_directory, load_yaml, nearest
+from deft_core.configuration import build, config_directory, load_yaml, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import read_json, write_atomically
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.motors import BusDescription, MotorDescription, check_motors
+from deft_hand_driver.motors import BusDescription, MeasuredMotor, MotorDescription, check_motors
 
 MOTORS_PER_FINGER: Final = ('side', 'forward', 'curl')
 MOTOR_NAMES: Final = tuple(
@@ -22,6 +24,10 @@ MOTOR_NAMES: Final = tuple(
 )
 TENDON: Final = 'tendon'
 DIRECT: Final = 'direct'
+MOTOR_OF_JOINT: Final = tuple(
+    3 * finger + motor for finger in range(len(FINGERS)) for motor in (0, 1, 2, 2)
+)
+"""Motor of a tendon hand that pulls each joint: side, forward, curl, curl in every finger."""
 # What the motors are called and their order everywhere, per kind of transmission.
 _MOTOR_NAMES_OF: Final = {TENDON: MOTOR_NAMES, DIRECT: HAND_JOINT_NAMES}
 
@@ -172,6 +178,18 @@ class HandDescription:
         """
         return self._of_each_joint('moment_arm', lambda joint: joint.moment_arm)
 
+    def motor_weights(self) -> FloatArray:
+        """What each of the n motors chooses of the joints, as a weighted mean. Shape (n, 16).
+
+        A motor that bends PIP and DIP chooses only the length of their tendon: the mean of both,
+        weighted with their moment arms.
+        """
+        if self.transmission == DIRECT:
+            return np.eye(len(HAND_JOINT_NAMES))
+        weights = np.zeros((len(MOTOR_NAMES), len(HAND_JOINT_NAMES)))
+        weights[MOTOR_OF_JOINT, np.arange(len(HAND_JOINT_NAMES))] = self.moment_arms()
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
     def stiffnesses(self) -> FloatArray:
         """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad].
 
@@ -210,18 +228,71 @@ class HandDescription:
         return np.array(numbers)
 
 
-def load_hand_description(name: str, directory: Path | None = None) -> HandDescription:
-    """Read `hands/<name>.yaml`.
+@dataclass(frozen=True)
+class HandMeasurements:
+    """What `deft hand calibrate tension` measured of some motors of a hand, by name."""
 
-    Args:
-        name: Name of the hand, such as `dash`.
-        directory: Configuration folder; the installed one when None.
+    motors: dict[str, MeasuredMotor]
+
+
+def load_hand_description(name: str, directory: Path | None = None) -> HandDescription:
+    """Read `hands/<name>.yaml`, with zeros and limits from `hands/<name>.measured.json`.
 
     Raises:
-        ConfigurationError: No such hand, or the file is wrong.
+        ConfigurationError: No such hand, a file is wrong, or a motor was changed since it was
+            measured.
     """
     folder = (config_directory() if directory is None else directory) / 'hands'
     known = sorted(path.stem for path in folder.glob('*.yaml'))
     if name not in known:
         raise ConfigurationError(f'Unknown hand {name!r}; {folder} has: {", ".join(known)}.')
-    return load_yaml(folder / f'{name}.yaml', HandDescription)
+    description = load_yaml(folder / f'{name}.yaml', HandDescription)
+    path = measurements_path(name, directory)
+    remedy = f'measure again with `deft hand calibrate tension --write`, or remove {path}'
+    motors = dict(description.motors)
+    for motor_name, measured in _load_measurements(path).items():
+        motor = motors.get(motor_name)
+        if motor is None:
+            raise ConfigurationError(f'{path}: the hand has no motor {motor_name!r}; {remedy}.')
+        if (motor.id, motor.sign, motor.gear) != (measured.id, measured.sign, measured.gear):
+            raise ConfigurationError(
+                f'{path}: motor {motor_name} has another id, sign or gear in the file of the hand '
+                f'than when it was measured; {remedy}.'
+            )
+        try:
+            motors[motor_name] = replace(motor, **asdict(measured))
+        except ConfigurationError as error:
+            raise ConfigurationError(f'{path}: {error} Correct or remove it.') from error
+    return replace(description, motors=motors)
+
+
+def measurements_path(name: str, directory: Path | None = None) -> Path:
+    """File of what was measured at a hand; it need not exist.
+
+    It lies beside the file of the hand itself, not beside a link to that: an installed folder of
+    links is made anew with every build.
+    """
+    folder = (config_directory() if directory is None else directory) / 'hands'
+    return (folder / f'{name}.yaml').resolve().with_suffix('.measured.json')
+
+
+def save_measurements(
+    name: str, motors: Mapping[str, MeasuredMotor], directory: Path | None = None
+) -> Path:
+    """Write what was measured at some motors; what the file says of the others stays.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigurationError: The file that is there is wrong.
+        RecordingError: It cannot be written.
+    """
+    path = measurements_path(name, directory)
+    document = HandMeasurements({**_load_measurements(path), **motors})
+    write_atomically(path, json.dumps(asdict(document), indent=1, allow_nan=False) + '\n')
+    return path
+
+
+def _load_measurements(path: Path) -> dict[str, MeasuredMotor]:
+    return build(HandMeasurements, read_json(path), str(path)).motors if path.exists() else {}

@@ -69,6 +69,18 @@ class MotorDescription:
 
 
 @dataclass(frozen=True)
+class MeasuredMotor:
+    """What a calibration measured of a motor, and what that depends on; as `MotorDescription`."""
+
+    id: int
+    sign: int
+    gear: float
+    zero: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
 class BusDescription:
     """How the motors are talked to, and what they are told before they move.
 
@@ -106,11 +118,6 @@ def check_motors(
     hand: str, motors: Mapping[str, MotorDescription], expected: tuple[str, ...]
 ) -> None:
     """Refuse a set of motors that does not fit the hand.
-
-    Args:
-        hand: Name of the hand, for the message.
-        motors: Name to motor.
-        expected: Names that the hand needs, no more and no less.
 
     Raises:
         ConfigurationError: Names are missing or unknown, or two motors share an id.

@@ -25,7 +25,7 @@ from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.tendon_map import TendonMap
+from deft_hand_driver.joint_map import TendonMap
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
 from deft_sim.hand_motors import IdealMotors

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tension.add_argument(
         '--write',
         action='store_true',
-        help='write zero, lower and upper into the file of the hand; the old file is kept',
+        help='write zero, lower and upper into config/hands/NAME.measured.json',
     )
     learning = parser.add_argument_group('map')
     learning.add_argument(

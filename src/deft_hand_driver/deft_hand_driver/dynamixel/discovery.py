@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deft_hand_driver.bus.client import BusClient, PingReply
-from deft_hand_driver.bus.errors import BusError, NoReplyError, PortError
-from deft_hand_driver.bus.port import serial_ports
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.dynamixel.bus import DynamixelBus, PingReply
+from deft_hand_driver.dynamixel.port import BusError, NoReplyError, PortError, serial_ports
 from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
 from dynamixel_simulator.packet import MAX_ID
 
@@ -66,18 +65,18 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
     Raises:
         PortError: The port cannot be opened or has gone.
     """
-    with BusClient.open(path, baud_rate) as client:
-        skipped = client.port.reader.skipped_bytes
-        found = {reply.identifier: reply for reply in client.broadcast_ping()}
-        noisy = client.port.reader.skipped_bytes > skipped or bool(client.port.reader.pending)
+    with DynamixelBus.open(path, baud_rate) as bus:
+        skipped = bus.port.reader.skipped_bytes
+        found = {reply.identifier: reply for reply in bus.broadcast_ping()}
+        noisy = bus.port.reader.skipped_bytes > skipped or bool(bus.port.reader.pending)
         garbled = []
         # Motors that share an id garble each other; then every id is asked alone.
         for identifier in _ALL_IDS if noisy else expected:
             if identifier in found:
                 continue
-            reply, noise = client.look_for(identifier, _SWEEP_MARGIN)
-            if reply is not None:
-                found[identifier] = reply
+            answers, noise = bus.look_for(identifier, _SWEEP_MARGIN)
+            if answers:
+                found[identifier] = answers[0]
             elif noise:
                 garbled.append(identifier)
     return Scan(baud_rate, tuple(sorted(found.values())), tuple(garbled))
@@ -111,11 +110,13 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
         PortError: The port cannot be opened or has gone.
     """
     for rate in (first_rate, *(rate for rate in SCAN_RATES if rate != first_rate)):
-        with BusClient.open(path, rate) as client:
-            answers = client.ping_all_answers(identifier) or client.ping_all_answers(identifier)
+        with DynamixelBus.open(path, rate) as bus:
+            answers, garbled = bus.look_for(identifier)
+            if not answers:
+                answers, garbled = bus.look_for(identifier)
             if len(answers) == 1:
                 return rate
-            if answers or client.answers_garbled(identifier):
+            if answers or garbled:
                 raise BusError(
                     f'Several motors answer to id {identifier}; connect them one at a time.'
                 )
@@ -126,12 +127,7 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
 
 
 def complaints(result: Scan, description: HandDescription) -> list[str]:
-    """What is wrong with the motors of a hand, one sentence each; empty where all is well.
-
-    Args:
-        result: At the baud rate of the hand.
-        description: The hand.
-    """
+    """What is wrong with the motors of a hand, one sentence each; empty where all is well."""
     found = {reply.identifier: reply for reply in result.motors}
     names = {motor.id: name for name, motor in description.motors.items()}
     sentences = [

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serial port and packet handler of `dynamixel_sdk`, with what is wrong in them put right.
+"""Serial port of `dynamixel_sdk`, with what is wrong in it put right; and what may go wrong.
 
-The only file that imports the SDK. Kept from it: baud rates, the layout of every instruction, the
-order of sending and waiting. Replaced, each with a test in test_port.py:
+The only file that imports the SDK, whose packet and group classes work on this port too. Replaced,
+each with a test in test_port.py:
 
 - opening is exclusive: two programs on one port read each other's replies;
 - time-outs count on the monotonic clock, and start from what the adapter needs instead of 34 ms;
-- waiting sleeps in the kernel; the SDK polls without pause;
-- instructions are stuffed and replies are unstuffed as the protocol says (SDK 4.1.0 sends
-  FF FF FD as it is, and shortens FF FF FD FD twice);
-- a reply of another size than what was asked for, an echo and garbage count as no reply (the SDK
-  cuts a longer one and fills a shorter one up with its checksum).
+- waiting sleeps in the kernel; the SDK polls without pause.
+
+Its packet handlers are not used: SDK 4.1.0 sends FF FF FD as it is, shortens FF FF FD FD twice,
+cuts a reply that is too long and fills one that is too short up with its checksum.
 """
 
 from __future__ import annotations
@@ -26,27 +25,39 @@ from pathlib import Path
 from typing import Any, Final
 
 import serial
-from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, COMM_TX_FAIL
 from dynamixel_sdk.port_handler import PortHandler
-from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 
-from deft_hand_driver.bus.errors import PortError
-from dynamixel_simulator.packet import (
-    ALERT_BIT,
-    CRC_SIZE,
-    HEADER,
-    PREFIX_SIZE,
-    Instruction,
-    Packet,
-    PacketReader,
-    build_packet,
-)
+from deft_core.errors import DeviceError
+from dynamixel_simulator.packet import Packet, PacketReader
 
-PATIENT_MARGIN: Final = 0.05  # [s]
-SUCCESS: Final = int(COMM_SUCCESS)
 BITS_PER_BYTE: Final = 10  # 8N1
 _BY_ID: Final = Path('/dev/serial/by-id')
 _READ_SIZE: Final = 4096
+
+
+class BusError(DeviceError):
+    """Base of everything that the bus reports."""
+
+
+class PortError(BusError):
+    """The serial port cannot be opened, or has gone."""
+
+
+class NoReplyError(BusError):
+    """A motor did not answer, or not intelligibly."""
+
+
+class RefusedError(BusError):
+    """A motor answered that it does not do what it was asked.
+
+    Attributes:
+        error_number: A value of `packet.StatusError`.
+    """
+
+    def __init__(self, message: str, error_number: int) -> None:
+        """Keep the number for callers that can react."""
+        super().__init__(message)
+        self.error_number = error_number
 
 
 class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
@@ -122,12 +133,8 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         return time.monotonic() * 1000.0
 
     def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802 (name of the SDK)
-        """Allow for a reply of so many bytes.
-
-        Only the SDK asks, for single motors outside of the cycle: there patience costs nothing
-        unless a motor is missing, and a reply that is late for one instruction harms the next.
-        """
-        self.expect(packet_length, margin=max(self.reply_margin, PATIENT_MARGIN))
+        """Allow for a reply of so many bytes."""
+        self.expect(packet_length)
 
     def setPacketTimeoutMillis(self, msec: float) -> None:  # noqa: N802 (name of the SDK)
         """Allow so much time. [ms]."""
@@ -223,76 +230,6 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
     def _gone(self, error: Exception | None) -> PortError:
         reason = f' ({error})' if error else ''
         return PortError(f'The port {self.port_name} has gone{reason}; plug the adapter in again.')
-
-
-class PacketHandler(Protocol2PacketHandler):  # type: ignore[misc] # the SDK has no types
-    """Instructions of the SDK over packets that are stuffed and checked by this package."""
-
-    def txPacket(self, port: SerialPort, txpacket: list[int]) -> int:  # noqa: N802
-        """Send an instruction; see `Protocol2PacketHandler.txPacket`."""
-        parameters = bytes(txpacket[PREFIX_SIZE + 1 : -CRC_SIZE])
-        port.send(build_packet(txpacket[4], txpacket[PREFIX_SIZE], parameters))
-        return SUCCESS
-
-    def rxPacket(self, port: SerialPort, fast_option: bool) -> tuple[list[int], int]:  # noqa: N802
-        """Wait for a status packet; see `Protocol2PacketHandler.rxPacket`.
-
-        Returns:
-            The packet without stuffing, in the layout of the SDK, and its result.
-        """
-        del fast_option  # group.py takes the common reply apart
-        wrong = port.reader.wrong_checksums
-        while True:
-            packet = port.receive_packet()
-            if packet is None:
-                corrupt = port.reader.wrong_checksums > wrong or port.reader.pending
-                return [], int(COMM_RX_CORRUPT if corrupt else COMM_RX_TIMEOUT)
-            if packet.instruction == Instruction.STATUS and packet.parameters:
-                return _plain_layout(packet), SUCCESS
-
-    def read(
-        self, port: SerialPort, identifier: int, address: int, size: int
-    ) -> tuple[bytes, int, int]:
-        """Read registers.
-
-        Returns:
-            Data, result and error byte; a reply of another size is corrupt, unless it is an error.
-        """
-        result = self.readTx(port, identifier, address, size)
-        while result == SUCCESS:
-            packet, result = self.rxPacket(port, False)
-            if result != SUCCESS or packet[4] != identifier:
-                continue
-            # The SDK cuts a longer reply and fills a shorter one up with its checksum.
-            error, data = packet[PREFIX_SIZE + 1], bytes(packet[PREFIX_SIZE + 2 : -CRC_SIZE])
-            if len(data) == size or error & ~ALERT_BIT:
-                return data, SUCCESS, error
-            result = COMM_RX_CORRUPT
-        return b'', int(result), 0
-
-    def write(
-        self, port: SerialPort, identifier: int, address: int, data: bytes
-    ) -> tuple[int, int]:
-        """Write registers; result and error byte."""
-        result, error = self.writeTxRx(port, identifier, address, len(data), list(data))
-        return int(result), int(error)
-
-    def describe(self, result: int) -> str:
-        """What a result means."""
-        texts: dict[int, str] = {
-            int(COMM_TX_FAIL): 'the instruction could not be sent',
-            int(COMM_RX_TIMEOUT): 'no reply',
-            int(COMM_RX_CORRUPT): 'a broken reply',
-        }
-        return texts.get(result) or str(self.getTxRxResult(result))
-
-
-def _plain_layout(packet: Packet) -> list[int]:
-    """A status packet as the SDK wants it: without stuffing, length to match."""
-    length = 1 + len(packet.parameters) + CRC_SIZE
-    prefix = HEADER + bytes((packet.identifier,)) + length.to_bytes(2, 'little')
-    body = bytes((packet.instruction,)) + packet.parameters + packet.raw[-CRC_SIZE:]
-    return list(prefix + body)
 
 
 def serial_ports() -> list[str]:

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from deft_core.validation import FloatArray
-from deft_hand_driver.bus.block import MotorSample
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.dynamixel.hand_motors import MotorSample
 from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED, HardwareError
 
 _CURRENT_MARGIN: Final = 1.3  # measured above allowed: sensor and control of a servo differ
@@ -88,12 +88,7 @@ class MotorHealth:
         self._misses = np.zeros(len(self._motors), dtype=int)
 
     def judge(self, sample: MotorSample, *, driving: bool) -> HealthReport:
-        """Judge a sample.
-
-        Args:
-            sample: Of this cycle.
-            driving: Whether torque was switched on and the watchdogs were armed.
-        """
+        """Judge a sample."""
         if self._start is None:
             self._start = sample.stamp
         share, warnings = self._derate(sample)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 
+from deft_core.errors import ConfigurationError  # noqa: E402
 from deft_core.grasp import HAND_JOINT_NAMES  # noqa: E402
 from deft_core.nodes.encode import header  # noqa: E402
 from deft_core.nodes.qos import (  # noqa: E402
@@ -33,7 +35,16 @@ from deft_core.nodes.qos import (  # noqa: E402
     LEASED_COMMAND,
     STATE,
 )
-from deft_hand_driver.bus.client import BusClient  # noqa: E402
+from deft_hand_driver.calibration.learned_map import (  # noqa: E402
+    AffineModel,
+    MapRecord,
+    load_map,
+    save_map,
+)
+from deft_hand_driver.calibration.pairs import hand_identity  # noqa: E402
+from deft_hand_driver.description import load_hand_description  # noqa: E402
+from deft_hand_driver.dynamixel.bus import DynamixelBus  # noqa: E402
+from deft_hand_driver.joint_map import SPOOL, closed_form_map  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
 from dynamixel_simulator.motor_models import XC330_T288  # noqa: E402
@@ -45,7 +56,6 @@ CURL = 2
 DRIVER = 'import sys; from deft_hand_driver.nodes.hand_driver_node import main; sys.exit(main())'
 # A busy machine must not fail a test that is not about silence.
 PARAMETERS = {
-    'transport': 'bus',
     'rate': 50.0,
     'reply_margin': 0.1,
     'motor_state_timeout': 2.0,
@@ -90,7 +100,7 @@ class Servos:
 
     def register(self, name, identifier=3):
         """Read by a client of its own: the driver must be gone."""
-        with BusClient.open(self.path, 1_000_000, 0.5) as client:
+        with DynamixelBus.open(self.path, 1_000_000, 0.5) as client:
             return client.read(identifier, XC330_T288.control_table(50), name)
 
     def close(self):
@@ -128,7 +138,12 @@ class Graph:
         self.driver = HandDriverNode(context=self.context, parameter_overrides=overrides)
         self.executor.add_node(self.driver)
         self.until(lambda: self.states)
-        self.until(lambda: self.commands.get_subscription_count() > 0)
+        self.until(self.known)
+
+    def known(self):
+        """Whether commands and stops reach the driver."""
+        topics = self.commands, self.stops
+        return all(publisher.get_subscription_count() > 0 for publisher in topics)
 
     def start_process(self, code=DRIVER, **parameters):
         """Start the driver in a process of its own."""
@@ -139,11 +154,11 @@ class Graph:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
         self.processes.append(process)
         count = len(self.states)
-        self.until(lambda: len(self.states) > count, timeout=90.0)
-        self.until(lambda: self.commands.get_subscription_count() > 0)
+        self.until(lambda: len(self.states) > count)
+        self.until(self.known)
         return process
 
-    def until(self, condition, timeout=30.0):
+    def until(self, condition, timeout=90.0):
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, self.last if self.states else 'no state'
@@ -259,7 +274,7 @@ def test_closes_the_hand_and_tells_everything(enabled):
     names = [status.name for status in enabled.diagnostics[-1].status]
     assert names[0] == 'hand_driver: dash'
     assert 'hand_driver: motor index_curl' in names
-    assert enabled.value('dropped packets') == '0'
+    assert int(enabled.value('dropped packets')) == enabled.last.dropped_packets
     assert float(enabled.value('cycle time [ms]')) > 0.0
     assert enabled.call(enabled.enable_client, SetBool.Request(data=False)).success
     enabled.until(lambda: enabled.last.state == HandState.DISABLED)
@@ -312,11 +327,10 @@ def test_2_a_commander_that_dies_is_a_stop(enabled, number):
     enabled.until(lambda: enabled.last.sequence == 99)
     enabled.until(lambda: enabled.last.motor_positions[1] > 0.05)
     os.kill(commander.pid, number)
-    begin = time.monotonic()
     enabled.until_diagnostic(
         lambda status: 'The sender of /hand/command is gone' in status.message
     )
-    assert time.monotonic() - begin < 5.0
+    assert enabled.last.motor_positions[1] < 0.3, 'it went on to the end'
     assert enabled.value('senders of /hand/command with a lease') == '0'
     assert enabled.last.state == HandState.ENABLED
     assert not enabled.last.settled
@@ -345,24 +359,6 @@ def test_3_wrong_commands_are_refused_and_counted(enabled):
         )
         assert reason in enabled.value('last rejection')
         np.testing.assert_array_equal(enabled.last.joint_targets, before)
-
-
-def test_4_and_5_a_far_target_is_cut_and_approached_within_the_limits(enabled):
-    enabled.open()
-    count = len(enabled.states)
-    sequence = enabled.send([50.0] * 16, duration=0.0)
-    enabled.until(lambda: enabled.last.settled and enabled.last.sequence == sequence)
-    # motor_speed_limit 6 rad/s, moment arm over spool radius 0.010 / 0.008
-    forward = np.array([state.joint_targets[1] for state in enabled.states[count:]])
-    assert forward.max() == pytest.approx(1.57)
-    stamps = [
-        state.header.stamp.sec + 1e-9 * state.header.stamp.nanosec
-        for state in enabled.states[count:]
-    ]
-    moving = np.flatnonzero(np.diff(forward) > 0.0)
-    travelled = forward[moving[-1] + 1] - forward[moving[0]]
-    assert travelled / (stamps[moving[-1] + 1] - stamps[moving[0]]) < 1.5 * 6.0 * 0.8
-    enabled.until_diagnostic(lambda _: enabled.value('commands cut to the travel') == '1')
 
 
 def test_7_a_silent_motor_stops_the_hand(graph):
@@ -399,49 +395,34 @@ def test_12_an_unplugged_adapter_is_a_fault_and_comes_back_off(enabled):
     enabled.until(lambda: enabled.last.state == HandState.FAULT)
     assert 'plug the adapter in again' in enabled.last.fault
     assert not enabled.clear().success
-    worker = enabled.driver._backend._worker._thread
-    used = time_used(worker)
-    end = time.monotonic() + 0.5
-    enabled.until(lambda: time.monotonic() > end)
-    assert time_used(worker) - used < 0.3, 'it must not poll without pause'
     enabled.servos.do('port back')
     enabled.until(lambda: enabled.clear().success)
     enabled.until(lambda: enabled.last.state == HandState.DISABLED)
     enabled.enable()
 
 
-def time_used(thread):
-    """Processor time of a thread. [s]."""
-    fields = Path(f'/proc/self/task/{thread.native_id}/stat').read_text().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
 FAILING_DRIVER = """
 import sys
-from deft_hand_driver.%(module)s import %(name)s
+from deft_hand_driver.hand import Hand
 from deft_hand_driver.nodes import hand_driver_node
 def fail(*_):
     raise ZeroDivisionError('provoked')
-take = hand_driver_node.HandDriverNode._on_command
-def take_and_break(self, message):
-    take(self, message)
-    %(name)s.%(method)s = fail
-hand_driver_node.HandDriverNode._on_command = take_and_break
+command = Hand.command
+def command_and_break(self, *arguments):
+    Hand.%s = fail
+    return command(self, *arguments)
+Hand.command = command_and_break
 sys.exit(hand_driver_node.main())
 """
 
 
-@pytest.mark.parametrize(
-    ('module', 'name', 'method'),
-    [('controller', 'HandController', 'update'), ('bus.session', 'BusSession', 'step')],
-    ids=['callback', 'bus thread'],
-)
-def test_13_an_exception_stops_the_hand_and_ends_with_1(graph, module, name, method):
-    code = FAILING_DRIVER % {'module': module, 'name': name, 'method': method}
-    driver = graph.start_process(code, bus_watchdog=0.5)
+@pytest.mark.parametrize('method', ['command', 'cycle'])
+def test_13_an_exception_stops_the_hand_and_ends_with_1(graph, method):
+    driver = graph.start_process(FAILING_DRIVER % method, bus_watchdog=0.5)
     graph.enable()
-    graph.send()
-    graph.until(lambda: driver.poll() is not None)
+    while driver.poll() is None:
+        graph.send(duration=5.0)
+        graph.executor.spin_once(timeout_sec=0.1)
     assert driver.returncode == 1
     assert 'ZeroDivisionError: provoked' in driver.stderr.read()
     graph.until(lambda: graph.last.state == HandState.FAULT)
@@ -456,9 +437,7 @@ def test_14_signals_bring_the_hand_to_rest_first(graph, number, end_state):
     graph.enable()
     graph.moving()
     driver.send_signal(number)
-    begin = time.monotonic()
-    assert driver.wait(20.0) == 0
-    assert time.monotonic() - begin < 5.0  # less than 1 s on an idle machine
+    assert driver.wait(60.0) == 0
     assert graph.servos.register('torque_enable') == (end_state == 'hold')
     assert graph.servos.register('bus_watchdog') == 0
     first = graph.servos.register('present_position', 2)
@@ -472,9 +451,18 @@ def test_15_a_killed_driver_leaves_motors_that_stop_and_a_restart_is_off(graph):
     graph.moving(duration=5.0)
     driver.kill()
     driver.wait()
-    # Watching it would feed its watchdog: any instruction does.
-    time.sleep(1.0)
-    assert graph.servos.register('bus_watchdog') == 255
+    # Watching it feeds its watchdog, as any instruction does: look seldom.
+    looked = time.monotonic()
+
+    def stopped():
+        nonlocal looked
+        if time.monotonic() - looked < 1.0:
+            return False
+        expired = graph.servos.register('bus_watchdog') == 255
+        looked = time.monotonic()
+        return expired
+
+    graph.until(stopped)
     assert graph.servos.register('present_velocity', 2) == 0
     stopped = graph.servos.register('present_position', 2)
     assert stopped < 2048 + 0.3 * 4096 / (2 * np.pi), 'it went on to the end'
@@ -516,36 +504,56 @@ rclpy.spin(node)
 """
 
 
-@pytest.mark.parametrize('policy', ['stop', 'warn'])
-def test_17_and_18_a_lost_stop_button_is_pressed_unless_told_otherwise(graph, policy):
-    graph.start(emergency_stop_lost=policy)
+def start_panel(graph):
     panel = subprocess.Popen([sys.executable, '-c', PANEL], env=environment())
     graph.processes.append(panel)
+    graph.until_diagnostic(lambda _: graph.value('emergency stop stations') == '1')
+    return panel
+
+
+def test_17_a_lost_stop_button_is_pressed_until_somebody_has_looked(graph):
+    graph.start()
+    panel = start_panel(graph)
     graph.enable()
-    key = 'senders of /emergency_stop with a lease'
-    graph.until_diagnostic(lambda _: graph.value(key) == '1')
+    graph.moving()
     panel.kill()
-    graph.until_diagnostic(lambda _: graph.value(key) == '0')
-    if policy == 'warn':
-        assert 'sender of /emergency_stop is gone' in graph.hand_diagnostic().message
-        assert graph.last.state == HandState.ENABLED
-        sequence = graph.send()
-        graph.until(lambda: graph.last.sequence == sequence)
-        return
     graph.until(lambda: graph.last.state == HandState.FAULT)
-    assert 'counts as pressed' in graph.last.fault
+    assert 'counts as a press' in graph.last.fault
+    assert graph.last.motor_positions[1] < 0.3, 'it went on to the end'
+    assert graph.clear().success
+    graph.enable()
+
+
+def test_18_a_lost_stop_button_may_only_be_told(graph):
+    graph.start(emergency_stop_lost='warn')
+    panel = start_panel(graph)
+    graph.enable()
+    panel.kill()
+    graph.until_diagnostic(lambda status: 'emergency stop station is gone' in status.message)
+    assert graph.last.state == HandState.ENABLED
+    sequence = graph.send()
+    graph.until(lambda: graph.last.sequence == sequence)
 
 
 def test_a_stop_button_that_is_not_there_any_more_prevents_enabling(graph):
     graph.start()
-    panel = subprocess.Popen([sys.executable, '-c', PANEL], env=environment())
-    graph.processes.append(panel)
-    graph.until_diagnostic(lambda _: graph.value('senders of /emergency_stop with a lease') == '1')
-    panel.kill()
-    graph.until_diagnostic(lambda _: graph.value('senders of /emergency_stop with a lease') == '0')
+    start_panel(graph).kill()
+    graph.until(lambda: graph.last.state == HandState.FAULT)
     refused = graph.call(graph.enable_client, SetBool.Request(data=True))
     assert not refused.success
-    assert '/emergency_stop is gone' in refused.message
+    assert 'counts as a press' in refused.message
+
+
+@pytest.mark.parametrize('profile', [COMMAND, STATE], ids=['volatile', 'best effort'])
+def test_16_a_press_is_obeyed_with_any_quality_of_service(enabled, profile):
+    other = enabled.node.create_publisher(EmergencyStop, '/emergency_stop', profile)
+    enabled.until(lambda: other.get_subscription_count() > 0)
+    other.publish(EmergencyStop(pressed=True, source='other', reason='drill'))
+    enabled.until(lambda: enabled.last.state == HandState.FAULT)
+    enabled.stops.publish(EmergencyStop(pressed=False, source='test', reason='not mine'))
+    refused = enabled.clear()
+    assert not refused.success, 'only who pressed releases'
+    assert 'other (drill)' in refused.message
 
 
 def test_the_driver_waits_for_a_port_that_comes_later(graph):
@@ -568,20 +576,65 @@ def test_the_driver_waits_for_a_port_that_comes_later(graph):
     ('parameters', 'message'),
     [
         ({'port': ''}, 'need the parameter port'),
-        ({'transport': 'serial'}, "'bus' or 'topics'"),
         ({'end_state': 'asleep'}, "'hold' or 'limp'"),
         ({'bus_watchdog': 3.0}, 'bus_watchdog must be 0.0 to 2.54 s'),
+        ({'hand': 'lepa'}, 'Unknown hand'),
+        ({'rte': 50.0}, "did you mean 'rate'"),
+        ({'enable_on_start': 'always'}, 'simulation'),
     ],
 )
-def test_wrong_parameters_are_refused(parameters, message):
-    from deft_core.configuration import build
-    from deft_core.errors import ConfigurationError
-    from deft_hand_driver.nodes.hand_driver_parameters import HandDriverParameters
-
+def test_wrong_parameters_are_refused(graph, parameters, message):
     with pytest.raises(ConfigurationError, match=message):
-        build(
-            HandDriverParameters, {**PARAMETERS, 'port': '/dev/x', **parameters}, 'test'
-        ).bus_settings()
+        graph.start(**parameters)
+
+
+def test_reordered_names_reach_the_same_joints(enabled):
+    sequence = enabled.send(list(reversed(CLOSED)), joint_names=list(reversed(HAND_JOINT_NAMES)))
+    enabled.until(lambda: enabled.last.settled and enabled.last.sequence == sequence)
+    np.testing.assert_allclose(enabled.last.joint_targets, CLOSED, atol=0.02)
+
+
+def save_learned_map(path, zero=0.0):
+    description = load_hand_description('dash', CONFIGURATION)
+    motors = dict(description.motors)
+    motors['index_curl'] = replace(motors['index_curl'], zero=zero)
+    changed = replace(description, motors=motors)
+    closed = closed_form_map(changed)
+    model = AffineModel(
+        tuple(closed.lower), tuple(closed.upper), (0.5, 0.7, 0.55, 0.5) * 4, (0.05,) * 16
+    )
+    save_map(
+        MapRecord(
+            '2026-11-21', 'test', 100, SPOOL, 0.01, 0.01, 0.03, {}, model, model,
+            hand_identity(changed),
+        ),
+        path,
+    )  # fmt: skip
+    return load_map(path, changed, SPOOL)[0]
+
+
+def test_a_learned_map_is_used_and_named(graph, tmp_path):
+    learned = save_learned_map(tmp_path / 'map.json')
+    graph.start(joint_map=str(tmp_path / 'map.json'))
+    graph.enable()
+    sequence = graph.send()
+    graph.until(lambda: graph.last.settled and graph.last.sequence == sequence)
+    goal = learned.motors_from_joints(CLOSED)
+    graph.until(lambda: np.allclose(graph.last.motor_positions, goal, atol=0.02))
+    np.testing.assert_allclose(
+        graph.last.joint_positions, learned.joints_from_motors(graph.last.motor_positions)
+    )
+    graph.until_diagnostic(
+        lambda _: graph.value('joint map') == 'learned, 0.0100 rad on held-out pairs, 2026-11-21'
+    )
+
+
+def test_a_map_of_a_changed_hand_ends_the_node_with_the_sentence(graph, tmp_path):
+    save_learned_map(tmp_path / 'map.json', zero=0.3)
+    with pytest.raises(
+        ConfigurationError, match=r'index_curl.zero is 0.3 there and 0.0 here.*calibrate again'
+    ):
+        graph.start(joint_map=str(tmp_path / 'map.json'))
 
 
 def test_leased_and_plain_commanders_are_both_heard(enabled):
