@@ -73,12 +73,7 @@ class XArmBackend:
     ) -> None:
         """Create clients and subscription on `node`.
 
-        Args:
-            node: Owner.
-            parameters: Of the node.
-            configuration: Limits, and what is set on the controller.
-            kinematics: To compare the reported pose with.
-            failed: Called when the controller was stopped for a reason of its own.
+        `failed` is called when the controller was stopped for a reason of its own.
         """
         self._node = node
         self._parameters = parameters

@@ -38,17 +38,13 @@ _Fail = Callable[[str], None]
 
 
 class XArmCalls:
-    """Clients of one driver, with a time limit of its own for every call.
-
-    Args:
-        node: Owner of the clients.
-        namespace: Of the driver's services, such as `/xarm`.
-        timeout: Real time that a call may take. [s].
-        with_settings: Whether the services that are off by default are needed, too.
-    """
+    """Clients of one driver, with a time limit of its own for every call."""
 
     def __init__(self, node: Node, namespace: str, timeout: float, *, with_settings: bool) -> None:
-        """Create the clients."""
+        """Create the clients, those of settings only where they are needed.
+
+        The timeout counts real time. [s].
+        """
         self._namespace = namespace
         self._timeout = timeout
         kinds: dict[str, Any] = {**OFFERED, **(TO_BE_SWITCHED_ON if with_settings else {})}
@@ -67,12 +63,9 @@ class XArmCalls:
         return [name for name, client in self._clients.items() if not client.service_is_ready()]
 
     def call(self, call: Call, answered: Callable[[int], None], fail: _Fail) -> None:
-        """Call a service.
+        """Call a service, never with `wait`, because it would block the driver.
 
-        Args:
-            call: Which; `wait` is never set, because it would block the driver.
-            answered: Gets the return code.
-            fail: Gets a sentence when no answer comes in time.
+        The return code goes to `answered`, or a sentence to `fail` when none comes in time.
         """
         client = self._clients[call.service]
         future = client.call_async(client.srv_type.Request(**call.fields))
