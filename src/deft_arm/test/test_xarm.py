@@ -11,7 +11,13 @@ from hypothesis.extra.numpy import arrays
 
 from deft_arm.planning.paths import MotionLimits, constant_rate, hold, point_to_point
 from deft_arm.xarm.codes import COLLISIONS, describe_error, describe_return, describe_state
-from deft_arm.xarm.commands import CLEARING, ENABLING, motion_calls, settings_calls
+from deft_arm.xarm.commands import (
+    CLEAN_ERROR,
+    CLEAN_WARNING,
+    ENABLING,
+    motion_calls,
+    settings_calls,
+)
 
 LIMITS = MotionLimits(np.full(6, 2.0), np.full(6, 8.0), np.full(6, 400.0))
 
@@ -20,6 +26,8 @@ def test_numbers_in_words():
     assert describe_error(31).startswith('C31: abnormal current')
     assert describe_error(9999).startswith('C9999: ')
     assert {22, 31, 35, 37} == COLLISIONS
+    assert 'Blockly' in describe_return(-11)
+    assert 'Blockly' in describe_return(-12)
     assert describe_return(997) == '997: too few numbers in the request'
     assert 'not listed' in describe_return(555)
     assert describe_state(5, 0) == 'state 5 (changed), mode 0 (position)'
@@ -27,13 +35,17 @@ def test_numbers_in_words():
 
 
 def test_the_order_of_a_recovery(configuration):
-    """Clear, settings (which leave state 5), motors, mode (which stops), state 0 last."""
-    calls = [*CLEARING, *settings_calls(configuration.controller), *ENABLING]
+    """What the SDK takes: the load only in state 0, which settings end; state 0 last."""
+    calls = [*settings_calls(configuration.controller), *ENABLING]
     names = [call.service for call in calls]
-    assert names[:2] == ['clean_error', 'clean_warn']
-    assert names[-3:] == ['motion_enable', 'set_mode', 'set_state']
+    ready = ['motion_enable', 'set_mode', 'set_state']
+    assert names[:6] == [*ready, 'set_tcp_offset', 'set_state', 'set_tcp_load']
+    assert names[-3:] == ready
     assert calls[-3].fields == {'id': 8, 'data': 1}
-    assert calls[-1].fields == {'data': 0}
+    assert all(call.fields == {'data': 0} for call in calls if call.service == 'set_state')
+    # What is still pending is no reason not to go on with clearing, but for a setting it is.
+    assert all(call.taken == {0, 1, 2} for call in (CLEAN_ERROR, CLEAN_WARNING))
+    assert all(call.taken == {0} for call in calls)
     # Nothing waits: that would block the only thread of the driver.
     assert not any('wait' in call.fields for call in calls)
 

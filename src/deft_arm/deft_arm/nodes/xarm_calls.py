@@ -10,7 +10,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
-from deft_arm.xarm.codes import OK, describe_return
+from deft_arm.xarm.codes import describe_return
 from deft_arm.xarm.commands import Call
 from deft_core.clock import Deadline
 from xarm_msgs import srv
@@ -77,18 +77,21 @@ class XArmCalls:
 
         future.add_done_callback(done)
 
-    def run(self, calls: Sequence[Call], finished: Callable[[], None], fail: _Fail) -> None:
-        """Make calls one after the other; the first refusal ends the row."""
+    def run(self, calls: Sequence[Call], finished: Callable[[str], None], fail: _Fail) -> None:
+        """Make calls one after the other; the first refusal ends the row.
+
+        In the end the refusal goes to `finished`, empty where there is none.
+        """
         if not calls:
-            finished()
+            finished('')
             return
         first, *rest = calls
 
         def answered(code: int) -> None:
-            if code == OK:
+            if code in first.taken:
                 self.run(rest, finished, fail)
             else:
-                fail(f'{self._namespace}/{first.service} answered {describe_return(code)}.')
+                finished(f'{self._namespace}/{first.service} answered {describe_return(code)}')
 
         self.call(first, answered, fail)
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an xArm controller is sent: the calls that make it ready, and paths for its queue.
 
-The order is that of its manual (ufactory_doc_usermanual, section 12.3): fix the cause, clear error
-and warning, enable the motors, set the mode (which stops the arm), set state 0, then look whether
-it worked. Settings leave the controller in state 5, so state 0 comes last always.
+The order of a recovery is that of its manual (ufactory_doc_usermanual, section 12.3): fix the
+cause, clear error and warning, enable the motors, set the mode (which stops the arm), set state 0,
+then look whether it worked. Settings leave the controller in state 5, so that it is made ready
+again after them; `set_tcp_load` is a motion for the SDK and wants state 0 directly before it.
 
 In position mode the controller plans by itself between the joint positions that wait in its
 queue, blending from one to the next. It gets few of them at a time: what waits there is what the
@@ -18,7 +19,7 @@ import numpy as np
 
 from deft_arm.configuration import ControllerSettings
 from deft_arm.planning.paths import JointPath
-from deft_arm.xarm.codes import ALL_JOINTS, SET_READY, Mode
+from deft_arm.xarm.codes import ALL_JOINTS, HAS_ERROR, HAS_WARNING, OK, SET_READY, Mode
 
 _MILLIMETRES: Final = 1000.0
 _VIA_PERIOD: Final = 0.1  # [s] between commands of a path without marks
@@ -29,19 +30,34 @@ _STOP_AT_POINT: Final = -1.0
 
 
 class Call(NamedTuple):
-    """One service call: name below the namespace of the driver, and fields of the request."""
+    """One service call.
+
+    Attributes:
+        service: Name below the namespace of the driver.
+        fields: Of the request.
+        taken: Return codes after which one may go on.
+    """
 
     service: str
     fields: dict[str, Any]
+    taken: frozenset[int] = frozenset({OK})
 
 
-CLEARING: Final = (Call('clean_error', {}), Call('clean_warn', {}))
-"""Calls that clear errors and warnings."""
+# They answer whether something is still pending, as a warning is after the error was cleared, or
+# an error whose cause lasts. Reports tell that anyway.
+_PENDING: Final = frozenset({OK, HAS_ERROR, HAS_WARNING})
+_READY: Final = Call('set_state', {'data': SET_READY})
+
+CLEAN_ERROR: Final = Call('clean_error', {}, _PENDING)
+"""Only a person may have it called."""
+
+CLEAN_WARNING: Final = Call('clean_warn', {}, _PENDING)
+"""Comes before settings: a pending warning would be the answer to each of them."""
 
 ENABLING: Final = (
     Call('motion_enable', {'id': ALL_JOINTS, 'data': 1}),
     Call('set_mode', {'data': int(Mode.POSITION)}),
-    Call('set_state', {'data': SET_READY}),
+    _READY,
 )
 """Calls after which the controller takes motion commands in position mode."""
 
@@ -58,7 +74,9 @@ def settings_calls(settings: ControllerSettings) -> list[Call]:
     ]
     centre = [_MILLIMETRES * length for length in settings.tool_centre_of_mass]
     return [
+        *ENABLING,
         Call('set_tcp_offset', {'datas': [0.0] * 6}),
+        _READY,
         Call('set_tcp_load', {'weight': settings.tool_mass, 'center_of_gravity': centre}),
         Call('set_collision_sensitivity', {'data': settings.collision_sensitivity}),
         Call('set_collision_rebound', {'data': 0}),
