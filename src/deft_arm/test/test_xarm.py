@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deft_arm.planning.paths import MotionLimits, constant_rate, hold, point_to_point
+from deft_arm.planning.plan import Phase
 from deft_arm.xarm.codes import COLLISIONS, describe_error, describe_return, describe_state
 from deft_arm.xarm.commands import (
     CLEAN_ERROR,
@@ -60,6 +61,20 @@ def test_the_fence_is_sent_in_millimetres_upper_before_lower(configuration):
     assert calls['set_tcp_load'].fields['center_of_gravity'][2] == pytest.approx(85.0)
 
 
+def flange(joints):
+    """A flange whose place depends on three joints only: turns of the others do not move it."""
+    return 0.5 * joints[:3]
+
+
+def assert_blends(path, commands, flange):
+    """At most 5 mm and half of the shorter of the two tracks that a blend connects."""
+    points = [flange(path.positions[0])] + [flange(np.array(c['angles'])) for c in commands]
+    tracks = 1000.0 * np.linalg.norm(np.diff(points, axis=0), axis=1)
+    for command, before, after in zip(commands, tracks, tracks[1:], strict=False):
+        assert 0.0 <= command['radius'] <= 5.0
+        assert command['radius'] <= 0.5 * min(before, after) + 1e-6
+
+
 WAYPOINTS = st.integers(2, 30).flatmap(
     lambda n: arrays(np.float64, (n, 6), elements=st.floats(-0.05, 0.05)).map(
         lambda steps: np.cumsum(steps, axis=0)
@@ -70,13 +85,14 @@ WAYPOINTS = st.integers(2, 30).flatmap(
 @given(WAYPOINTS)
 def test_commands_end_at_the_path_and_stop_only_there(waypoints):
     path = constant_rate(waypoints, 10.0, LIMITS)
-    commands = [call.fields for call in motion_calls(path, 6.0)]
+    commands = [call.fields for call in motion_calls(path, 6.0, flange)]
     if not commands:
         assert np.abs(path.positions - path.positions[0]).max() < 0.01
         return
     np.testing.assert_allclose(commands[-1]['angles'], path.positions[-1])
     stops = [command['radius'] < 0.0 for command in commands]
     assert stops == [False] * (len(commands) - 1) + [True]
+    assert_blends(path, commands, flange)
     for command in commands:
         # 0 would mean the last speed that anybody used.
         assert command['speed'] > 0.0
@@ -87,7 +103,7 @@ def test_commands_end_at_the_path_and_stop_only_there(waypoints):
 
 def test_commands_keep_the_pace_of_the_path():
     path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
-    commands = [call.fields for call in motion_calls(path, 6.0)]
+    commands = [call.fields for call in motion_calls(path, 6.0, flange)]
     # Ways too short for a command of their own are joined to the next one.
     assert len(commands) in (19, 20)
     position, total = path.positions[0], 0.0
@@ -98,4 +114,15 @@ def test_commands_keep_the_pace_of_the_path():
 
 
 def test_a_path_at_rest_needs_no_command():
-    assert motion_calls(hold(np.full(6, 0.3), 1.3), 6.0) == []
+    assert motion_calls(hold(np.full(6, 0.3), 1.3), 6.0, flange) == []
+
+
+@pytest.mark.parametrize('step', [0.004, 0.0005])
+def test_no_command_of_a_plan_is_blended_by_more_than_half_a_track(plan, planner, cup, step):
+    where = planner.kinematics.flange_position
+    for phase in plan(trajectory=cup.lift(step)).phases:
+        commands = [call.fields for call in motion_calls(phase.arm, 6.0, where)]
+        assert_blends(phase.arm, commands, where)
+        if phase.name == Phase.FOLLOW_TRAJECTORY:
+            radii = [command['radius'] for command in commands[1:-1]]
+            np.testing.assert_allclose(radii, 2.0 if step == 0.004 else 0.5, atol=0.3)

@@ -144,7 +144,9 @@ class XArmBackend:
 
     def start(self, path: JointPath) -> None:
         """Begin a path; a path at rest sends nothing."""
-        self._to_send = motion_calls(path, self._parameters.acceleration)
+        self._to_send = motion_calls(
+            path, self._parameters.acceleration, self._kinematics.flange_position
+        )
         self._pump()
 
     def stop(self, path: JointPath | None, *, for_good: bool) -> None:  # noqa: ARG002 (it brakes by itself)

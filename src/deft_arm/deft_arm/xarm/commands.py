@@ -7,12 +7,13 @@ then look whether it worked. Settings leave the controller in state 5, so that i
 again after them; `set_tcp_load` is a motion for the SDK and wants state 0 directly before it.
 
 In position mode the controller plans by itself between the joint positions that wait in its
-queue, blending from one to the next. It gets few of them at a time: what waits there is what the
-arm goes on with when this computer dies.
+queue, blending from one to the next; a blend radius must not be greater than the track. It gets
+few of them at a time: what waits there is what the arm goes on with when this computer dies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,12 +21,14 @@ import numpy as np
 from deft_arm.configuration import ControllerSettings
 from deft_arm.planning.paths import JointPath
 from deft_arm.xarm.codes import ALL_JOINTS, HAS_ERROR, HAS_WARNING, OK, SET_READY, Mode
+from deft_core.validation import FloatArray
 
 _MILLIMETRES: Final = 1000.0
 _VIA_PERIOD: Final = 0.1  # [s] between commands of a path without marks
 _LEAST_WAY: Final = 0.004  # [rad] shorter ways are joined to the next one
 _SLOWEST: Final = 0.02  # [rad/s] the SDK takes 0.01 and more
-_BLEND_RADIUS: Final = 5.0  # [mm]
+_LARGEST_RADIUS: Final = 5.0  # [mm] of the blend from one command to the next
+_LARGEST_SHARE: Final = 0.5  # of the shorter of the two tracks: none may be blended away
 _STOP_AT_POINT: Final = -1.0
 
 
@@ -87,12 +90,18 @@ def settings_calls(settings: ControllerSettings) -> list[Call]:
     ]
 
 
-def motion_calls(path: JointPath, acceleration: float) -> list[Call]:
-    """Calls whose execution follows a path, at an acceleration [rad/s^2]; none where it rests."""
+def motion_calls(
+    path: JointPath, acceleration: float, flange: Callable[[FloatArray], FloatArray]
+) -> list[Call]:
+    """Calls whose execution follows a path, at an acceleration [rad/s^2]; none where it rests.
+
+    `flange` tells where the flange, which is the tool centre, is at given joints. [m].
+    """
     times = path.marks if len(path.marks) else np.arange(_VIA_PERIOD, path.duration, _VIA_PERIOD)
     if len(times) == 0 or times[-1] < path.duration - 1e-6:
         times = np.append(times, path.duration)
     calls: list[Call] = []
+    points = [flange(path.positions[0])]
     position, begin = path.positions[0], 0.0
     for time in times:
         target = path.sample(float(time))
@@ -103,11 +112,16 @@ def motion_calls(path: JointPath, acceleration: float) -> list[Call]:
             'angles': target.tolist(),
             'speed': max(_SLOWEST, way / (float(time) - begin)),
             'acc': acceleration,
-            'radius': _BLEND_RADIUS,
+            'radius': _STOP_AT_POINT,  # the path rests at its end
             'wait': False,
         }
         calls.append(Call('set_servo_angle', fields))
+        points.append(flange(target))
         position, begin = target, float(time)
-    if calls:  # the path rests at its end
-        calls[-1].fields.update(angles=path.positions[-1].tolist(), radius=_STOP_AT_POINT)
+    if calls:
+        calls[-1].fields['angles'] = path.positions[-1].tolist()
+    tracks = _MILLIMETRES * np.linalg.norm(np.diff(points, axis=0), axis=1)
+    for call, before, after in zip(calls[:-1], tracks[:-1], tracks[1:], strict=True):
+        radius = min(_LARGEST_RADIUS, _LARGEST_SHARE * float(min(before, after)))
+        call.fields['radius'] = radius
     return calls
