@@ -104,6 +104,7 @@ class Robot:
 
     def start(self, **parameters):
         values = {'use_sim_time': True, 'arm_interface': 'xarm_api', **parameters}
+        self.gets_settings = values.get('controller_settings', True)
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.arm = ArmNode(context=self.graph.context, parameter_overrides=overrides)
         self.graph.add(self.arm)
@@ -159,7 +160,13 @@ class Robot:
         return self.graph.call(self.clear, Trigger.Request())
 
     def until_controller_is_ready(self):
-        self.graph.until(lambda: self.box.report().state == State.READY)
+        """Wait for the end of a bring-up, in which the fence is the last setting."""
+        self.graph.until(
+            lambda: (
+                self.box.report().state == State.READY
+                and (self.box.fence is not None or not self.gets_settings)
+            )
+        )
 
     def clear_until_idle(self):
         """What a person does: look, clear, and clear again where something came up meanwhile."""
