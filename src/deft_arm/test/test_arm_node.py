@@ -32,7 +32,6 @@ from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa
 from deft_msgs.action import ExecuteGrasp, ReturnHome  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState  # noqa: E402
 
-DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NAMES = [f'joint{i}' for i in range(1, 7)]
 # The peer publishes joint2 first: names count, not places.
@@ -99,7 +98,7 @@ class Graph:
     def __init__(self, monkeypatch, configuration, cup):
         monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
         self.configuration, self.cup = configuration, cup
@@ -311,7 +310,7 @@ def open_station():
     def start():
         command = [sys.executable, '-m', 'deft_arm.nodes.emergency_stop_station']
         paths = os.pathsep.join(sys.path)
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'PYTHONPATH': paths}
+        environment = {**os.environ, 'PYTHONPATH': paths}
         stations.append(subprocess.Popen(command, env=environment))
         return stations[-1]
 

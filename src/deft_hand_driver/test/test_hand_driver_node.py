@@ -32,7 +32,6 @@ from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map  # 
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
 
-DOMAIN = 92
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 CLOSED = [0.0, 0.3, 0.8, 0.75] * 3 + [0.0, 1.0, 0.9, 0.81]
 
@@ -90,7 +89,7 @@ class Graph:
     def __init__(self, monkeypatch):
         monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
 
