@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a session, its methods and what makes two launches the same session."""
+"""The schedule of a session, its baselines and what makes two launches the same session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_cem.session.schedule import Schedule, derived_scene_seed
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
@@ -80,20 +80,20 @@ def test_another_scene_of_an_episode_follows_from_its_own() -> None:
     assert seeds == [derived_scene_seed(71, layout) for layout in range(20)]
 
 
-def test_methods_are_known_by_name_and_choose_their_predictor() -> None:
-    assert [Method.parse(method.value) for method in Method] == list(Method)
+def test_baselines_are_known_by_name_and_choose_their_predictor() -> None:
+    assert [Baseline.parse(one.value) for one in Baseline] == list(Baseline)
     with pytest.raises(ConfigurationError, match='affordance_only'):
-        Method.parse('affordance_onyl')
-    assert Method.DEFT.choose_predictor('geometric') == 'geometric'
-    assert Method.REAL_WORLD_ONLY.choose_predictor('') == 'heuristic'
+        Baseline.parse('affordance_onyl')
+    assert Baseline.DEFT.choose_predictor('geometric') == 'geometric'
+    assert Baseline.REAL_WORLD_ONLY.choose_predictor('') == 'heuristic'
     with pytest.raises(ConfigurationError, match="'geometric'"):
-        Method.REAL_WORLD_ONLY.choose_predictor('geometric')
-    assert [method.practises for method in Method] == [True, False, True]
+        Baseline.REAL_WORLD_ONLY.choose_predictor('geometric')
+    assert [one.practises for one in Baseline] == [True, False, True]
 
 
 def test_differences_between_sessions_are_named() -> None:
     settings = {'episodes': 30, 'policy': {'latent': 'mean', 'sizes': (1, 2)}}
-    stored = RunConfig('pick_cup', 3, Method.DEFT, '', settings)
+    stored = RunConfig('pick_cup', 3, Baseline.DEFT, '', settings)
     # JSON gives lists where the settings have tuples.
     same = replace(
         stored, settings={'episodes': 30, 'policy': {'latent': 'mean', 'sizes': [1, 2]}}
@@ -102,7 +102,7 @@ def test_differences_between_sessions_are_named() -> None:
     other = RunConfig(
         'pour_cup',
         4,
-        Method.AFFORDANCE_ONLY,
+        Baseline.AFFORDANCE_ONLY,
         'geometric',
         {'episodes': 30, 'policy': {'latent': 'sample', 'sizes': (1, 2)}, 'new': 1},
     )

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
 from deft_cem.session.store import SCHEMA_VERSION, SessionStore, StoredEpisode, leftovers
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 
 SEED = 2**64 - 1
-CONFIG = RunConfig('pick_cup', SEED, Method.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
+CONFIG = RunConfig('pick_cup', SEED, Baseline.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
 
 
 def make_store(path: Path) -> SessionStore:
