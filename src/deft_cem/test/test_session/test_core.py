@@ -218,11 +218,11 @@ def test_affordance_only_tries_the_prior_and_nothing_else(tmp_path: Path) -> Non
         seeds.append(proposal.scene_seed)
         rate(core)
     assert core.following() is Event.TRIALS_COMPLETE
-    plan = core.schedule
+    schedule = core.schedule
     core.close()
     whole = make_core(tmp_path / 'whole')
     assert seeds == [whole.schedule[i].scene_seed for i in range(3, 5)]
-    assert len(plan) == 2
+    assert len(schedule) == 2
     whole.close()
 
 

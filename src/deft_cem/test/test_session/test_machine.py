@@ -85,7 +85,7 @@ def test_faults_halt_every_session_that_is_not_over(state: State, event: Event) 
         refused(state, event)
 
 
-def test_an_interrupted_motion_withdraws_before_the_scene_is_laid_out_again() -> None:
+def test_an_interrupted_motion_discards_before_the_scene_is_laid_out_again() -> None:
     state, effects = run(State.EXECUTE, Event.INTERRUPTED)
     assert state is State.RESET
     assert effects == [Effect.DISCARD, Effect.PREPARE_SCENE]
@@ -113,7 +113,7 @@ def test_a_refusal_says_why() -> None:
 
 
 class AnySession(RuleBasedStateMachine):
-    """A node that carries out effects, with a plan of a few episodes, under random events.
+    """A node that carries out effects, with a schedule of a few episodes, under random events.
 
     Events that an effect brings at once wait in a queue, as in the node; what peers, operator
     and devices do comes in between, in any order and also when it makes no sense.
