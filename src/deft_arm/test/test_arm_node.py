@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import itertools
+import gc
 import os
 import signal
 import subprocess
@@ -33,8 +33,6 @@ from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa
 from deft_msgs.action import ExecuteGrasp, ReturnHome  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState  # noqa: E402
 
-# One for each graph: what an earlier one leaves behind until it is collected must not be found.
-DOMAINS = itertools.cycle(1 + (os.getpid() + n) % 100 for n in range(100))
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NAMES = [f'joint{i}' for i in range(1, 7)]
 # The peer publishes joint2 first: names count, not places.
@@ -101,8 +99,7 @@ class Graph:
     def __init__(self, monkeypatch, configuration, cup):
         monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
         self.context = rclpy.Context()
-        self.domain = next(DOMAINS)
-        rclpy.init(context=self.context, domain_id=self.domain)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
         self.configuration, self.cup = configuration, cup
@@ -169,6 +166,7 @@ class Graph:
             node.destroy_node()
         self.executor.shutdown()
         rclpy.try_shutdown(context=self.context)
+        gc.collect()  # what is left of this graph must not be found by the next one
 
 
 @pytest.fixture
@@ -317,7 +315,7 @@ def open_station(graph):
     def start():
         command = [sys.executable, '-m', 'deft_arm.nodes.emergency_stop_station']
         paths = os.pathsep.join(sys.path)
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(graph.domain), 'PYTHONPATH': paths}
+        environment = {**os.environ, 'PYTHONPATH': paths}
         stations.append(subprocess.Popen(command, env=environment))
         return stations[-1]
 

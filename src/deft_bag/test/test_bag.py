@@ -129,17 +129,22 @@ def foreign_bag(records, folder: Path, type_hash: str = '') -> tuple[Path, list[
     return path, sizes
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_FIXTURES)
+@pytest.fixture(scope='module')
+def foreign(records, tmp_path_factory) -> tuple[bytes, list[int]]:
+    path, sizes = foreign_bag(records, tmp_path_factory.mktemp('foreign') / 'bag')
+    return path.read_bytes(), sizes
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=SLOW_FIXTURES)
 @given(share=st.floats(0.0, 1.0, exclude_max=True))
 def test_a_foreign_recorder_killed_at_any_byte_keeps_what_is_whole(
-    records, tmp_path_factory, share: float
+    foreign, tmp_path: Path, share: float
 ) -> None:
-    folder = tmp_path_factory.mktemp('cut')
-    path, sizes = foreign_bag(records, folder / 'bag')
-    data = path.read_bytes()
+    data, sizes = foreign
     cut = 8 + int(share * (len(data) - 8))
+    path = tmp_path / 'rosbag2_0.mcap'
     path.write_bytes(data[:cut])
-    reader = BagReader(folder / 'bag')
+    reader = BagReader(path)
     episodes = list(reader.episodes())
     assert len(episodes) >= sum(size <= cut for size in sizes)
     assert [episode.index for episode in episodes] == list(range(len(episodes)))

@@ -98,12 +98,6 @@ def test_training_twice_gives_equal_bytes(run: Path) -> None:
     assert [(run / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)] == first
 
 
-def test_a_bag_of_a_killed_recorder_is_trained_on(run: Path) -> None:
-    bag = run / 'bag' / 'bag_0.mcap'
-    bag.write_bytes(bag.read_bytes()[:-2000])
-    assert len(train_run(run, QUICK, seed=0).elite_ids) == 5
-
-
 def test_the_recommendation_is_that_of_the_optimiser_for_the_same_pairs(
     records, run: Path
 ) -> None:

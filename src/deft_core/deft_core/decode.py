@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage
-from deft_core.episode import Episode, VideoFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual

@@ -49,7 +49,6 @@ from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
 from dynamixel_simulator.motor_models import XC330_T288  # noqa: E402
 
-DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 CLOSED = [0.0, 0.3, 0.8, 0.75] * 3 + [0.0, 1.0, 0.9, 0.81]
 CURL = 2
@@ -68,7 +67,6 @@ def environment():
     return {
         **os.environ,
         'DEFT_CONFIG': str(CONFIGURATION),
-        'ROS_DOMAIN_ID': str(DOMAIN),
         'PYTHONPATH': os.pathsep.join(paths),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
@@ -115,7 +113,7 @@ class Graph:
         self.servos = servos
         self.driver = None
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.node = Node('peer', context=self.context)
         self.executor.add_node(self.node)

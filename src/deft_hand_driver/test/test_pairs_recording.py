@@ -51,7 +51,6 @@ from deft_hand_driver.simulated_hand import build_hand_bus, motor_position  # no
 from deft_msgs.msg import HandCommand, HandState  # noqa: E402
 from dynamixel_simulator.server import BusServer  # noqa: E402
 
-DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 SHIFT = 0.1  # [rad] by which the observed joints differ from what the closed form says
 
@@ -186,7 +185,7 @@ class Graph:
 
     def __init__(self):
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
 

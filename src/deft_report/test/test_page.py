@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deft_core.episode import VideoFrame, Outcome, Phase
+from deft_core.episode import Outcome, Phase, VideoFrame
 from deft_core.errors import RecordingError
 from deft_report import figures
 from deft_report import page as report
@@ -194,9 +194,9 @@ def test_an_episode_that_never_moved_is_not_the_worst(partial):
     motionless = tuple(
         replace(episode, rollout_video=episode.rollout_video[:1]) for episode in partial.episodes
     )
-    unrecorded_video = replace(partial, episodes=motionless)
-    assert best_and_worst(unrecorded_video) == []
-    assert 'worst episode' not in report.render(unrecorded_video, 'deft report')
+    without_video = replace(partial, episodes=motionless)
+    assert best_and_worst(without_video) == []
+    assert 'worst episode' not in report.render(without_video, 'deft report')
 
 
 def test_the_evaluation_is_shown_by_its_median_on_one_scene(full):

@@ -38,12 +38,13 @@ from deft_core.clock import Deadline
 from deft_core.decode import SUCCESS_FROM_MSG, time_from_msg
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import DeftError, InvalidInputError
+from deft_core.nodes.emergency_stop import EmergencyStopMonitor
 from deft_core.nodes.encode import SUCCESS_TO_MSG
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
 from deft_msgs.action import RunSession
-from deft_msgs.msg import EmergencyStop, EpisodeRecord, SessionStatus
+from deft_msgs.msg import EpisodeRecord, SessionStatus
 from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
 
 _PERIOD: Final = 0.05  # [s] of real time between two looks at clocks and processes
@@ -98,7 +99,7 @@ class SessionNode(Node):
         self._episode: RunningEpisode | None = None
         self._episodes = self.create_publisher(EpisodeRecord, EPISODE_TOPIC, RECORDS)
         self._status = self.create_publisher(SessionStatus, '/session/status', LATCHED)
-        self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+        self._emergency_stop = EmergencyStopMonitor(self, self._look_at_stop)
         self.create_service(ConfirmReset, '/session/confirm_reset', self._confirm_reset)
         self.create_service(SubmitReward, '/session/submit_reward', self._submit_reward)
         self.create_service(ControlSession, '/session/control', self._on_control)
@@ -415,6 +416,8 @@ class SessionNode(Node):
         if self._setup is None:
             return
         if self._peers_due is not None:
+            self._look_at_stop()  # one that was pressed before the session began
+        if self._peers_due is not None:
             self._wait_for_peers()
         self._peers.look()
         late = self._peers.overdue() or self._camera.overdue()
@@ -429,9 +432,10 @@ class SessionNode(Node):
 
     # Other requests.
 
-    def _on_stop(self, message: EmergencyStop) -> None:
-        if message.pressed and not self._over:
-            self._reason = f'emergency stop by {message.source}: {message.reason}'
+    def _look_at_stop(self) -> None:
+        problem = self._emergency_stop.problem()
+        if problem and not self._over:
+            self._reason = problem
             self._emit(Event.EMERGENCY_STOP)
 
     def _on_control(

@@ -10,7 +10,7 @@ from typing import Any
 
 from deft_cem.encoders.registry import make_encoder
 from deft_cem.session.core import SessionCore
-from deft_cem.session.run_config import Method
+from deft_cem.session.run_config import Baseline
 from deft_cem.settings import LEARNING_FILE, LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError
@@ -124,8 +124,8 @@ def make_setup(
     task = load_task(task_name, directory)
     trajectory = task.load_trajectory(directory)
     run_directory = Path(run).absolute()
-    method = Method.parse(parameters.method)
-    predictor = method.choose_predictor(parameters.predictor)
+    baseline = Baseline.parse(parameters.method)
+    predictor = baseline.choose_predictor(parameters.predictor)
     stamp = datetime.now(UTC).strftime('%Y%m%dT%H%M%S')
     core = SessionCore(
         run_directory,
@@ -133,7 +133,7 @@ def make_setup(
         task=task_name,
         seed=seed,
         settings=settings,
-        method=method,
+        baseline=baseline,
         predictor=predictor,
         must_exist=must_exist,
     )

@@ -22,7 +22,7 @@ from deft_cem import __version__
 from deft_cem.optimisers.ask_tell import ResidualOptimiser, Sample
 from deft_cem.policies.policy import ResidualPolicy, load_policy
 from deft_cem.session.machine import Event
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
 from deft_cem.session.schedule import (
     Progress,
@@ -71,7 +71,7 @@ class SessionCore:
         store: What is committed.
         run_directory: Its folder.
         session_id: Its name.
-        method: DEFT or one of its baselines.
+        baseline: DEFT or one of its baselines.
         seed: Seed of all random choices.
         resumed: Whether it was begun by an earlier process.
     """
@@ -84,7 +84,7 @@ class SessionCore:
         task: str,
         seed: int,
         settings: LearningSettings,
-        method: Method = Method.DEFT,
+        baseline: Baseline = Baseline.DEFT,
         predictor: str = '',
         must_exist: bool = False,
     ) -> None:
@@ -92,12 +92,12 @@ class SessionCore:
 
         Args:
             run_directory: Folder of the run; new, empty, or that of an interrupted session with
-                the same task, seed, method, predictor and settings.
+                the same task, seed, baseline, predictor and settings.
             session_id: Name of a new session; begins every episode id.
             task: Name of the task.
             seed: Seed of all random choices.
             settings: How to practise.
-            method: DEFT or one of its baselines.
+            baseline: DEFT or one of its baselines.
             predictor: Grasp predictor to ask for; empty for that of the affordance node.
             must_exist: Refuse to begin a new session.
 
@@ -114,15 +114,15 @@ class SessionCore:
             episodes=settings.episodes,
             trials=settings.evaluation_trials,
             trial_objects=settings.evaluation_object_set,
-            practises=method.practises,
+            practises=baseline.practises,
         )
-        config = RunConfig(task, seed, method, predictor, settings.to_dict())
+        config = RunConfig(task, seed, baseline, predictor, settings.to_dict())
         self._optimiser: ResidualOptimiser = settings.make_optimiser(seed)
         self._warm_up = settings.warm_up_episodes
         self._policy: ResidualPolicy | None = None
         self._proposal: Proposal | None = None
         self._layout = 0  # how often the running episode got another scene
-        self.run_directory, self.method, self.seed = run_directory, method, seed
+        self.run_directory, self.baseline, self.seed = run_directory, baseline, seed
         if must_exist and not (run_directory / STORE_FILE).is_file():
             raise RunOccupiedError(f'there is no session in {run_directory} to go on with')
         self._folder = RunFolder(run_directory)

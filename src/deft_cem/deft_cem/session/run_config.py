@@ -12,7 +12,7 @@ from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
 
-class Method(Enum):
+class Baseline(Enum):
     """DEFT or one of its two baselines (section 5, Table 2), as in the launch argument `method`.
 
     - DEFT practises from the affordance prior, trains the policy, tries both on equal scenes.
@@ -26,22 +26,22 @@ class Method(Enum):
     REAL_WORLD_ONLY = 'real_world_only'
 
     @classmethod
-    def parse(cls, name: str) -> Method:
-        """The method of that name.
+    def parse(cls, name: str) -> Baseline:
+        """The one of that name.
 
         Raises:
             ConfigurationError: There is none.
         """
-        for method in cls:
-            if method.value == name:
-                return method
-        known = [method.value for method in cls]
-        raise ConfigurationError(f'there is no method {name!r}; {nearest(name, known)}')
+        for baseline in cls:
+            if baseline.value == name:
+                return baseline
+        known = [baseline.value for baseline in cls]
+        raise ConfigurationError(f'there is no baseline {name!r}; {nearest(name, known)}')
 
     @property
     def practises(self) -> bool:
         """Whether there are practice episodes and a policy."""
-        return self is not Method.AFFORDANCE_ONLY
+        return self is not Baseline.AFFORDANCE_ONLY
 
     def choose_predictor(self, wish: str) -> str:
         """Name of the grasp predictor; empty for the one of the affordance node.
@@ -50,13 +50,13 @@ class Method(Enum):
             wish: Name that was configured; empty without a wish.
 
         Raises:
-            ConfigurationError: The wish contradicts the method.
+            ConfigurationError: The wish contradicts the baseline.
         """
-        if self is not Method.REAL_WORLD_ONLY:
+        if self is not Baseline.REAL_WORLD_ONLY:
             return wish
         if wish not in ('', 'heuristic'):
             raise ConfigurationError(
-                f'the predictor is {wish!r}, but the method {self.value} has no other than '
+                f'the predictor is {wish!r}, but the baseline {self.value} has no other than '
                 "'heuristic'; leave the predictor empty"
             )
         return 'heuristic'
@@ -69,14 +69,14 @@ class RunConfig:
     Attributes:
         task: Name of the task.
         seed: Seed of all random choices; up to 64 bits.
-        method: DEFT or one of its baselines.
+        baseline: DEFT or one of its baselines.
         predictor: Grasp predictor that is asked for; empty for that of the affordance node.
         settings: Learning settings, JSON values.
     """
 
     task: str
     seed: int
-    method: Method
+    baseline: Baseline
     predictor: str
     settings: Mapping[str, Any]
 
@@ -91,7 +91,7 @@ class RunConfig:
             for name, mine, stored in (
                 ('task', self.task, other.task),
                 ('seed', self.seed, other.seed),
-                ('method', self.method.value, other.method.value),
+                ('method', self.baseline.value, other.baseline.value),
                 ('predictor', self.predictor, other.predictor),
             )
             if mine != stored

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
 from deft_core.files import sync_folder
@@ -34,7 +34,7 @@ CREATE TABLE session (
     session_id TEXT NOT NULL,
     task TEXT NOT NULL,
     seed TEXT NOT NULL,
-    method TEXT NOT NULL,
+    baseline TEXT NOT NULL,
     predictor TEXT NOT NULL,
     settings TEXT NOT NULL,
     trained INTEGER NOT NULL DEFAULT 0,
@@ -152,7 +152,7 @@ class SessionStore:
                         session_id,
                         config.task,
                         str(config.seed),  # SQLite integers end at 2^63 - 1
-                        config.method.value,
+                        config.baseline.value,
                         config.predictor,
                         _json(dict(config.settings)),
                     ),
@@ -229,7 +229,7 @@ class SessionStore:
             return RunConfig(
                 task=row['task'],
                 seed=int(row['seed']),
-                method=Method.parse(row['method']),
+                baseline=Baseline.parse(row['baseline']),
                 predictor=row['predictor'],
                 settings=dict(json.loads(row['settings'])),
             )

@@ -121,7 +121,7 @@ def summarise(
     return {
         'session': session_id,
         'task': config.task,
-        'method': config.method.value,
+        'method': config.baseline.value,
         'prior': ', '.join(sorted({episode.prior.source for episode in episodes})),
         'seed': config.seed,
         'episodes': len(practice),

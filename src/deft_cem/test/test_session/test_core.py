@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from deft_cem.session import core as session_core
 from deft_cem.session.core import SessionCore
 from deft_cem.session.machine import Event
-from deft_cem.session.run_config import Method
+from deft_cem.session.run_config import Baseline
 from deft_cem.session.run_folder import STORE_FILE, RunOccupiedError
 from deft_cem.session.schedule import derived_scene_seed
 from deft_cem.settings import LearningSettings
@@ -209,7 +209,7 @@ def test_a_policy_that_is_gone_is_said(tmp_path: Path, policy: list[float], monk
 
 
 def test_affordance_only_tries_the_prior_and_nothing_else(tmp_path: Path) -> None:
-    core = make_core(tmp_path, method=Method.AFFORDANCE_ONLY)
+    core = make_core(tmp_path, baseline=Baseline.AFFORDANCE_ONLY)
     seeds = []
     while core.following() is Event.EPISODES_REMAIN:
         proposal = propose(core)
@@ -218,11 +218,11 @@ def test_affordance_only_tries_the_prior_and_nothing_else(tmp_path: Path) -> Non
         seeds.append(proposal.scene_seed)
         rate(core)
     assert core.following() is Event.TRIALS_COMPLETE
-    plan = core.schedule
+    schedule = core.schedule
     core.close()
     whole = make_core(tmp_path / 'whole')
     assert seeds == [whole.schedule[i].scene_seed for i in range(3, 5)]
-    assert len(plan) == 2
+    assert len(schedule) == 2
     whole.close()
 
 
@@ -271,7 +271,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     [
         ({'task': 'pour_cup'}, "task is 'pour_cup' and was 'pick_cup'"),
         ({'seed': 6}, 'seed is 6 and was 5'),
-        ({'method': Method.REAL_WORLD_ONLY}, "method is 'real_world_only'"),
+        ({'baseline': Baseline.REAL_WORLD_ONLY}, "method is 'real_world_only'"),
         ({'predictor': 'geometric'}, 'predictor'),
         ({'settings': replace(SMALL, elites=4)}, 'elites is 4 and was 10'),
         ({'settings': replace(SMALL, episodes=4)}, 'episodes is 4 and was 3'),
@@ -294,7 +294,7 @@ def test_another_session_is_refused_and_the_first_one_kept(
     'statement',
     [
         "UPDATE session SET settings = 'x'",
-        "UPDATE session SET method = 'magic'",
+        "UPDATE session SET baseline = 'magic'",
         "UPDATE session SET seed = 'five'",
         'UPDATE episode SET sample_index = 7',
         'UPDATE episode SET phase = 77',

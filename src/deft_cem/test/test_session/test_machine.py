@@ -85,7 +85,7 @@ def test_faults_halt_every_session_that_is_not_over(state: State, event: Event) 
         refused(state, event)
 
 
-def test_an_interrupted_motion_withdraws_before_the_scene_is_laid_out_again() -> None:
+def test_an_interrupted_motion_discards_before_the_scene_is_laid_out_again() -> None:
     state, effects = run(State.EXECUTE, Event.INTERRUPTED)
     assert state is State.RESET
     assert effects == [Effect.DISCARD, Effect.PREPARE_SCENE]
@@ -113,7 +113,7 @@ def test_a_refusal_says_why() -> None:
 
 
 class AnySession(RuleBasedStateMachine):
-    """A node that carries out effects, with a plan of a few episodes, under random events.
+    """A node that carries out effects, with a schedule of a few episodes, under random events.
 
     Events that an effect brings at once wait in a queue, as in the node; what peers, operator
     and devices do comes in between, in any order and also when it makes no sense.
@@ -126,8 +126,8 @@ class AnySession(RuleBasedStateMachine):
         self.left = episodes
         self.practice_left = practice
         self.trained = practice == 0
-        self.sample_open = False  # drawn, and neither rated nor withdrawn
-        self.rated = self.skipped = self.scheduled = 0
+        self.sample_open = False  # drawn, and neither rewarded nor discarded
+        self.rewarded = self.skipped = self.scheduled = 0
         self.scheduled = episodes + practice
         self.finished = self.stopped = False
 
@@ -166,7 +166,7 @@ class AnySession(RuleBasedStateMachine):
             assert self.sample_open, 'a record without a sample'
             self.sample_open = False
             self.count()
-            self.rated += 1
+            self.rewarded += 1
         elif effect is Effect.SKIP:
             self.sample_open = False
             self.count()
@@ -232,7 +232,7 @@ class AnySession(RuleBasedStateMachine):
             if self.state in expected:
                 self.emit(expected[self.state])
 
-    @precondition(lambda self: self.rated > 1)
+    @precondition(lambda self: self.rewarded > 1)
     @rule(event=st.sampled_from([Event.EMERGENCY_STOP, Event.FAULT, Event.CANCEL]))
     def end(self, event: Event) -> None:
         self.emit(event)
@@ -241,7 +241,7 @@ class AnySession(RuleBasedStateMachine):
     @invariant()
     def episodes_add_up(self) -> None:
         if hasattr(self, 'left'):
-            done = self.rated + self.skipped
+            done = self.rewarded + self.skipped
             assert done + self.left + self.practice_left == self.scheduled
             if self.state is State.DONE:
                 assert self.finished
@@ -250,7 +250,7 @@ class AnySession(RuleBasedStateMachine):
     @invariant()
     def between_episodes_nothing_waits(self) -> None:
         if hasattr(self, 'left') and self.state is State.IDLE:
-            assert self.rated + self.skipped == 0, 'IDLE lasts only before the start'
+            assert self.rewarded + self.skipped == 0, 'IDLE lasts only before the start'
 
 
 TestAnySession = AnySession.TestCase

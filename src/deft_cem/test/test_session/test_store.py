@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
 from deft_cem.session.store import SCHEMA_VERSION, SessionStore, StoredEpisode, leftovers
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 
 SEED = 2**64 - 1
-CONFIG = RunConfig('pick_cup', SEED, Method.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
+CONFIG = RunConfig('pick_cup', SEED, Baseline.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
 
 
 def make_store(path: Path) -> SessionStore:
@@ -42,7 +43,7 @@ def episode(number: int) -> StoredEpisode:
     )
 
 
-def rate(store: SessionStore, number: int) -> None:
+def give_reward(store: SessionStore, number: int) -> None:
     store.record_ask(episode(number))
     store.record_outcome(f'e{number}', Outcome.COMPLETED)
     store.record_reward(f'e{number}', 0.5, 'operator', None)
@@ -93,8 +94,10 @@ def test_events_out_of_order_are_refused_and_change_nothing(tmp_path: Path) -> N
             store.record_ask(episode(1))
         with pytest.raises(InvalidInputError, match='expected executed'):
             store.record_reward('e0', 0.5, 'operator', None)
-        with pytest.raises(InvalidInputError, match='expected executed'):
+        store.record_outcome('e0', Outcome.COMPLETED)
+        with pytest.raises(InvalidInputError, match='executed, expected asked'):
             store.record_outcome('e0', Outcome.COLLISION)
+        assert store.episodes()[0].outcome is Outcome.COMPLETED
         for bad in (math.nan, -0.1, 1.1):
             with pytest.raises(InvalidInputError, match='0 to 1'):
                 store.record_reward('e0', bad, 'operator', None)
@@ -152,7 +155,7 @@ def test_launches_and_their_time_add_up(tmp_path: Path) -> None:
         ) as store:
             before = store.wall_s
             store.begin_launch(version)
-            rate(store, len(store.episodes()))
+            give_reward(store, len(store.episodes()))
             assert store.wall_s > before
     with SessionStore.read(tmp_path / 's.sqlite') as record:
         assert [version for version, _ in record.launches] == ['1.0', '1.1']
@@ -247,20 +250,6 @@ def test_what_a_kill_left_of_a_store_is_made_anew(tmp_path: Path) -> None:
     assert not any((tmp_path / name).exists() for name in leftovers(path))
 
 
-def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> None:
-    path = tmp_path / 's.sqlite'
-    with make_store(path) as store:
-        rate(store, 0)
-        pages = store._connection.execute('PRAGMA page_count').fetchone()[0]
-        store._connection.execute(f'PRAGMA max_page_count = {pages}')
-        store.record_ask(episode(1))
-        store.record_outcome('e1', Outcome.COMPLETED)
-        with pytest.raises(RecordingError, match='full'):
-            store.record_reward('e1', 0.5, 'x' * 500_000, None)
-    with SessionStore.read(path) as record_after:
-        assert [e.state for e in record_after.episodes()] == ['rewarded', 'executed']
-
-
 def in_a_child(function: Callable[[], None]) -> str:
     """Run a function in a process of its own, so that its limits are its own; what it refused."""
     reader, writer = os.pipe()
@@ -268,6 +257,7 @@ def in_a_child(function: Callable[[], None]) -> str:
     if child == 0:
         message = 'it crashed'
         try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a limit on sizes acts as a full disk
             function()
             message = 'nothing was refused'
         except DeftError as error:
@@ -281,19 +271,34 @@ def in_a_child(function: Callable[[], None]) -> str:
         return stream.read()
 
 
+def limit_files(size: int) -> None:
+    """Of this process, in byte."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> None:
+    path = tmp_path / 's.sqlite'
+    with make_store(path) as store:
+        give_reward(store, 0)
+
+    def go_on() -> None:
+        with SessionStore.open(path) as store:
+            store.record_ask(episode(1))
+            store.record_outcome('e1', Outcome.COMPLETED)
+            limit_files(200_000)
+            store.record_reward('e1', 0.5, 'x' * 500_000, None)
+
+    assert 'cannot write' in in_a_child(go_on)
+    with SessionStore.read(path) as after:
+        assert [e.state for e in after.episodes()] == ['rewarded', 'executed']
+
+
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     def create() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+        limit_files(8192)
         make_store(tmp_path / 's.sqlite')
 
-    import signal
-
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        said = in_a_child(create)
-    finally:
-        signal.signal(signal.SIGXFSZ, before)
-    assert 'cannot write' in said
+    assert 'cannot write' in in_a_child(create)
     assert not (tmp_path / 's.sqlite').exists()
     make_store(tmp_path / 's.sqlite').close()  # once there is room again
 

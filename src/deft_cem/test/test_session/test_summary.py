@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.session.run_config import Method, RunConfig
+from deft_cem.session.run_config import Baseline, RunConfig
 from deft_cem.session.run_folder import STORE_FILE
 from deft_cem.session.store import SessionStore, StoredEpisode
 from deft_cem.session.summary import PeakMemory, summarise, write_summary
@@ -30,11 +30,11 @@ def episodes(records):
     ]
 
 
-def fill_store(run: Path, count: int, method: Method = Method.DEFT) -> None:
+def fill_store(run: Path, count: int, baseline: Baseline = Baseline.DEFT) -> None:
     with SessionStore.create(
         run / STORE_FILE,
         session_id='test',
-        config=RunConfig('pick_cup', 3, method, '', {'episodes': 12}),
+        config=RunConfig('pick_cup', 3, baseline, '', {'episodes': 12}),
     ) as store:
         store.begin_launch('0.1.0')
         for i in range(count):
@@ -69,7 +69,7 @@ def test_summary_counts_what_is_in_the_bag(records, tmp_path: Path) -> None:
 def test_a_session_without_practice_has_a_summary(records, tmp_path: Path) -> None:
     trials = [records.make_episode(i, reward=i / 3, phase=Phase.EVALUATE_PRIOR) for i in range(4)]
     records.write_bag(tmp_path / 'bag', trials)
-    fill_store(tmp_path, 4, Method.AFFORDANCE_ONLY)
+    fill_store(tmp_path, 4, Baseline.AFFORDANCE_ONLY)
     summary = summarise(tmp_path, peak_rss_bytes=1, software_version='0.1.0')
     assert summary['method'] == 'affordance_only'
     assert (summary['episodes'], summary['evaluation_trials'], summary['prior_trials']) == (

@@ -39,7 +39,6 @@ def until_moving(graph) -> SessionStatus:
 @pytest.fixture
 def session(graph):
     """A session whose operator does nothing by itself."""
-    graph.recorder()
     graph.peers.answers = False
     graph.session()
     graph.until_state(SessionStatus.RESET)
@@ -100,10 +99,10 @@ def test_redo_tries_the_same_grasp_again(session) -> None:
     assert states_of(session) == ['executed']
     score = session.peers.reward(first.episode_id, 0.5)
     assert session.call(SubmitReward, '/session/submit_reward', score).accepted
-    rated = until_next_episode(session, first.episode_id)
+    rewarded = until_next_episode(session, first.episode_id)
     late = session.control(KIND.REDO_EPISODE, first.episode_id)
     assert late.error_code == KIND.WRONG_EPISODE
-    assert rated.episode_id in late.error_message
+    assert rewarded.episode_id in late.error_message
 
 
 def test_redo_in_a_motion_stops_it_before_the_arm_goes_home(session) -> None:
@@ -135,14 +134,13 @@ def test_abort_stops_the_motion_and_pauses(session) -> None:
 
 
 def test_skip_leaves_a_place_empty_and_the_session_comes_to_its_end(graph) -> None:
-    graph.recorder()
     graph.peers.answers = False
     graph.session(episodes=4, evaluation_trials=0)
     name = until_scored(graph).episode_id
     assert graph.control(KIND.SKIP_EPISODE, name).accepted
     second = until_next_episode(graph, name)
     assert second.episode_index == 1
-    # The three others are rated; that is enough for a policy.
+    # The three others are rewarded; that is enough for a policy.
     graph.peers.answers = True
     graph.peers.confirm_scene()
     assert graph.finish() == EXIT_OK
@@ -159,7 +157,6 @@ def test_controls_without_a_session(graph) -> None:
 
 
 def test_affordance_only_is_nothing_but_trials(graph) -> None:
-    graph.recorder()
     graph.session(method='affordance_only', evaluation_trials=2)
     assert graph.finish() == EXIT_OK
     assert len(graph.peers.grasps) == 2
@@ -169,7 +166,6 @@ def test_affordance_only_is_nothing_but_trials(graph) -> None:
 
 
 def test_real_world_only_asks_for_the_heuristic_predictor(graph) -> None:
-    graph.recorder()
     graph.peers.answers = False
     graph.session(method='real_world_only')
     until_scored(graph)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,11 +30,8 @@ class Killable:
         command = [sys.executable, '-m', 'deft_cem.nodes.session_node', '--ros-args']
         for name, value in graph.values(**values).items():
             command += ['-p', f'{name}:={value}']
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(graph.domain)}
         with output.open('ab') as stream:
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=stream, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
 
     def kill(self) -> None:
         self.process.kill()
@@ -64,7 +60,6 @@ def by_place(_: list[float], goal) -> float:
 
 def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: Path) -> None:
     peers = graph.peers
-    recorder = graph.recorder()
     peers.score = by_place
     # Killed in the middle of the second motion.
     first = launch(episodes=4, evaluation_trials=0)
@@ -78,7 +73,7 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
     peers.on_grasp = kill_in_second_motion
     graph.until(lambda: killed_at)
     peers.on_grasp = None
-    # Killed again when it waits for the score; the recorder ends too, as a launch would have it.
+    # Killed again when it waits for the score.
     second = launch(episodes=4, evaluation_trials=0)
     peers.answers = False
     graph.until_state(SessionStatus.RESET)
@@ -87,8 +82,6 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
     waiting = graph.until_state(SessionStatus.AWAIT_REWARD)
     assert waiting.episode_id == killed_at[0]
     second.kill()
-    graph.remove(recorder)
-    graph.recorder()
     peers.answers = True
     third = launch(episodes=4, evaluation_trials=0)
     graph.until(lambda: third.process.poll() is not None)

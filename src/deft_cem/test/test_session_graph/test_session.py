@@ -21,7 +21,7 @@ from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK
 from deft_msgs.action import ExecuteGrasp, ReturnHome, RunSession
-from deft_msgs.msg import EmergencyStop, SessionStatus
+from deft_msgs.msg import SessionStatus
 from deft_msgs.srv import ConfirmReset, SubmitReward
 
 
@@ -31,7 +31,7 @@ def test_a_small_session_from_the_first_episode_to_the_summary(graph, capsys) ->
     graph.peers.home_results = [ReturnHome.Goal.MOTION_TIMEOUT]  # tried again
     graph.peers.grasp_results = {
         0: ExecuteGrasp.Goal.UNREACHABLE,  # counts, reward 0
-        2: ExecuteGrasp.Goal.MOTION_TIMEOUT,  # withdrawn and repeated
+        2: ExecuteGrasp.Goal.MOTION_TIMEOUT,  # discarded and repeated
     }
     graph.session()
     assert graph.finish() == EXIT_OK
@@ -110,10 +110,35 @@ def test_emergency_stop_halts_and_leaves_the_sample_pending(graph) -> None:
     graph.until(
         lambda: graph.peers.statuses and graph.peers.statuses[-1].state == SessionStatus.RESET
     )
-    graph.peers.stop.publish(EmergencyStop(pressed=True, source='panel', reason='test'))
+    graph.peers.press('panel', True)
     assert graph.finish() == EXIT_FAILURE
-    graph.until(lambda: graph.peers.statuses[-1].state == SessionStatus.HALTED)
-    assert 'panel' in graph.peers.statuses[-1].state_text
+    assert 'panel' in graph.until_state(SessionStatus.HALTED).state_text
+
+
+def test_who_releases_does_so_for_nobody_else(graph) -> None:
+    graph.peers.answers = False
+    node = graph.session(autostart=False)
+    for source, pressed in (('panel', True), ('pendant', True), ('pendant', False)):
+        graph.peers.press(source, pressed)
+    client = ActionClient(graph.peers, RunSession, '/session/run')
+    graph.until(client.server_is_ready)
+    goal = RunSession.Goal(task='pick_cup', run_directory=str(graph.run), seed=1)
+
+    def run_to_its_end() -> str:
+        sent = client.send_goal_async(goal)
+        graph.until(sent.done)
+        answered = sent.result().get_result_async()
+        graph.until(answered.done)
+        return answered.result().result.error_message
+
+    said = run_to_its_end()
+    assert 'panel' in said
+    assert 'pendant' not in said
+    graph.peers.press('panel', False)
+    graph.peers.statuses.clear()
+    client.send_goal_async(goal)
+    graph.until_state(SessionStatus.RESET)
+    graph.remove(node)
 
 
 def test_scores_and_scenes_are_checked_before_they_count(graph) -> None:

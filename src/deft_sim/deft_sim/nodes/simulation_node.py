@@ -28,14 +28,14 @@ from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.nodes.emergency_stop import EmergencyStopMonitor
 from deft_core.nodes.encode import SUCCESS_TO_MSG, header, image_to_msg, intrinsics_to_msg
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER
+from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
 from deft_description.models import ARM_JOINT_NAMES
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import HandMounting
-from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
 from deft_perception.calibration.board import BoardConfiguration, load_board
 from deft_sim.cell import SimulatedCell
@@ -195,7 +195,7 @@ class SimulationNode(Node):
             self.create_subscription(
                 JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
             )
-            self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+            self._emergency_stop = EmergencyStopMonitor(self, self._on_stop)
         self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
         self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
         self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
@@ -332,8 +332,8 @@ class SimulationNode(Node):
         reply = obey(self._hand_server, message.data)
         self.get_logger().info(f'hand bus, {message.data!r}: {reply}')
 
-    def _on_stop(self, message: EmergencyStop) -> None:
-        self._cell.set_emergency_stop(message.pressed)
+    def _on_stop(self) -> None:
+        self._cell.set_emergency_stop(bool(self._emergency_stop.problem()))
 
     def _on_reset(
         self, request: ResetScene.Request, response: ResetScene.Response
