@@ -14,27 +14,16 @@ from deft_core.validation import FloatArray, finite_array
 
 @dataclass(frozen=True, eq=False)
 class ObjectGeometry:
-    """An object on the table, base frame.
+    """An object on the table, base frame."""
 
-    Attributes:
-        centre: Centre of the box. Shape (3,). [m].
-        foot: Point of the table under the centre. Shape (3,). [m].
-        up: Unit normal of the table, away from it. Shape (3,).
-        height: Top above the table. [m].
-        long_axis: Longest lying unit axis of the box. Shape (3,).
-        length: Extent along the long axis. [m].
-        width: Extent along the other lying axis. [m].
-        points: Seen surface points. Shape (n, 3), n >= 1. [m].
-    """
-
-    centre: FloatArray
-    foot: FloatArray
-    up: FloatArray
-    height: float
-    long_axis: FloatArray
-    length: float
-    width: float
-    points: FloatArray
+    centre: FloatArray  # centre of the box, shape (3,) [m]
+    foot: FloatArray  # point of the table under the centre, shape (3,) [m]
+    up: FloatArray  # unit normal of the table, away from it, shape (3,)
+    height: float  # top above the table [m]
+    long_axis: FloatArray  # longest lying unit axis of the box, shape (3,)
+    length: float  # extent along the long axis [m]
+    width: float  # extent along the other lying axis [m]
+    points: FloatArray  # seen surface points, shape (n, 3), n >= 1 [m]
 
 
 def object_geometry(observation: ObjectObservation) -> ObjectGeometry:

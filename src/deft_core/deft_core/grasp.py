@@ -97,25 +97,15 @@ class GraspParameters(_GraspVector):
 
 @dataclass(frozen=True, eq=False)
 class GraspPrior:
-    """Grasp proposed for one image and one task sentence (paper, section 3.1).
+    """Grasp proposed for one image and one task sentence (paper, section 3.1)."""
 
-    Attributes:
-        grasp: The proposal in the base frame.
-        contact_point: Where the hand should touch, base frame. Shape (3,). [m].
-        contact_uncertainty: One standard deviation of the contact point. [m].
-        source: Name and version of what proposed it.
-        task: Name of the task.
-        instruction: The task sentence.
-        calibration_id: Which camera calibration was used.
-    """
-
-    grasp: GraspParameters
-    contact_point: FloatArray
-    contact_uncertainty: float
-    source: str
-    task: str
-    instruction: str
-    calibration_id: str
+    grasp: GraspParameters  # the proposal in the base frame
+    contact_point: FloatArray  # where the hand should touch, base frame, shape (3,) [m]
+    contact_uncertainty: float  # one standard deviation of the contact point [m]
+    source: str  # name and version of what proposed it
+    task: str  # name of the task
+    instruction: str  # the task sentence
+    calibration_id: str  # which camera calibration was used
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""

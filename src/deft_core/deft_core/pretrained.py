@@ -43,19 +43,12 @@ def weights_directory() -> Path:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that somebody else publishes.
+    """A file that somebody else publishes."""
 
-    Attributes:
-        name: File name in the weights folder.
-        source: Where to get it.
-        size: Its length, where known. [byte]
-        sha256: Its checksum, where the publisher's file is known.
-    """
-
-    name: str
-    source: str
-    size: int | None = None
-    sha256: str | None = None
+    name: str  # file name in the weights folder
+    source: str  # where to get it
+    size: int | None = None  # its length, where known [byte]
+    sha256: str | None = None  # its checksum, where the publisher's file is known
 
     def read(self, directory: Path | None = None) -> tuple[bytes, str]:
         """Read the whole file and check it.
@@ -223,21 +216,13 @@ def _declare_operators() -> Any:  # torch.library.Library, which torch leaves un
 
 @dataclass(frozen=True)
 class ClipArchitecture:
-    """Sizes of a model as open_clip takes them.
+    """Sizes of a model as open_clip takes them."""
 
-    Attributes:
-        embed_dim: Length of the embeddings.
-        vision: `vision_cfg`.
-        text: `text_cfg`.
-        files: Acceptable weights files; the first that exists is taken.
-        quick_gelu: As in open_clip; OpenAI's weights need it.
-    """
-
-    embed_dim: int
-    vision: Mapping[str, Any]
-    text: Mapping[str, Any]
-    files: tuple[WeightsFile, ...] = ()
-    quick_gelu: bool = False
+    embed_dim: int  # length of the embeddings
+    vision: Mapping[str, Any]  # `vision_cfg`
+    text: Mapping[str, Any]  # `text_cfg`
+    files: tuple[WeightsFile, ...] = ()  # acceptable weights files; the first that exists is taken
+    quick_gelu: bool = False  # as in open_clip; OpenAI's weights need it
 
     def build(self) -> torch.nn.Module:
         """The network with random weights, for inference."""

@@ -14,37 +14,27 @@ from deft_core.trajectory import WristTrajectory
 
 @dataclass(frozen=True)
 class Pregrasp:
-    """Where the straight approach to the grasp begins.
+    """Where the straight approach to the grasp begins."""
 
-    Attributes:
-        distance: Length of the approach. [m].
-        direction: Direction of the approach in flange axes; its length does not matter.
-    """
-
+    # length of the approach [m]
     distance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
+    # direction of the approach in flange axes; its length does not matter
     direction: tuple[float, float, float] = field(metadata={'minimum': -1.0, 'maximum': 1.0})
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is taught, with which objects, and the constants that go with it.
+    """What is taught, with which objects, and the constants that go with it."""
 
-    Attributes:
-        name: File name without extension.
-        instruction: The task sentence given to the affordance model.
-        object_sets: Names of the objects by set; 'train' and 'test' (held out).
-        trajectory: File in `config/trajectories`.
-        pregrasp: Straight approach before the grasp.
-        open_hand: Hand joints during the approach. Length 16. [rad].
-        half_closed_hand: Hand joints of a prior without a model. Length 16. [rad].
-    """
-
-    name: str
-    instruction: str
+    name: str  # file name without extension
+    instruction: str  # the task sentence given to the affordance model
+    # names of the objects by set; 'train' and 'test' (held out)
     object_sets: dict[str, tuple[str, ...]]
-    trajectory: str
-    pregrasp: Pregrasp
+    trajectory: str  # file in `config/trajectories`
+    pregrasp: Pregrasp  # straight approach before the grasp
+    # hand joints during the approach. Length 16 [rad]
     open_hand: tuple[float, ...] = field(metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'})
+    # hand joints of a prior without a model. Length 16 [rad]
     half_closed_hand: tuple[float, ...] = field(
         metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'}
     )

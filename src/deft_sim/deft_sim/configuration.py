@@ -133,17 +133,11 @@ class CellConfiguration:
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What a simulated world is built from.
+    """What a simulated world is built from."""
 
-    Attributes:
-        cell: Table, robot, camera and noise.
-        calibration: Where the camera stands, up to its mounting error.
-        arm_home: Arm joints when the world starts. Shape (6,). [rad].
-    """
-
-    cell: CellConfiguration
-    calibration: CameraCalibration
-    arm_home: tuple[float, ...]
+    cell: CellConfiguration  # table, robot, camera and noise
+    calibration: CameraCalibration  # where the camera stands, up to its mounting error
+    arm_home: tuple[float, ...]  # arm joints when the world starts, shape (6,) [rad]
 
 
 def load_simulation_settings(directory: Path) -> SimulationSettings:

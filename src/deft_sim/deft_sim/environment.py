@@ -36,17 +36,11 @@ SETTLE_TIME = 0.2  # [s] between a reset and the first picture
 
 @dataclass(frozen=True, eq=False)
 class RecordedDemonstration:
-    """The one demonstration of a task, by an expert instead of a person (paper, section 3.1).
+    """The one demonstration of a task, by an expert instead of a person (paper, section 3.1)."""
 
-    Attributes:
-        trajectory: Measured displacements after the grasp.
-        start: The scene it began with, RGB. Shape (height, width, 3).
-        goal: The scene at its end, to which visual rewards compare (section 5).
-    """
-
-    trajectory: WristTrajectory
-    start: ColorImage
-    goal: ColorImage
+    trajectory: WristTrajectory  # measured displacements after the grasp
+    start: ColorImage  # the scene it began with, RGB, shape (height, width, 3)
+    goal: ColorImage  # the scene at its end, to which visual rewards compare (section 5)
 
 
 class TableTopEnvironment:

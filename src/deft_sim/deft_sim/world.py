@@ -29,17 +29,11 @@ _PALM = len(FINGERS)  # index of palm, thenar and motor housing behind the finge
 
 @dataclass(frozen=True, eq=False)
 class JointSample:
-    """What joints or motors measure of themselves.
+    """What joints or motors measure of themselves."""
 
-    Attributes:
-        positions: [rad].
-        velocities: [rad/s].
-        efforts: Torque of arm joints [N m], current of motors [A].
-    """
-
-    positions: FloatArray
-    velocities: FloatArray
-    efforts: FloatArray
+    positions: FloatArray  # [rad]
+    velocities: FloatArray  # [rad/s]
+    efforts: FloatArray  # torque of arm joints [N m], current of motors [A]
 
 
 class World:

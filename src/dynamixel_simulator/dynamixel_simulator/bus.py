@@ -32,17 +32,11 @@ _ANSWERS_PINGS, _ANSWERS_READS, _ANSWERS_ALL = range(3)  # status return levels
 
 
 class Answer(NamedTuple):
-    """Bytes that one servo puts on the wire.
+    """Bytes that one servo puts on the wire."""
 
-    Attributes:
-        data: They may be broken on purpose.
-        return_delay: Register of that name. [s].
-        lateness: Fault. [s].
-    """
-
-    data: bytes
-    return_delay: float
-    lateness: float
+    data: bytes  # they may be broken on purpose
+    return_delay: float  # register of that name [s]
+    lateness: float  # fault [s]
 
 
 class SimulatedBus:
@@ -50,14 +44,11 @@ class SimulatedBus:
 
     Every public method may be called from any thread; hold `lock` around more than one call, and
     around anything that is done to a servo itself.
-
-    Attributes:
-        lock: Guards the servos.
     """
 
     def __init__(self, servos: Iterable[SimulatedServo]) -> None:
         """Connect servos; two may have the same id, their answers then collide."""
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # guards the servos
         self._servos = list(servos)
         self._faults = {id(servo): AnswerFaults() for servo in self._servos}
         self._echo = False

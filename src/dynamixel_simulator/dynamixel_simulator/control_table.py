@@ -15,27 +15,16 @@ RAM_START: Final = 64
 
 @dataclass(frozen=True)
 class Field:
-    """One entry of a control table.
+    """One entry of a control table."""
 
-    Attributes:
-        name: e-Manual name in lower case with underscores.
-        address: Of the first byte.
-        size: 1, 2 or 4 bytes, little-endian.
-        writable: Whether writes are taken at all.
-        default: Factory value, and the value after a reboot for RAM.
-        minimum: Lowest value that a write may carry.
-        maximum: Highest value that a write may carry.
-        signed: Two's complement.
-    """
-
-    name: str
-    address: int
-    size: int
-    writable: bool = False
-    default: int = 0
-    minimum: int = 0
-    maximum: int = 0
-    signed: bool = False
+    name: str  # e-Manual name in lower case with underscores
+    address: int  # of the first byte
+    size: int  # 1, 2 or 4 bytes, little-endian
+    writable: bool = False  # whether writes are taken at all
+    default: int = 0  # factory value, and the value after a reboot for RAM
+    minimum: int = 0  # lowest value that a write may carry
+    maximum: int = 0  # highest value that a write may carry
+    signed: bool = False  # two's complement
 
     @property
     def end(self) -> int:

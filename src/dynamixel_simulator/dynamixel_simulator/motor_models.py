@@ -49,44 +49,27 @@ class HardwareError(enum.IntFlag):
 
 @dataclass(frozen=True)
 class MotorSpecification:
-    """Numbers of the data sheet, at the recommended voltage.
+    """Numbers of the data sheet, at the recommended voltage."""
 
-    Attributes:
-        voltage: Recommended supply. [V].
-        stall_torque: [N m].
-        stall_current: [A].
-        no_load_speed: At the horn. [rad/s].
-        mass: [kg].
-    """
-
-    voltage: float
-    stall_torque: float
-    stall_current: float
-    no_load_speed: float
-    mass: float
+    voltage: float  # recommended supply [V]
+    stall_torque: float  # [N m]
+    stall_current: float  # [A]
+    no_load_speed: float  # at the horn [rad/s]
+    mass: float  # [kg]
 
 
 @dataclass(frozen=True)
 class MotorModel:
-    """One model with its control table.
+    """One model with its control table."""
 
-    Attributes:
-        name: As in `config/hands`, such as ``XC330-M288``.
-        number: Value of the field `model_number`.
-        current_scale: Of one count of current. [A].
-        fields: Every field without the indirect ones, which depend on the firmware.
-        fast_sync_read_firmware: First firmware with fast sync read.
-        specification: Data sheet.
-        few_indirect_until: Last firmware with 20 indirect bytes at 208 instead of 28 at 224.
-    """
-
-    name: str
-    number: int
-    current_scale: float
+    name: str  # as in `config/hands`, such as ``XC330-M288``
+    number: int  # value of the field `model_number`
+    current_scale: float  # of one count of current [A]
+    # every field without the indirect ones, which depend on the firmware
     fields: tuple[Field, ...]
-    fast_sync_read_firmware: int
-    specification: MotorSpecification
-    few_indirect_until: int = 0
+    fast_sync_read_firmware: int  # first firmware with fast sync read
+    specification: MotorSpecification  # data sheet
+    few_indirect_until: int = 0  # last firmware with 20 indirect bytes at 208 instead of 28 at 224
 
     def control_table(self, firmware: int) -> ControlTable:
         """Memory with a firmware, which decides about `indirect_address_1`... and their data."""

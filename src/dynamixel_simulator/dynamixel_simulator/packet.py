@@ -63,20 +63,14 @@ class StatusError(enum.IntEnum):
 
 
 class Packet(NamedTuple):
-    """A packet whose checksum was right.
+    """A packet whose checksum was right."""
 
-    Attributes:
-        identifier: 0 to 252, or 254 for all.
-        instruction: A value of `Instruction`, or an unknown one.
-        parameters: Without stuffing; of a status packet with the error byte first. The reply to a
-            fast read keeps the checksums between its parts: see `split_fast_status`.
-        raw: The whole packet as it was on the wire.
-    """
-
-    identifier: int
-    instruction: int
+    identifier: int  # 0 to 252, or 254 for all
+    instruction: int  # a value of `Instruction`, or an unknown one
+    # without stuffing; of a status packet with the error byte first. The reply to a fast read
+    # keeps the checksums between its parts: see `split_fast_status`
     parameters: bytes
-    raw: bytes
+    raw: bytes  # the whole packet as it was on the wire
 
 
 class Status(NamedTuple):
@@ -175,17 +169,13 @@ class PacketReader:
     """Collects bytes and gives back whole packets whose checksum is right.
 
     Garbage, half packets and wrong checksums are skipped; reading goes on at the next header.
-
-    Attributes:
-        wrong_checksums: Packets that were dropped for their checksum since the start.
-        skipped_bytes: Bytes that belonged to no good packet since the start.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self._buffer = bytearray()
-        self.wrong_checksums = 0
-        self.skipped_bytes = 0
+        self.wrong_checksums = 0  # packets that were dropped for their checksum since the start
+        self.skipped_bytes = 0  # bytes that belonged to no good packet since the start
 
     @property
     def pending(self) -> bytes:

@@ -17,15 +17,11 @@ _STANDSTILL: Final = 0.24  # [rad/s]; a load that the motor can move is no overl
 
 
 class Protection:
-    """Latches hardware errors until the next start of the servo.
-
-    Attributes:
-        errors: What was latched so far.
-    """
+    """Latches hardware errors until the next start of the servo."""
 
     def __init__(self, registers: Registers) -> None:
         """Nothing is wrong; the limits are in the registers."""
-        self.errors = HardwareError(0)
+        self.errors = HardwareError(0)  # what was latched so far
         self._registers = registers
         self._overloaded = 0.0
 

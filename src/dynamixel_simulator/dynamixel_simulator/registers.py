@@ -14,17 +14,12 @@ _INDIRECT_DATA: Final = 'indirect_data_'
 
 
 class Registers:
-    """Bytes of a control table, read and written as a client does.
-
-    Attributes:
-        table: Fields of the motor.
-        content: All bytes.
-    """
+    """Bytes of a control table, read and written as a client does."""
 
     def __init__(self, table: ControlTable) -> None:
         """Fill in the factory values of all fields of a table."""
-        self.table = table
-        self.content = bytearray(table.size)
+        self.table = table  # fields of the motor
+        self.content = bytearray(table.size)  # all bytes
         self._place = list(range(table.size))  # where an access to an address really goes
         for field in table:
             self.store(field, field.default)

@@ -46,12 +46,6 @@ class SimulatedServo:
     """One servo of a bus.
 
     Not safe for threads: the bus holds a lock around it.
-
-    Attributes:
-        model: What it is.
-        memory: Its registers; writing them here passes the firmware by.
-        motor: Its motor; set its `load`, `voltage` or `temperature` to bring trouble.
-        powered: Whether it is plugged in.
     """
 
     def __init__(
@@ -64,12 +58,14 @@ class SimulatedServo:
             identifier: 0 to 252.
             firmware: Decides about fast reads and the place of indirect data.
         """
-        self.model = model
+        self.model = model  # what it is
+        # its registers; writing them here passes the firmware by
         self.memory = Registers(model.control_table(firmware))
         self.memory['firmware_version'] = firmware
         self.memory['id'] = identifier
+        # its motor; set its `load`, `voltage` or `temperature` to bring trouble
         self.motor = ServoMotor(model.specification)
-        self.powered = True
+        self.powered = True  # whether it is plugged in
         self.knows_fast_reads = firmware >= model.fast_sync_read_firmware
         self._loop = ControlLoop(self.motor, model.current_scale)
         self._watchdog = BusWatchdog(self.memory)

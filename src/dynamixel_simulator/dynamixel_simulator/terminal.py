@@ -22,9 +22,6 @@ class PseudoTerminal:
     """Both ends of a pseudo-terminal in raw mode, and a link that clients can be given.
 
     Clients open `path`; nothing outside this machine can.
-
-    Attributes:
-        path: What clients open: the link, or the device where there is none.
     """
 
     def __init__(self, link: Path | None = None) -> None:
@@ -45,6 +42,7 @@ class PseudoTerminal:
         tty.setraw(self._far)
         os.set_blocking(self._near, False)
         self._device = os.ttyname(self._far)
+        # what clients open: the link, or the device where there is none
         self.path = self._device if link is None else str(link)
         if link is not None:
             try:

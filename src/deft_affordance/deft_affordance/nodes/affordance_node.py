@@ -24,12 +24,9 @@ from deft_msgs.srv import PredictGrasp
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the node.
+    """Parameters of the node."""
 
-    Attributes:
-        predictor: Name of the predictor that answers a request which names none.
-    """
-
+    # name of the predictor that answers a request which names none
     predictor: str = field(
         default='geometric', metadata={'doc': 'Predictor for requests that name none.'}
     )

@@ -15,21 +15,13 @@ from deft_core.files import read_bytes
 
 @dataclass(frozen=True)
 class Element:
-    """One tag of a launch file.
+    """One tag of a launch file."""
 
-    Attributes:
-        tag: Name of the tag.
-        attributes: Attribute texts before any substitution.
-        file: The file it stands in.
-        line: Line of the opening tag, from 1.
-        children: Nested tags in the order of the file.
-    """
-
-    tag: str
-    attributes: dict[str, str]
-    file: Path
-    line: int
-    children: list[Element] = field(default_factory=list)
+    tag: str  # name of the tag
+    attributes: dict[str, str]  # attribute texts before any substitution
+    file: Path  # the file it stands in
+    line: int  # line of the opening tag, from 1
+    children: list[Element] = field(default_factory=list)  # nested tags in the order of the file
 
     def error(self, text: str) -> ConfigurationError:
         """An error that begins with file and line."""

@@ -28,17 +28,11 @@ _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """A process of a launch.
+    """A process of a launch."""
 
-    Attributes:
-        label: Name and running number, as in `arm_node-4`; prefix of its output.
-        command: Program and arguments.
-        required: Its end ends the whole launch.
-    """
-
-    label: str
-    command: tuple[str, ...]
-    required: bool = False
+    label: str  # name and running number, as in `arm_node-4`; prefix of its output
+    command: tuple[str, ...]  # program and arguments
+    required: bool = False  # its end ends the whole launch
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:

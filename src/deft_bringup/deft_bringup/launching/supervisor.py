@@ -30,15 +30,10 @@ _COLOURS: Final = ('36', '32', '33', '34', '35', '96')
 
 @dataclass(frozen=True)
 class Result:
-    """How a launch ended.
+    """How a launch ended."""
 
-    Attributes:
-        exit_code: Exit code for the shell.
-        sentence: What happened first; empty when all went well.
-    """
-
-    exit_code: int
-    sentence: str
+    exit_code: int  # exit code for the shell
+    sentence: str  # what happened first; empty when all went well
 
 
 @dataclass

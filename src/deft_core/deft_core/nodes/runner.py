@@ -24,16 +24,12 @@ _SIGNAL_LATENCY: Final = 0.1  # [s] Python runs signal handlers between two wait
 
 
 class NodeFinished(Exception):  # noqa: N818 (a message to the runner, not an error)
-    """Raised inside a callback when a node has done its work.
-
-    Attributes:
-        exit_code: Exit code of the process.
-    """
+    """Raised inside a callback when a node has done its work."""
 
     def __init__(self, exit_code: int) -> None:
         """Set the exit code."""
         super().__init__(f'finished with exit code {exit_code}')
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # exit code of the process
 
 
 def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:

@@ -27,25 +27,15 @@ from deft_sim.tasks import (
 
 @dataclass(frozen=True)
 class Cup:
-    """A frustum with a wall.
+    """A frustum with a wall."""
 
-    Attributes:
-        radius: Outer radius at the rim. [m].
-        height: Height of the rim. [m].
-        mass: With the handle. [kg].
-        color: Red, green and blue of the body, 0 to 1.
-        rim_color: Of the rim, 0 to 1.
-        handle: Whether it has one.
-        base_radius: Outer radius at the table; as at the rim when None. [m].
-    """
-
-    radius: float
-    height: float
-    mass: float
-    color: tuple[float, float, float]
-    rim_color: tuple[float, float, float]
-    handle: bool = False
-    base_radius: float | None = None
+    radius: float  # outer radius at the rim [m]
+    height: float  # height of the rim [m]
+    mass: float  # with the handle [kg]
+    color: tuple[float, float, float]  # red, green and blue of the body, 0 to 1
+    rim_color: tuple[float, float, float]  # of the rim, 0 to 1
+    handle: bool = False  # whether it has one
+    base_radius: float | None = None  # outer radius at the table; as at the rim when None [m]
 
     @property
     def bottom_radius(self) -> float:
