@@ -15,11 +15,7 @@ _REMEDY: Final = 'build the workspace with `make setup`'
 
 
 def share_directory(package: str) -> Path:
-    """`<prefix>/share/<package>` of an installed package.
-
-    Raises:
-        ConfigurationError: The package is not installed.
-    """
+    """`<prefix>/share/<package>` of an installed package."""
     return _prefix(package) / 'share' / package
 
 
@@ -39,11 +35,7 @@ def _prefix(package: str) -> Path:
 
 
 def executable_path(package: str, executable: str) -> Path:
-    """`<prefix>/lib/<package>/<executable>`.
-
-    Raises:
-        ConfigurationError: Package or executable do not exist, or it cannot be executed.
-    """
+    """`<prefix>/lib/<package>/<executable>`."""
     folder = _prefix(package) / 'lib' / package
     path = folder / executable
     if '/' in executable or not path.is_file():
@@ -58,11 +50,7 @@ def executable_path(package: str, executable: str) -> Path:
 
 
 def check_node_name(name: str) -> str:
-    """A node name, checked by the rules of ROS.
-
-    Raises:
-        ConfigurationError: It is empty or holds something else than letters, digits and `_`.
-    """
+    """A node name, checked by the rules of ROS."""
     if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]*', name):
         raise ConfigurationError(
             f'{name!r} is not a node name: letters, digits and underscores only.'
@@ -71,11 +59,7 @@ def check_node_name(name: str) -> str:
 
 
 def check_namespace(namespace: str) -> str:
-    """An absolute namespace, checked by the rules of ROS.
-
-    Raises:
-        ConfigurationError: It is not absolute or one of its tokens is not a name.
-    """
+    """An absolute namespace, checked by the rules of ROS."""
     if not re.fullmatch(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+', namespace):
         raise ConfigurationError(
             f'{namespace!r} is not a namespace: names joined by slashes, such as /robot/left.'

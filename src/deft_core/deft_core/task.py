@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deft_core.configuration import load_yaml, nearest
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.trajectory import WristTrajectory
@@ -17,9 +17,9 @@ class Pregrasp:
     """Where the straight approach to the grasp begins."""
 
     # length of the approach [m]
-    distance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
+    distance: float = field(metadata=bounds(0.0, 0.3, 'm'))
     # direction of the approach in flange axes; its length does not matter
-    direction: tuple[float, float, float] = field(metadata={'minimum': -1.0, 'maximum': 1.0})
+    direction: tuple[float, float, float] = field(metadata=bounds(-1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,9 @@ class Task:
     trajectory: str  # file in `config/trajectories`
     pregrasp: Pregrasp  # straight approach before the grasp
     # hand joints during the approach. Length 16 [rad]
-    open_hand: tuple[float, ...] = field(metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'})
+    open_hand: tuple[float, ...] = field(metadata=bounds(-1.0, 2.0, 'rad'))
     # hand joints of a prior without a model. Length 16 [rad]
-    half_closed_hand: tuple[float, ...] = field(
-        metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'}
-    )
+    half_closed_hand: tuple[float, ...] = field(metadata=bounds(-1.0, 2.0, 'rad'))
 
     def __post_init__(self) -> None:
         """Check lengths and object sets."""
@@ -65,17 +63,5 @@ def task_names(directory: Path) -> list[str]:
 
 
 def load_task(name: str, directory: Path) -> Task:
-    """Read a task by name from the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such task, or its file is wrong.
-    """
-    names = task_names(directory)
-    if name not in names:
-        raise ConfigurationError(f'Unknown task {name!r}; {nearest(name, names)}')
-    task = load_yaml(directory / 'tasks' / f'{name}.yaml', Task)
-    if task.name != name:
-        raise ConfigurationError(
-            f'config/tasks/{name}.yaml calls itself {task.name!r}; name and file must agree.'
-        )
-    return task
+    """Read a task by name from the configuration folder; see `load_named`."""
+    return load_named(Task, directory / 'tasks', name)

@@ -10,7 +10,7 @@ import pytest
 
 from deft_core import decode
 from deft_core.camera import CameraIntrinsics
-from deft_core.episode import Episode, VideoFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import (
     GRASP_DIMENSION,

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deft_core.episode import VideoFrame, Outcome, Phase
+from deft_core.episode import Outcome, Phase, VideoFrame
 from deft_core.errors import RecordingError
 from deft_report import figures
 from deft_report import page as report

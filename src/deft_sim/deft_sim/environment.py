@@ -51,13 +51,6 @@ class TableTopEnvironment:
         >>> frame = environment.reset(0, 'red_mug')  # doctest: +SKIP
         >>> outcome = environment.execute(grasp, trajectory)  # doctest: +SKIP
         >>> environment.final_image(), environment.score()  # doctest: +SKIP
-
-    Args:
-        settings: Cell and camera pose.
-        task: How the robot goes about it.
-        simulation: What it does it with.
-        planner: Plans arm and hand as in the graph.
-        tendon_map: From hand joints to motors, as in the graph.
     """
 
     def __init__(

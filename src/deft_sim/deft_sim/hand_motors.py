@@ -60,9 +60,6 @@ class IdealMotors:
     """Motors that follow their targets with a limited speed; a measured position is tendon length.
 
     They stand in for the servos where no packets are needed, at no cost.
-
-    Args:
-        settings: Speed limit, and what a current is.
     """
 
     def __init__(self, settings: MotorConfiguration) -> None:
@@ -123,12 +120,7 @@ class BusMotors:
         self._gears: FloatArray = np.array([motor.sign * motor.gear for motor in self._motors])
 
     def serve(self, link: Path) -> BusServer:
-        """Open a port for a driver, with a symbolic link to it; the caller stops the server.
-
-        Raises:
-            ConfigurationError: The link cannot be made.
-            DeviceError: No pseudo-terminal is left.
-        """
+        """Open a port for a driver, with a symbolic link to it; the caller stops the server."""
         return BusServer(self.bus, link, real_time=False).start()
 
     @property

@@ -37,18 +37,7 @@ class JointSample:
 
 
 class World:
-    """A compiled cell with the scene of a task.
-
-    Args:
-        settings: What the cell is built from.
-        task: Adds its bodies.
-        object_name: One of the task's.
-        board: Calibration board on the flange, if there is one.
-        mounting: How the hand differs from its file; not at all when None.
-
-    Raises:
-        InvalidInputError: The task has no such object.
-    """
+    """A compiled cell with the scene of a task."""
 
     def __init__(
         self,

@@ -53,15 +53,7 @@ def server_parser(module: str) -> argparse.ArgumentParser:
 
 
 def serve(bus: SimulatedBus, options: argparse.Namespace) -> int:
-    """Answer clients until a signal comes or the console is told to quit.
-
-    Args:
-        bus: What is served.
-        options: Of `server_parser`.
-
-    Returns:
-        Exit status: 2 when the port cannot be opened.
-    """
+    """Answer clients until a signal or `quit`; exit status 2 when the port cannot be opened."""
     try:
         server = BusServer(
             bus, options.link, paced=options.paced, any_baud_rate=options.any_baud_rate

@@ -59,11 +59,7 @@ class SimulatedBus:
         return tuple(self._servos)
 
     def servo(self, identifier: int) -> SimulatedServo:
-        """The first servo of an id.
-
-        Raises:
-            InvalidInputError: There is none.
-        """
+        """The first servo of an id."""
         for servo in self._servos:
             if servo.identifier == identifier:
                 return servo
@@ -99,14 +95,7 @@ class SimulatedBus:
                     harm(servo, fault)
 
     def clear(self, identifier: int | None = None) -> None:
-        """Switch faults off; what the firmware latched stays until a reboot.
-
-        Args:
-            identifier: Of the servo; None for all, and for the bus.
-
-        Raises:
-            InvalidInputError: No such servo.
-        """
+        """Switch faults off, of the bus too where no servo is named; latched errors stay."""
         with self.lock:
             if identifier is None:
                 self._echo = False
@@ -121,15 +110,7 @@ class SimulatedBus:
                 servo.advance(duration)
 
     def handle(self, packet: Packet, baud_rate: int | None = None) -> list[Answer]:
-        """Let the servos hear an instruction.
-
-        Args:
-            packet: Whose checksum is right.
-            baud_rate: Only servos set to it hear the packet; all when None. [bit/s].
-
-        Returns:
-            What they answer, in the order on the wire.
-        """
+        """Answers of the servos, or of those set to a baud rate [bit/s], in wire order."""
         if packet.instruction == Instruction.STATUS:
             return []
         with self.lock:

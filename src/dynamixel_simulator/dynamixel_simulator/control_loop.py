@@ -31,12 +31,7 @@ class ControlLoop:
     """
 
     def __init__(self, motor: ServoMotor, current_scale: float) -> None:
-        """Disabled, with no gains.
-
-        Args:
-            motor: What is driven.
-            current_scale: Of one count. [A].
-        """
+        """Disabled, with no gains; `current_scale` is one count of current [A]."""
         self._motor = motor
         self._current_scale = current_scale
         # in current-based mode the loop asks for a current, else for a voltage

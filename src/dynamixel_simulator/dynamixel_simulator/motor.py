@@ -63,15 +63,7 @@ class ServoMotor:
         return self._stall_current * self.voltage / self._nominal_voltage
 
     def drive_current(self, wanted: float, duration: float) -> float:
-        """Step with a current loop around the winding.
-
-        Args:
-            wanted: Current that the loop tries to keep. [A].
-            duration: [s].
-
-        Returns:
-            Share of the supply voltage that it took, -1 to 1.
-        """
+        """Step [s] with a current loop [A]; the share of the supply voltage it took, -1 to 1."""
         supply = self.voltage / self._nominal_voltage
         needed = wanted / self._stall_current + self.velocity / self._winding_speed
         if abs(needed) > supply:

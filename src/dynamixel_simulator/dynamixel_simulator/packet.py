@@ -94,11 +94,6 @@ def crc16(data: bytes | bytearray, start: int = 0) -> int:
 def build_packet(identifier: int, instruction: int, parameters: bytes = b'') -> bytes:
     """Bytes of a packet with stuffing and checksum.
 
-    Args:
-        identifier: 0 to 252, or `BROADCAST_ID`.
-        instruction: A value of `Instruction`.
-        parameters: Without stuffing.
-
     Raises:
         InvalidInputError: No such id.
     """
@@ -122,9 +117,6 @@ def fast_status_prefix(sizes: Sequence[int]) -> bytes:
     ``FF FF FD 00 FE length 55``, then per servo ``error id data CRC``; each checksum covers
     everything before it. Nothing is stuffed: the first servo writes the length before it knows
     what the others will say.
-
-    Args:
-        sizes: Bytes of data that each servo was asked for.
     """
     length = 1 + sum(2 + size + CRC_SIZE for size in sizes)
     return _PREFIX.pack(HEADER, BROADCAST_ID, length) + bytes((Instruction.STATUS,))

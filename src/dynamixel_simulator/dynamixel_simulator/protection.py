@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from dynamixel_simulator.control_table import Registers
 from dynamixel_simulator.motor import ServoMotor
 from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED, WATCHDOG_PERIOD, HardwareError
-from dynamixel_simulator.registers import Registers
 
 # The manual says "persistent load that exceeds maximum output"; how long and how much is guessed.
 _OVERLOAD_TIME: Final = 1.0  # [s]
@@ -31,13 +31,7 @@ class Protection:
         return bool(self.errors & self._registers['shutdown'])
 
     def watch(self, motor: ServoMotor, output: float, duration: float) -> None:
-        """Look at the motor.
-
-        Args:
-            motor: The motor.
-            output: Share of the supply voltage that drives it.
-            duration: Since the last look. [s].
-        """
+        """Look at the motor, driven by a share of the supply voltage since the last look [s]."""
         limits = self._registers
         lowest, highest = limits['min_voltage_limit'] * 0.1, limits['max_voltage_limit'] * 0.1
         if not lowest <= motor.voltage <= highest:

@@ -13,7 +13,7 @@ import struct
 from typing import Final
 
 from dynamixel_simulator.control_loop import ControlLoop
-from dynamixel_simulator.control_table import Field
+from dynamixel_simulator.control_table import Field, Registers
 from dynamixel_simulator.motor import ServoMotor
 from dynamixel_simulator.motor_models import (
     BAUD_RATES,
@@ -28,7 +28,6 @@ from dynamixel_simulator.motor_models import (
 )
 from dynamixel_simulator.packet import ALERT_BIT, StatusError
 from dynamixel_simulator.protection import BusWatchdog, Protection
-from dynamixel_simulator.registers import Registers
 
 STEP: Final = 0.004  # [s] at most, of the control loop and the motor
 BOOT_TIME: Final = 0.1  # [s] without an answer after a reboot, estimated
@@ -51,13 +50,7 @@ class SimulatedServo:
     def __init__(
         self, model: MotorModel, identifier: int, firmware: int = DEFAULT_FIRMWARE
     ) -> None:
-        """A servo from the shop that was given an id, horn at the middle of its range.
-
-        Args:
-            model: What it is.
-            identifier: 0 to 252.
-            firmware: Decides about fast reads and the place of indirect data.
-        """
+        """A servo from the shop that was given an id, horn at the middle of its range."""
         self.model = model  # what it is
         # its registers; writing them here passes the firmware by
         self.memory = Registers(model.control_table(firmware))
@@ -139,20 +132,12 @@ class SimulatedServo:
         return error
 
     def read_field(self, name: str) -> int:
-        """Raw value of a register, as a client reads it.
-
-        Raises:
-            InvalidInputError: The motor has no such field.
-        """
+        """Raw value of a register, as a client reads it."""
         self._show()
         return self.memory[name]
 
     def write_field(self, name: str, value: int) -> int:
-        """Write raw counts to a register as a client does; the error number.
-
-        Raises:
-            InvalidInputError: No such field, or the value does not fit into it.
-        """
+        """Write raw counts to a register as a client does; the error number."""
         field = self.memory.table[name]
         return self.write(field.address, field.encode(value))
 

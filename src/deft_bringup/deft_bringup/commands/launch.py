@@ -133,11 +133,7 @@ def find_launch_file(name: str) -> Path:
 
 
 def launch_directory() -> Path:
-    """Folder of the launch files: beside the configuration, installed or in the source tree.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
+    """Folder of the launch files: beside the configuration, installed or in the source tree."""
     folder = config_directory().parent / 'launch'
     if not folder.is_dir():
         raise ConfigurationError(

@@ -33,11 +33,7 @@ class Element:
         optional: Set[str] = frozenset(),
         children: Set[str] = frozenset(),
     ) -> None:
-        """Refuse what this tag must not hold, and a required attribute that is missing.
-
-        Raises:
-            ConfigurationError: With file, line and the nearest known name.
-        """
+        """Refuse what this tag must not hold, and a required attribute that is missing."""
         known = required | optional
         for name in self.attributes:
             if name not in known:

@@ -36,11 +36,7 @@ class ProcessPlan:
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """Read `name:=value` texts; of two for one name the last one wins.
-
-    Raises:
-        ConfigurationError: A text is not of this form or its value is empty.
-    """
+    """Read `name:=value` texts; of two for one name the last one wins."""
     assignments: dict[str, str] = {}
     for text in texts:
         name, separator, value = text.partition(':=')
@@ -53,11 +49,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
 
 
 def declared_arguments(file: Path, environment: Mapping[str, str]) -> dict[str, Element]:
-    """`<arg>` tags by name: of a file, and of its includes whose path needs no argument.
-
-    Raises:
-        ConfigurationError: The file or an include that was found cannot be read.
-    """
+    """`<arg>` tags by name: of a file, and of its includes whose path needs no argument."""
     found: dict[str, Element] = {}
     _collect(read_document(file), Scope({}, environment), found, 0)
     return found
@@ -81,11 +73,7 @@ def _collect(parent: Element, scope: Scope, found: dict[str, Element], depth: in
 
 
 def check_known(assignments: Mapping[str, str], declared: Mapping[str, Element]) -> None:
-    """Refuse an argument that nothing declares. Upstream accepts it silently.
-
-    Raises:
-        ConfigurationError: With the nearest declared name.
-    """
+    """Refuse an argument that nothing declares. Upstream accepts it silently."""
     for name in assignments:
         if name not in declared:
             hint = nearest(name, declared) if declared else 'the file takes none.'
@@ -116,13 +104,7 @@ class Interpreter:
     """Executes one launch file."""
 
     def __init__(self, environment: Mapping[str, str], scratch: Path) -> None:
-        """Create an interpreter.
-
-        Args:
-            environment: Environment variables that `$(env)` sees.
-            scratch: An existing folder for the parameter files made from `<param>` tags. It must
-                live as long as the processes.
-        """
+        """Parameter files go into `scratch`, which must live as long as the processes."""
         self._scope = Scope({}, environment)
         self._scratch = scratch
         self._plans: list[ProcessPlan] = []
@@ -130,10 +112,6 @@ class Interpreter:
 
     def run(self, file: Path, arguments: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         """What is to be started, in the order of the file.
-
-        Args:
-            file: The launch file.
-            arguments: Launch arguments by name.
 
         Raises:
             ConfigurationError: Anything is wrong with the file or the arguments.

@@ -39,10 +39,6 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     `close()` is called, so that a node can send its last command. A DeftError becomes one
     sentence on stderr.
 
-    Args:
-        factory: Makes the node; its `close()` is called at the end where it has one.
-        args: Command line; None takes the one of the process.
-
     Returns:
         Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
     """

@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from deft_arm.nodes.arm_parameters import ROS2_CONTROL, XARM_API
 from deft_core.clock import Deadline, MonotonicClock
 from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
@@ -46,8 +47,6 @@ from deft_sim.tasks import simulated_task
 from dynamixel_simulator.console import obey
 from dynamixel_simulator.server import BusServer
 
-ROS2_CONTROL: Final = 'ros2_control'
-XARM_API: Final = 'xarm_api'
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
 _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
@@ -115,11 +114,6 @@ class Pacer:
 
     A machine that is too slow for the wanted factor runs slower; it never makes up for more than
     `longest_step`, so that one slow picture is not followed by a burst.
-
-    Args:
-        real_time_factor: Simulated seconds per real second.
-        longest_step: Most simulated time given at once. [s].
-        clock: Source of monotonic seconds.
     """
 
     def __init__(
@@ -208,9 +202,6 @@ class SimulationNode(Node):
         """Refuse to be the second one: two clocks and two arms on one topic help nobody.
 
         Only a node that has just started leaves; the one that was there before stays.
-
-        Raises:
-            ConfigurationError: Another node publishes /clock in this ROS domain.
         """
         if self.count_publishers('/clock') > 1:
             domain = os.environ.get('ROS_DOMAIN_ID', '0')

@@ -58,13 +58,7 @@ class Judge(ABC):
 
     @abstractmethod
     def watch(self, data: mujoco.MjData, contacts: ContactSummary, *, collided: bool) -> None:
-        """Note one instant.
-
-        Args:
-            data: State of the world.
-            contacts: Contact forces in it.
-            collided: Whether the arm has hit something in this episode.
-        """
+        """Note one instant; `collided` is whether the arm has hit something in this episode."""
 
     @abstractmethod
     def evaluate(self) -> SceneEvaluation:
@@ -87,13 +81,7 @@ class SimulatedTask(ABC):
     def lay_out(
         self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
     ) -> None:
-        """Place those bodies for a new episode.
-
-        Args:
-            data: State with the robot where it is; the bodies are moved in `qpos`.
-            object_name: What the world was built with.
-            generator: Source of all that is random about it.
-        """
+        """Place those bodies in `qpos` for a new episode; the robot is where it is."""
 
     @abstractmethod
     def judge(self) -> Judge:

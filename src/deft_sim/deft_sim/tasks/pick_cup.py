@@ -201,14 +201,7 @@ class PickCupJudge(Judge):
     def update(
         self, height: float, tilt: float, contacts: ContactSummary, *, collided: bool
     ) -> None:
-        """Note one instant.
-
-        Args:
-            height: Bottom of the cup above the table. [m].
-            tilt: Angle between the axis of the cup and the vertical. [rad].
-            contacts: Contact forces.
-            collided: Whether the arm has hit something in this episode.
-        """
+        """Note one instant: height of the bottom [m], angle to the vertical [rad], contacts."""
         pressing = contacts.finger_forces > TOUCH_FORCE
         touching = bool(np.any(pressing))
         self._height = height
@@ -338,11 +331,7 @@ def _ring(radius: float, height: float) -> FloatArray:
 
 
 def _lathe(profile: list[tuple[float, float]]) -> tuple[FloatArray, np.ndarray]:
-    """Surface of revolution: vertices (n, 3) [m] and triangles (m, 3) facing outwards.
-
-    Args:
-        profile: Radius and height of every ring, ordered so that the outside lies to the right.
-    """
+    """Surface of revolution: vertices (n, 3) [m] and triangles (m, 3) facing outwards."""
     vertices = np.concatenate([_ring(radius, height) for radius, height in profile])
     faces = []
     for lower in range(len(profile) - 1):
