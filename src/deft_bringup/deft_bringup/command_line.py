@@ -59,9 +59,6 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `deft`.
 
-    Args:
-        arguments: Command line without the program; that of the process by default.
-
     Returns:
         Exit code: 0; 2 for a wrong command line, configuration or input; 3 for any other failure
         that DEFT reports; 130 after Ctrl-C; else that of the command.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
@@ -47,21 +46,3 @@ def executable_path(package: str, executable: str) -> Path:
     if not os.access(path, os.X_OK):
         raise ConfigurationError(f'{path} is not executable; {_REMEDY}.')
     return path
-
-
-def check_node_name(name: str) -> str:
-    """A node name, checked by the rules of ROS."""
-    if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]*', name):
-        raise ConfigurationError(
-            f'{name!r} is not a node name: letters, digits and underscores only.'
-        )
-    return name
-
-
-def check_namespace(namespace: str) -> str:
-    """An absolute namespace, checked by the rules of ROS."""
-    if not re.fullmatch(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+', namespace):
-        raise ConfigurationError(
-            f'{namespace!r} is not a namespace: names joined by slashes, such as /robot/left.'
-        )
-    return namespace

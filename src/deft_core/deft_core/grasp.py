@@ -7,7 +7,7 @@ Order of the vector: grasp position (3, m), wrist rotation (3, rad), hand joints
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,12 @@ class _GraspVector:
             value = finite_array(name, getattr(self, name), (length,))
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_vector(cls, vector: npt.ArrayLike, *further: str) -> Self:
+        """Build from a vector, shape (22,) [m, rad], and of grasp parameters their frame."""
+        checked = finite_array('grasp vector', vector, (GRASP_DIMENSION,))
+        return cls(checked[POSITION], checked[WRIST], checked[JOINTS], *further)
+
     def to_vector(self) -> FloatArray:
         """All numbers, shape (22,). [m, rad]."""
         return np.concatenate([self.position, self.wrist_rotation, self.joint_positions])
@@ -54,12 +60,6 @@ class GraspResidual(_GraspVector):
         wrist_rotation: Added to the Euler angles of the wrist. Shape (3,). [rad].
         joint_positions: Added to the hand joints, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
     """
-
-    @classmethod
-    def from_vector(cls, vector: npt.ArrayLike) -> GraspResidual:
-        """Build from a vector, shape (22,). [m, rad]."""
-        checked = finite_array('grasp residual', vector, (GRASP_DIMENSION,))
-        return cls(checked[POSITION], checked[WRIST], checked[JOINTS])
 
     @classmethod
     def zero(cls) -> GraspResidual:
@@ -79,12 +79,6 @@ class GraspParameters(_GraspVector):
     """
 
     frame_id: str = BASE_FRAME
-
-    @classmethod
-    def from_vector(cls, vector: npt.ArrayLike, frame_id: str = BASE_FRAME) -> GraspParameters:
-        """Build from a vector, shape (22,). [m, rad]."""
-        checked = finite_array('grasp parameters', vector, (GRASP_DIMENSION,))
-        return cls(checked[POSITION], checked[WRIST], checked[JOINTS], frame_id)
 
     def rotation_matrix(self) -> FloatArray:
         """Rotation of the flange in `frame_id`. Shape (3, 3)."""

@@ -51,13 +51,7 @@ class WeightsFile:
     sha256: str | None = None  # its checksum, where the publisher's file is known
 
     def read(self, directory: Path | None = None) -> tuple[bytes, str]:
-        """Read the whole file and check it.
-
-        Args:
-            directory: Weights folder; None takes `weights_directory()`.
-
-        Returns:
-            Its bytes and their SHA-256.
+        """The checked bytes and their SHA-256; from `weights_directory()` unless told.
 
         Raises:
             ConfigurationError: The file is missing, cannot be read, or its checksum is unknown
@@ -134,12 +128,7 @@ def read_tensors(data: bytes, name: str) -> dict[str, Any]:
 
 
 def state_of(loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors by their names in the network, also those of a training checkpoint.
-
-    Args:
-        loaded: As `read_tensors` gives it: a state dictionary, or one that holds it as
-            'state_dict'; the prefix of a network trained on several devices is taken off.
-    """
+    """Tensors by name, of a state dictionary or a checkpoint; `module.` of parallel ones goes."""
     inner = loaded.get('state_dict')
     state = inner if isinstance(inner, Mapping) else loaded
     return {str(key).removeprefix('module.'): tensor for key, tensor in state.items()}

@@ -75,15 +75,7 @@ class TableTopEnvironment:
 
     @classmethod
     def open(cls, task_name: str, directory: Path | None = None) -> TableTopEnvironment:
-        """Build the environment from a configuration folder.
-
-        Args:
-            task_name: File in `config/tasks` and module in `deft_sim/tasks`.
-            directory: Configuration folder; the usual one when None.
-
-        Raises:
-            ConfigurationError: A file is missing or wrong.
-        """
+        """Build the environment of a task from a configuration folder, else the usual one."""
         folder = config_directory() if directory is None else directory
         return cls(
             load_simulation_settings(folder),
@@ -95,10 +87,6 @@ class TableTopEnvironment:
 
     def reset(self, scene_seed: int, object_name: str) -> RgbdFrame:
         """Bring the robot home, lay out the scene, and take the first picture.
-
-        Args:
-            scene_seed: Seed of everything that is random until the next reset; not negative.
-            object_name: One of the task's.
 
         Raises:
             InvalidInputError: Unknown object or negative seed.
@@ -112,10 +100,6 @@ class TableTopEnvironment:
 
     def execute(self, grasp: GraspParameters, trajectory: WristTrajectory) -> Outcome:
         """Approach, close the hand, replay the trajectory and hold (paper, Algorithm 1).
-
-        Args:
-            grasp: Prior plus residual, in the base frame.
-            trajectory: Displacements after the grasp.
 
         Returns:
             COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), or COLLISION.

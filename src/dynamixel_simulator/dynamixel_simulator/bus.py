@@ -80,9 +80,6 @@ class SimulatedBus:
             identifier: Of the servo; None for all, and for `Fault.ECHO`.
             answers: For faults of answers: how many suffer; None for all until cleared.
             lateness: Of `Fault.DELAY`. [s].
-
-        Raises:
-            InvalidInputError: No such servo.
         """
         with self.lock:
             if fault is Fault.ECHO:

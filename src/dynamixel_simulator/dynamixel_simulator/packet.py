@@ -125,10 +125,6 @@ def fast_status_prefix(sizes: Sequence[int]) -> bytes:
 def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
     """Take the common reply to a fast sync read apart.
 
-    Args:
-        raw: From the header on; may end early.
-        sizes: Bytes of data that each servo was asked for, in the order of the request.
-
     Returns:
         The leading parts that are complete and whose checksum is right; as many as `sizes` has
         entries if all went well.

@@ -8,6 +8,7 @@ our launch files do not use are refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ import yaml
 
 from deft_bringup.launching.document import Element, read_document
 from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
-from deft_bringup.packages import check_namespace, check_node_name, executable_path
+from deft_bringup.packages import executable_path
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
 _CONDITIONS: Final = frozenset({'if', 'unless'})
 _TAGS: Final = frozenset({'arg', 'let', 'group', 'include', 'node'})
+_NODE_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
+_NAMESPACE: Final = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
 _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
 
 
@@ -206,10 +209,13 @@ class Interpreter:
                 )
         try:
             program = executable_path(self._text('pkg', element), self._text('exec', element))
-            name = check_node_name(self._text('name', element))
-            namespace = check_namespace(self._text('namespace', element))
         except ConfigurationError as error:
             raise element.error(str(error)) from error
+        name, namespace = self._text('name', element), self._text('namespace', element)
+        if not _NODE_NAME.fullmatch(name):
+            raise element.error(f'{name!r} is not a node name: letters, digits and _ only.')
+        if not _NAMESPACE.fullmatch(namespace):
+            raise element.error(f'{namespace!r} is not a namespace, such as /robot/left.')
         command = [str(program), '--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace}']
         for file in self._parameter_files(element, f'{namespace.rstrip("/")}/{name}'):
             command += ['--params-file', str(file)]

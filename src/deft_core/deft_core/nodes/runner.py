@@ -7,7 +7,6 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Final
 
 import rclpy
@@ -43,7 +42,9 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = _StopFlag()
+    signals: list[int] = []  # a handler may interrupt another one: no lock
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.append(number))
     executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
@@ -53,7 +54,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         # for 0.1 s, torch alone holds 200,000 objects.
         gc.collect()
         gc.freeze()
-        while not stop.requested:
+        while not signals:
             executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
         return EXIT_OK
     except NodeFinished as finished:
@@ -73,15 +74,3 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
-
-
-class _StopFlag:
-    """Set by SIGINT or SIGTERM."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
-
-    def _set(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True

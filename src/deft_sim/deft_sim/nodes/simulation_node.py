@@ -38,7 +38,7 @@ from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_perception.calibration.board import BoardConfiguration, load_board
+from deft_perception.calibration.board import load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_motors import BusMotors
@@ -141,12 +141,7 @@ class SimulationNode(Node):
     """Owns the simulated cell; physics, rendering and messages share one thread."""
 
     def __init__(self, **options: Any) -> None:
-        """Build the world and the interfaces; options are those of `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter or a configuration file is wrong.
-            DeviceError: There is no offscreen OpenGL on this machine.
-        """
+        """Build the world and the interfaces; options are those of `rclpy.node.Node`."""
         super().__init__('simulation', **options)
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
@@ -156,12 +151,13 @@ class SimulationNode(Node):
         if parameters.hand_seed >= 0:
             rng = np.random.default_rng(parameters.hand_seed)
             mounting = HandMounting.draw(description, settings.cell.hand_mounting, rng)
+        board = parameters.calibration_board
         box = make_box() if parameters.arm_interface == XARM_API else None
         self._cell = SimulatedCell(
             settings,
             simulated_task(parameters.task),
             motors=motors,
-            board=_board(parameters.calibration_board),
+            board=load_board(board, config_directory()) if board else None,
             arm=box,
             mounting=mounting,
         )
@@ -348,10 +344,6 @@ class SimulationNode(Node):
         response.success = SUCCESS_TO_MSG[evaluation.success]
         response.explanation = evaluation.explanation
         return response
-
-
-def _board(name: str) -> BoardConfiguration | None:
-    return load_board(name, config_directory()) if name else None
 
 
 def main() -> int:
