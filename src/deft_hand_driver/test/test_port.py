@@ -24,7 +24,7 @@ from deft_hand_driver.dynamixel.port import (
 )
 from dynamixel_simulator.motor_models import XC330_T288
 from dynamixel_simulator.packet import Instruction, PacketReader, build_packet, build_status
-from dynamixel_simulator.terminal import PseudoTerminal
+from dynamixel_simulator.server import PseudoTerminal
 
 TABLE = XC330_T288.control_table(50)
 MARGIN = 0.3  # [s] enough for a busy machine; only tests of silence wait for it

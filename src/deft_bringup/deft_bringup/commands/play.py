@@ -55,11 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def player_command(arguments: argparse.Namespace) -> list[str]:
-    """The command line of the node.
-
-    Raises:
-        ConfigurationError: The node is not installed.
-    """
+    """The command line of the node."""
     parameters: dict[str, object] = {
         'bag': str(arguments.bag),
         'rate': arguments.rate,
