@@ -200,12 +200,11 @@ class SimulatedXArm:
             return OK
 
     def set_tool_mass(self, mass: float) -> int:
-        """Mass of the tool. [kg]. A motion, for the SDK."""
+        """Mass of the tool. [kg]. A motion for the SDK, which other settings are not."""
         with self._lock:
             refusal = self._refusal()
             if not refusal:
                 self.tool_mass = mass
-                self._halt(State.CHANGED)
             return refusal
 
     def fail(self, error: int) -> None:

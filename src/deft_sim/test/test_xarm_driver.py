@@ -218,16 +218,6 @@ def test_errors_come_later_than_the_state(bench):
     assert sum(report.err == 0 for report in stopped) >= 1
 
 
-def test_what_is_no_motion_answers_0_although_it_was_refused(bench):
-    bench.box.fail(COLLISION)
-    assert bench.code('motion_enable', id=8, data=1) == OK
-    assert bench.code('set_mode', data=0) == OK
-    assert bench.code('set_state', data=0) == OK
-    report = bench.newest()
-    assert report.state == State.STOPPED
-    assert bench.code('set_servo_angle', angles=bench.away(), speed=0.2) == HAS_ERROR
-
-
 def test_it_clears_servo_errors_by_itself_when_it_starts(make_bench):
     for error, left in ((11, 0), (COLLISION, COLLISION)):
         box = make_box()

@@ -11,12 +11,10 @@ import pytest
 from action_msgs.msg import GoalStatus
 
 from deft_arm.configuration import load_arm_configuration
-from deft_arm.planning.kinematics import ArmKinematics
 from deft_arm.xarm.codes import STATE_NOT_READY, State
 from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState
-from deft_sim.nodes.xarm_world import make_box
 from deft_sim.xarm_controller import COLLISION, WRONG_PARAMETER
 from xarm_msgs import srv
 
@@ -109,18 +107,6 @@ def test_cancelling_in_every_phase(ready, phase):
     ready.until_controller_is_ready()
     assert ready.rests()
     # Motion goes on without a person.
-    go_home(ready)
-
-
-@pytest.mark.parametrize('progress', [0.05, 0.5, 0.8])
-def test_cancelling_on_the_way_home(ready, progress):
-    assert ready.run(ready.grasp, ready.grasp_goal()).error_code == GRASP.NONE
-    handle, future = ready.send(ready.home, ready.home_goal())
-    ready.graph.until(lambda: ready.feedback and ready.feedback[-1].progress >= progress)
-    handle.cancel_goal_async()
-    assert ready.result(future).error_code == HOME.CANCELLED
-    ready.until_controller_is_ready()
-    assert ready.rests()
     go_home(ready)
 
 
@@ -304,15 +290,6 @@ def test_a_trajectory_that_returns_to_where_it_began_is_followed(ready):
     assert result.error_code == GRASP.NONE, result.error_message
     heights = np.array([pose.pose.position.z for pose in result.executed_poses])
     assert heights[19] - heights[-1] == pytest.approx(0.12, abs=0.009)
-
-
-def test_reported_pose_and_our_kinematics_agree():
-    kinematics = ArmKinematics(CONFIGURATION)
-    box = make_box()
-    generator = np.random.default_rng(0)
-    for _ in range(20):
-        joints = generator.uniform(*CONFIGURATION.planning_limits())
-        np.testing.assert_allclose(box.flange(joints)[1], kinematics.flange_position(joints))
 
 
 def test_a_stop_pressed_while_a_fault_is_cleared_can_be_cleared(ready):
