@@ -29,9 +29,9 @@ from typing import Any, Final
 import yaml
 from common import print_table, write_result
 
-from deft_cem.episode_timing import Stretch, overhead_spread, timing_table
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.episode_timing import Stretch, overhead_spread, timing_table
+from deft_cem.session.record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
 

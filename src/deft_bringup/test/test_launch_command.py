@@ -258,7 +258,7 @@ def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
 
     reported: list[Path] = []
     monkeypatch.setattr('deft_bringup.commands.demo.launch', launch)
-    monkeypatch.setattr('deft_report.build.build_report', reported.append)
+    monkeypatch.setattr('deft_report.page.build_report', reported.append)
     parser = argparse.ArgumentParser()
     demo.add_arguments(parser)
     assert demo.main(parser.parse_args(['--run', str(tmp_path / 'run')])) == code

@@ -178,6 +178,13 @@ def test_every_node_is_named_required_and_shown(
     assert len(set(names)) == len(names)
 
 
+def test_the_drivers_of_others_are_known(installed: Path, tmp_path: Path) -> None:
+    arguments = {'robot': 'hardware', 'robot_ip': '192.168.1.203'}
+    plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
+    foreign = {remapped(plan, '__node') for plan in plans if plan.foreign}
+    assert foreign == {'camera', 'ufactory_driver'}
+
+
 def test_one_clock(installed: Path, tmp_path: Path) -> None:
     for robot, expected in (('sim', True), ('hardware', False)):
         for plan in plans_of(tmp_path, 'fine_tune.launch.xml', {'robot': robot}):

@@ -26,7 +26,7 @@ def player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages'
     index.mkdir(parents=True)
     (index / 'deft_cem').touch()
-    program = tmp_path / 'lib' / 'deft_cem' / 'bag_player'
+    program = tmp_path / 'lib' / 'deft_bag' / 'bag_player'
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\nexit 0\n')
     program.chmod(0o755)

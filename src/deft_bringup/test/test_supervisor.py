@@ -144,6 +144,25 @@ def test_failure_while_stopping_counts(start: Start, node: Node, tmp_path: Path)
     assert launch.lines[-1] == 'result: late-1 failed: exit code 9.'
 
 
+def test_what_a_foreign_driver_ends_with_when_asked_to_stop_does_not_count(
+    start: Start, node: Node, tmp_path: Path
+) -> None:
+    """The driver of xarm_ros2 ends with 255 on SIGINT; a failure before that counts."""
+    driver = node(
+        'driver-1', OBEYS.replace('sys.exit(0)', 'sys.exit(255)'), required=True, foreign=True
+    )
+    for code in (0, 4):
+        (tmp_path / 'go').unlink(missing_ok=True)
+        session = until_exists(tmp_path / 'go', f'sys.exit({code})')
+        launch = start(driver, node('session-2', session, required=True))
+        launch.wait_for('[driver-1] ready')
+        (tmp_path / 'go').touch()
+        assert launch.wait() == code
+        assert '[launch] driver-1: process has ended, exit code 255' in launch.lines
+    launch = start(node('lost-1', 'sys.exit(255)', required=True, foreign=True))
+    assert launch.wait() == 255
+
+
 @pytest.mark.parametrize(
     ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.interface import ResidualOptimiser
+from deft_cem.optimisers.ask_tell import ResidualOptimiser
 from deft_cem.optimisers.paper_parameters import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
@@ -20,8 +20,8 @@ from deft_cem.optimisers.paper_parameters import (
     SIGMA_ROTATION,
     initial_standard_deviation,
 )
-from deft_cem.optimisers.registry import OptimiserSettings, Practice
-from deft_cem.policies.settings import PolicySettings
+from deft_cem.optimisers.registry import OptimiserSettings
+from deft_cem.policies.choice import PolicySettings
 from deft_core.configuration import config_directory, load_yaml
 
 LEARNING_FILE = 'learning.yaml'
@@ -80,9 +80,7 @@ class LearningSettings:
             ConfigurationError: Numbers that the method cannot run with.
         """
         return self.optimiser.make(
-            self.initial_std,
-            np.random.default_rng([seed, 0]),
-            Practice(elites=self.elites, warm_up=self.warm_up_episodes),
+            self.initial_std, seed, elites=self.elites, warm_up=self.warm_up_episodes
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_core.episode import Episode, VideoFrame, Outcome, Phase
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
@@ -281,7 +281,9 @@ def episode_from_msg(message: Any) -> Episode:
         success=SUCCESS_FROM_MSG[int(message.success)],
         first_image=color_from_msg(message.first_image),
         last_image=color_from_msg(message.last_image),
-        film=tuple(FilmFrame(time_from_msg(f.header.stamp), bytes(f.data)) for f in message.film),
+        rollout_video=tuple(
+            VideoFrame(time_from_msg(f.header.stamp), bytes(f.data)) for f in message.rollout_video
+        ),
         sample_seed=int(message.sample_seed),
         calibration_id=message.calibration_id,
         distribution_mean=mean,

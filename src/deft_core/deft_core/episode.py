@@ -32,7 +32,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class FilmFrame:
+class VideoFrame:
     """One small picture taken during an episode.
 
     Attributes:
@@ -64,7 +64,7 @@ class Episode:
         success: Task criterion met (paper, Appendix F); None when not judged.
         first_image: Before the grasp, RGB. Shape (height, width, 3).
         last_image: After the trajectory, RGB. Shape (height, width, 3).
-        film: Pictures during the motion, in order.
+        rollout_video: Pictures during the motion, in order.
         sample_seed: Seed of the session's generator.
         calibration_id: Camera calibration in use.
         distribution_mean: Mean of D when the residual was drawn. Shape (22,). [m, rad].
@@ -88,7 +88,7 @@ class Episode:
     success: bool | None
     first_image: ColorImage
     last_image: ColorImage
-    film: tuple[FilmFrame, ...]
+    rollout_video: tuple[VideoFrame, ...]
     sample_seed: int
     calibration_id: str
     distribution_mean: FloatArray

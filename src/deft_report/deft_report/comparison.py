@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs side by side: who tried what how often, with which success (paper, Table 2)."""
+"""Several runs side by side: who tried what how often, with which success (paper, Table 2).
+
+One table as text with what it allows to say, and one picture with curves and rates.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Phase
 from deft_core.errors import InvalidInputError
-from deft_report.findings import SEED, Verdict, rewards
-from deft_report.record import RunRecord
+from deft_core.task import load_task, task_names
+from deft_core.validation import FloatArray
+from deft_report import figures
+from deft_report.findings import SEED, Verdict
+from deft_report.run import UNKNOWN, RunRecord, rewards
 from deft_report.statistics import (
     Interval,
     Rate,
@@ -22,8 +31,15 @@ from deft_report.statistics import (
     compare_rates,
 )
 
-UNKNOWN: Final = 'not recorded'
+COLUMNS: Final = (
+    'run', 'task', 'method', 'tried', 'objects', 'success', 'rate', '95% interval',
+    'mean reward', 'practice',
+)  # fmt: skip
+_RIGHT: Final = frozenset({'success', 'rate', 'practice'})
 _FEW: Final = 2  # comparisons that need no warning about their number
+WINDOW: Final = 10  # rewards in a mean, as in the paper's ten trials
+_STYLES: Final = ('-', (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+_ROW_INCHES: Final = 0.34
 # What each evaluation phase tries.
 TRIED: Final = {Phase.EVALUATE_POLICY: 'policy', Phase.EVALUATE_PRIOR: 'prior alone'}
 # Objects by set ('train', 'test') of a task; empty for an unknown task.
@@ -92,7 +108,15 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Comparison:
+def known_object_sets(task: str) -> Mapping[str, Sequence[str]]:
+    """Objects by set of a task of config/tasks; empty for a task that is not there any more."""
+    directory = config_directory()
+    return load_task(task, directory).object_sets if task in task_names(directory) else {}
+
+
+def compare(
+    records: Mapping[str, RunRecord], object_sets: ObjectSets = known_object_sets
+) -> Comparison:
     """Put runs side by side.
 
     Args:
@@ -115,11 +139,6 @@ def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Compar
     return Comparison(records, (*rows, *pooled), verdicts, tuple(notes))
 
 
-def method_of(record: RunRecord) -> str:
-    """Method of a session, from its summary."""
-    return str((record.summary or {}).get('method', UNKNOWN))
-
-
 def _rows(label: str, record: RunRecord, object_sets: ObjectSets) -> Iterator[Row]:
     """Lines of one run; a run without evaluation has one that says so."""
     task = record.episodes[0].task
@@ -131,10 +150,10 @@ def _rows(label: str, record: RunRecord, object_sets: ObjectSets) -> Iterator[Ro
     for phase, tried in TRIED.items():
         for episode in record.phase(phase):
             group = sets.get(episode.object_name, fallback)
-            groups.setdefault(Key(task, group, method_of(record), tried), []).append(episode)
+            groups.setdefault(Key(task, group, record.baseline, tried), []).append(episode)
     practice = len(record.practice)
     if not groups:
-        yield _row(label, Key(task, '-', method_of(record), 'no trials'), (), practice)
+        yield _row(label, Key(task, '-', record.baseline, 'no trials'), (), practice)
     for key, trials in groups.items():
         yield _row(label, key, tuple(trials), practice)
 
@@ -194,7 +213,7 @@ def _verdict(first: Row, second: Row) -> Verdict:
         f'{second.rate.successes} of {second.rate.trials}'
     )
     if len(pairs) == first.rate.trials == second.rate.trials:
-        p_value = compare_paired_outcomes(*zip(*pairs, strict=True))
+        p_value = compare_paired_outcomes(pairs)
         test = f'exact McNemar test on {len(pairs)} shared scenes'
     else:
         p_value = compare_rates(first.rate, second.rate)
@@ -241,3 +260,94 @@ def _notes(records: Mapping[str, RunRecord], pooled: Sequence[Row]) -> Iterator[
             'Pooled lines count the trials of all runs as independent; where runs differ from '
             'each other, their true interval is wider.'
         )
+
+
+def table(comparison: Comparison) -> list[str]:
+    """The table as aligned lines."""
+    lines = [COLUMNS, *(_cells(row) for row in comparison.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return [
+        '  '.join(
+            text.rjust(width) if name in _RIGHT else text.ljust(width)
+            for text, width, name in zip(line, widths, COLUMNS, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """One line of the table as text, in the order of `COLUMNS`."""
+    successes = rate = interval = reward = '-'
+    if row.rate is not None:
+        successes, rate = f'{row.rate.successes}/{row.rate.trials}', f'{row.rate.value:.0%}'
+        interval = f'{row.rate.interval.low:.0%} to {row.rate.interval.high:.0%}'
+    if row.reward is not None:
+        reward = f'{row.reward.value:.2f} ({row.reward.low:.2f} to {row.reward.high:.2f})'
+    key = row.key
+    tried = (row.run, key.task, key.method, key.tried, key.object_set)
+    return (*tried, successes, rate, interval, reward, str(row.practice))
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Verdicts and notes, one line each."""
+    verdicts = [f'{v.question}: {v.answer.lower()}, {v.detail}' for v in comparison.verdicts]
+    return [*verdicts, *(f'note: {note}' for note in comparison.notes)]
+
+
+def overview(comparison: Comparison, palette: figures.Palette) -> Figure:
+    """Learning curves (paper, figure 6) over success rates, in one picture."""
+    rates = [row for row in comparison.rows if row.rate is not None]
+    heights = (3.7, 0.8 + _ROW_INCHES * max(1, len(rates)))
+    figure = figures.new_figure(figures.WIDE, sum(heights) + 0.2)
+    above, below = figure.subplots(2, 1, gridspec_kw={'height_ratios': heights})
+    _curves(above, comparison, palette)
+    tasks = {row.key.task for row in rates}
+    lines = []
+    for row in rates:
+        task = f'{row.key.task}, ' if len(tasks) > 1 else ''
+        label = f'{row.run}: {task}{row.key.label}, {row.key.object_set}'
+        lines.append((label, row.rate, row.key.tried == TRIED[Phase.EVALUATE_POLICY]))
+    figures.rate_bars(below, lines or [('', None, False)], palette)
+    return figure
+
+
+def _curves(axes: Axes, comparison: Comparison, palette: figures.Palette) -> None:
+    """Mean of the last ten rewards over practice, one thin line a run, one thick a method."""
+    groups: dict[str, list[FloatArray]] = {}
+    tasks = {record.episodes[0].task for record in comparison.records.values()}
+    for record in comparison.records.values():
+        if record.practice:
+            task = f'{record.episodes[0].task}, ' if len(tasks) > 1 else ''
+            curve = figures.running_mean(record.practice, WINDOW)
+            groups.setdefault(f'{task}{record.baseline}', []).append(curve)
+    last = 1
+    for place, (name, curves) in enumerate(groups.items()):
+        look: dict[str, Any] = {
+            'color': palette.series[place % len(palette.series)],
+            'linestyle': _STYLES[place // len(palette.series) % len(_STYLES)],
+        }
+        if len(curves) > 1:
+            for curve in curves:
+                numbers = np.arange(1, curve.size + 1)
+                axes.plot(numbers, curve, **look, linewidth=0.8, alpha=0.5)
+        # Over the episodes that all runs got to.
+        last_common = min(curve.size for curve in curves)
+        mean = np.mean([curve[:last_common] for curve in curves], axis=0)
+        last = max(last, last_common)
+        label = f'{name} ({len(curves)} run{"" if len(curves) == 1 else "s"})'
+        axes.plot(np.arange(1, last_common + 1), mean, **look, linewidth=2.2, label=label)
+    if groups:
+        axes.legend(
+            loc='lower left',
+            bbox_to_anchor=(0.0, 1.02),
+            ncols=3,
+            frameon=False,
+            labelcolor=palette.muted,
+            borderaxespad=0.0,
+            borderpad=0.0,
+        )
+    axes.set_xlim(0.4, last + 0.6)
+    axes.set_ylim(*figures.REWARD_LIMITS)
+    figures.episode_axis(axes, last)
+    axes.set_ylabel(f'mean of the last {WINDOW} rewards')
+    figures.dress(axes, palette)

@@ -1,25 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The charts of the report: reward, success, sampling spread, residual mean (paper, figure 6)."""
+"""The charts: reward, success, sampling spread, residual mean (paper, figure 6).
+
+A chart is drawn once. For the page it becomes an SVG whose colours are CSS variables, so that one
+drawing serves light, dark and print; for other documents it becomes a PNG in the light colours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.episode import Episode, Phase
 from deft_core.grasp import FINGERS, JOINTS, JOINTS_PER_FINGER, POSITION, WRIST
 from deft_core.validation import FloatArray
-from deft_report.charts import Palette, dress, new_figure
 from deft_report.findings import Findings
-from deft_report.record import RunRecord
-from deft_report.statistics import Interval
+from deft_report.run import RunRecord
+from deft_report.statistics import Interval, Rate
 
+PNG_DOTS_PER_INCH = 200
 RUNNING = 5
 WIDE = 10.2
 HALF = 5.0
@@ -30,6 +41,151 @@ BLOCKS = (
     ('wrist', WRIST, 'rad'),
     ('joints', JOINTS, 'rad'),
 )
+STYLE: dict[Any, Any] = {
+    'font.family': 'sans-serif',
+    'font.size': 9.5,
+    'axes.titlesize': 10.5,
+    'axes.titlelocation': 'left',
+    'axes.titlepad': 9.0,
+    'axes.labelsize': 9.5,
+    'axes.linewidth': 0.8,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.axisbelow': True,
+    'xtick.labelsize': 9.0,
+    'ytick.labelsize': 9.0,
+    'xtick.major.size': 3.0,
+    'ytick.major.size': 0.0,
+    'lines.solid_capstyle': 'round',
+    # Object names and the like are shown as they are, never parsed as formulas.
+    'text.parse_math': False,
+    # Text stays text: selectable, searchable and in the font of the page.
+    'svg.fonttype': 'none',
+    # Identifiers in the SVG must not change from one build to the next.
+    'svg.hashsalt': 'deft',
+}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours by role, as hexadecimal RGB.
+
+    The pairs that carry meaning (success and failure, the four series) follow Okabe and Ito and
+    stay apart for the common colour vision deficiencies; marks differ in shape as well.
+    """
+
+    ink: str
+    muted: str
+    grid: str
+    paper: str
+    band: str
+    success: str
+    failure: str
+    mean: str
+    first: str
+    second: str
+    third: str
+    fourth: str
+
+    @property
+    def series(self) -> tuple[str, str, str, str]:
+        """Colours for up to four lines of one chart."""
+        return (self.first, self.second, self.third, self.fourth)
+
+
+LIGHT = Palette(
+    ink='#1d2126',
+    muted='#5f6872',
+    grid='#e3e6ea',
+    paper='#ffffff',
+    band='#f1f3f6',
+    success='#0072b2',
+    failure='#c8500a',
+    mean='#1d2126',
+    first='#0072b2',
+    second='#c8500a',
+    third='#008f68',
+    fourth='#a85d8c',
+)
+# Never shown: each stands for one CSS variable until the SVG is written.
+_MARKERS = Palette(*(f'#0fee{index:02x}' for index in range(len(fields(Palette)))))
+
+Draw = Callable[[Palette], Figure]
+
+
+def new_figure(width: float, height: float, gap: float = 0.02) -> Figure:
+    """An empty figure that never touches a display.
+
+    Args:
+        width: Drawn width. [inch].
+        height: Drawn height. [inch].
+        gap: Room between axes, as a share of the width.
+    """
+    layout = ConstrainedLayoutEngine(wspace=gap)
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes, palette: Palette, grid: str = 'y') -> None:
+    """Colour frame, ticks and labels by role and draw a quiet grid.
+
+    Args:
+        axes: What to dress, after its contents were drawn.
+        palette: Colours by role.
+        grid: Direction of the grid lines' values: 'x' or 'y'.
+    """
+    axes.set_facecolor('none')
+    axes.grid(axis='x' if grid == 'x' else 'y', color=palette.grid, linewidth=0.8)
+    axes.spines['left' if grid == 'y' else 'bottom'].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(palette.muted)
+    axes.tick_params(colors=palette.muted, labelcolor=palette.muted)
+    axes.xaxis.label.set_color(palette.muted)
+    axes.yaxis.label.set_color(palette.muted)
+
+
+def to_svg(draw: Draw, name: str) -> str:
+    """Draw for the page.
+
+    Args:
+        draw: Makes the figure from a palette.
+        name: Unique on the page; keeps identifiers of several charts apart.
+
+    Returns:
+        One `<svg>` element. Its colours are the CSS variables `--chart-ROLE`.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        draw(_MARKERS).savefig(
+            buffer, format='svg', transparent=True, metadata={'Date': None, 'Creator': None}
+        )
+    text = buffer.getvalue()
+    text = text[text.index('<svg') :]
+    for field in fields(Palette):
+        text = text.replace(getattr(_MARKERS, field.name), f'var(--chart-{field.name})')
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="#|url\(#)', rf'\g<1>{name}-', text)
+    # The page gives the width; a fixed one would not fit a narrow window.
+    return re.sub(r'^<svg[^>]*>', _without_size, text)
+
+
+def _without_size(opening: re.Match[str]) -> str:
+    return re.sub(r' (width|height)="[^"]*"', '', opening.group())
+
+
+def to_png(draw: Draw) -> bytes:
+    """Draw for other documents, light colours on white, 200 dots per inch."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        draw(LIGHT).savefig(
+            buffer,
+            format='png',
+            dpi=PNG_DOTS_PER_INCH,
+            facecolor=LIGHT.paper,
+            metadata={'Software': None},
+        )
+    return buffer.getvalue()
 
 
 def learning_curve(record: RunRecord, findings: Findings, palette: Palette) -> Figure:
@@ -185,47 +341,38 @@ def _interval(axes: Axes, place: float, interval: Interval, palette: Palette) ->
 def success_rates(findings: Findings, palette: Palette) -> Figure:
     """Success of the four blocks with Wilson 95% intervals."""
     figure = new_figure(HALF, 2.75)
-    axes = figure.subplots()
-    groups = findings.groups
-    for row, group in enumerate(groups):
-        height = len(groups) - 1 - row
-        if group.rate is None:
-            axes.text(
-                0.01,
-                height,
-                'not run' if not group.count else 'not judged',
-                color=palette.muted,
-                va='center',
-                fontsize=9,
-            )
+    lines = [(group.label, group.rate, group.key == 'policy') for group in findings.groups]
+    rate_bars(figure.subplots(), lines, palette)
+    return figure
+
+
+def rate_bars(
+    axes: Axes, lines: Sequence[tuple[str, Rate | None, bool]], palette: Palette
+) -> None:
+    """Rates with their intervals, from top to bottom.
+
+    Args:
+        axes: Where to draw.
+        lines: Label, rate, and whether it stands out as a success of learning.
+        palette: Colours by role.
+    """
+    for height, (_, rate, stands_out) in zip(reversed(range(len(lines))), lines, strict=True):
+        if rate is None:
+            axes.text(0.01, height, 'no trial', color=palette.muted, va='center', fontsize=9)
             continue
-        interval = group.rate.interval
-        colour = palette.success if group.key == 'policy' else palette.ink
-        axes.plot(
-            (interval.low, interval.high),
-            (height, height),
-            color=colour,
-            linewidth=3.0,
-            alpha=0.45,
-            zorder=2,
-        )
-        axes.plot(interval.value, height, 'o', color=colour, markersize=8, zorder=3, clip_on=False)
-        axes.text(
-            1.05,
-            height,
-            f'{group.rate.successes} of {group.rate.trials}',
-            color=palette.ink,
-            va='center',
-            fontsize=9.5,
-        )
+        ends = (rate.interval.low, rate.interval.high)
+        colour = palette.success if stands_out else palette.ink
+        axes.plot(ends, (height, height), color=colour, linewidth=3.0, alpha=0.45, zorder=2)
+        axes.plot(rate.value, height, 'o', color=colour, markersize=8, zorder=3, clip_on=False)
+        count = f'{rate.successes} of {rate.trials}'
+        axes.text(1.05, height, count, color=palette.ink, va='center', fontsize=9.5)
     axes.set_xlim(0.0, 1.0)
-    axes.set_ylim(-0.6, len(groups) - 0.4)
+    axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0))
-    axes.set_yticks(range(len(groups)), [group.label for group in reversed(groups)])
+    axes.set_yticks(range(len(lines)), [label for label, _, _ in reversed(lines)])
     axes.set_xlabel('success rate, 95% interval')
     dress(axes, palette, grid='x')
     axes.tick_params(axis='y', labelcolor=palette.ink)
-    return figure
 
 
 def sampling_spread(record: RunRecord, palette: Palette) -> Figure:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
 from deft_core.episode import Episode, Phase
-from deft_report.record import LAST, RunRecord
+from deft_report.run import RunRecord, rewards
 from deft_report.statistics import (
     SIGNIFICANCE,
     Interval,
@@ -20,21 +19,10 @@ from deft_report.statistics import (
     compare_paired_outcomes,
     compare_rates,
     paired_permutation_test,
-    successes_needed,
 )
 
 # The report of one run must come out the same every time, so its resampling has a fixed seed.
 SEED = 0
-# summary.json rounds; a larger gap is a real disagreement.
-TOLERANCE = 5e-3
-# Trials per evaluation in the paper (section 4).
-TRIALS = 10
-CLAIMS = {
-    'success_prior': 'prior',
-    'success_warmup': 'warm_up',
-    'success_last10': 'last',
-    'success_evaluation': 'policy',
-}
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,13 @@ class Group:
     rate: Rate | None
     reward: Interval | None
     count: int
+
+    @property
+    def number(self) -> str:
+        """The key number, such as `8/10`."""
+        if self.rate is None:
+            return 'not judged' if self.count else 'not run'
+        return f'{self.rate.successes}/{self.rate.trials}'
 
 
 @dataclass(frozen=True)
@@ -108,14 +103,12 @@ class Findings:
         groups: Prior alone, warm-up, last ten, policy.
         pairs: Evaluation trials that share a scene.
         verdicts: What is and what is not separable.
-        yardstick: How large a difference this many trials can show; empty without a prior.
-        notes: What is missing from this run or disagrees in it, one sentence each.
+        notes: What is missing from this run, one sentence each.
     """
 
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
     verdicts: tuple[Verdict, ...]
-    yardstick: str
     notes: tuple[str, ...]
 
 
@@ -148,14 +141,8 @@ def find(record: RunRecord) -> Findings:
         groups=groups,
         pairs=pairs,
         verdicts=tuple(_verdicts(groups, pairs, generator)),
-        yardstick=_yardstick(groups[0].rate),
         notes=tuple(_notes(record, groups)),
     )
-
-
-def rewards(episodes: Sequence[Episode]) -> list[float]:
-    """The rewards that were given, in order."""
-    return [episode.reward for episode in episodes if episode.reward is not None]
 
 
 def _group(
@@ -218,7 +205,7 @@ def _verdicts(
 def _paired_success(judged: Sequence[tuple[bool, bool]]) -> Verdict:
     gains = sum(1 for before, after in judged if after and not before)
     losses = sum(1 for before, after in judged if before and not after)
-    p_value = compare_paired_outcomes(*zip(*judged, strict=True))
+    p_value = compare_paired_outcomes(judged)
     return Verdict(
         question='Success, policy against prior alone',
         p_value=p_value,
@@ -257,23 +244,9 @@ def _unpaired_success(question: str, rate: Rate, other: Rate) -> Verdict:
     )
 
 
-def _yardstick(prior: Rate | None) -> str:
-    if prior is None:
-        return ''
-    needed = successes_needed(prior, TRIALS)
-    start = (
-        f'How far {TRIALS} trials reach: against {prior.successes} of {prior.trials}, '
-        f'{TRIALS} independent trials'
-    )
-    if needed is None:
-        return f'{start} could not show an improvement even with {TRIALS} successes.'
-    return f'{start} show an improvement only from {needed} successes on.'
-
-
 def _notes(record: RunRecord, groups: Sequence[Group]) -> Iterator[str]:
     practice = len(record.practice)
-    if record.truncated:
-        yield 'The bag ends in the middle of a record; all whole episodes before it are shown.'
+    yield from record.damaged
     if practice < DEFAULT_EPISODES:
         place = 'during the warm-up' if practice < DEFAULT_WARM_UP else 'while fine-tuning'
         count = f'{practice} practice episode{"" if practice == 1 else "s"}'
@@ -304,21 +277,3 @@ def _notes(record: RunRecord, groups: Sequence[Group]) -> Iterator[str]:
         yield f'Episodes without a reward, left out of means: {unrewarded}.'
     if record.summary is None:
         yield 'There is no summary.json: the session ended before it could write one.'
-    else:
-        yield from _disagreements(record.summary, {group.key: group.rate for group in groups})
-
-
-def _disagreements(summary: Mapping[str, Any], rates: Mapping[str, Rate | None]) -> Iterator[str]:
-    """Where the summary says something else than the recorded episodes."""
-    for key, name in CLAIMS.items():
-        claimed, rate = summary.get(key), rates[name]
-        if not isinstance(claimed, int | float) or rate is None:
-            continue
-        # In a short session the summary's last ten reach back into the warm-up; ours do not.
-        if name == 'last' and rate.trials < LAST:
-            continue
-        if abs(claimed - rate.value) > TOLERANCE:
-            yield (
-                f'summary.json gives {key} = {claimed:.3g}, the recorded episodes give '
-                f'{rate.value:.3g}; this page shows the recording.'
-            )

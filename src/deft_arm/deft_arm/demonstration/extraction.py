@@ -9,7 +9,7 @@ as the person moved it, though the robot's hand is longer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -96,12 +96,11 @@ def extract(
         )
     moved = track.moved(T_base_track, BASE_FRAME).at_point(np.array([0.0, 0.0, settings.reach]))
     fits = _fits(moved)
-    raw = PoseTrack(
-        moved.times[fits],
-        moved.positions[fits],
-        moved.rotations[fits],
-        moved.frame_id,
-        moved.source,
+    raw = replace(
+        moved,
+        times=moved.times[fits],
+        positions=moved.positions[fits],
+        rotations=moved.rotations[fits],
     )
     _check_gaps(raw, settings, end)
     margin = 0.5 * settings.window
@@ -151,7 +150,7 @@ def _sampled(track: PoseTrack, times: FloatArray) -> PoseTrack:
     )
     turns = Slerp(track.times, Rotation.from_matrix(track.rotations))
     inside = times.clip(track.times[0], track.times[-1])
-    return PoseTrack(times, positions, turns(inside).as_matrix(), track.frame_id, track.source)
+    return replace(track, times=times, positions=positions, rotations=turns(inside).as_matrix())
 
 
 def _smoothed(track: PoseTrack, window: float) -> PoseTrack:
@@ -166,4 +165,4 @@ def _smoothed(track: PoseTrack, window: float) -> PoseTrack:
     quaternions[1:][np.cumsum(turned_over) % 2 == 1] *= -1.0
     positions = savgol_filter(track.positions, length, _POLYNOMIAL, axis=0)
     turns = Rotation.from_quat(savgol_filter(quaternions, length, _POLYNOMIAL, axis=0))
-    return PoseTrack(track.times, positions, turns.as_matrix(), track.frame_id, track.source)
+    return replace(track, positions=positions, rotations=turns.as_matrix())

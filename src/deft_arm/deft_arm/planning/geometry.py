@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.configuration import bounds
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
@@ -51,15 +52,9 @@ class Obstacle:
     """
 
     name: str
-    centre: tuple[float, float, float] = field(
-        metadata={'minimum': -3.0, 'maximum': 3.0, 'unit': 'm'}
-    )
-    size: tuple[float, float, float] = field(
-        metadata={'minimum': 0.001, 'maximum': 5.0, 'unit': 'm'}
-    )
-    yaw: float = field(
-        default=0.0, metadata={'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
-    )
+    centre: tuple[float, float, float] = field(metadata=bounds(-3.0, 3.0, 'm'))
+    size: tuple[float, float, float] = field(metadata=bounds(0.001, 5.0, 'm'))
+    yaw: float = field(default=0.0, metadata=bounds(-6.2832, 6.2832, 'rad'))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +112,16 @@ class RobotGeometry:
     ) -> None:
         """Build the model in which arm, hand and obstacles can touch.
 
-        Args:
-            fold_clearance: Least distance between parts of the arm and the stiff hand. [m].
-            obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
-            obstacles: Of the cell.
+        The clearances are least distances between parts of the arm and the stiff hand, and of
+        both from an obstacle. [m].
 
         Raises:
             ConfigurationError: The robot model has a shape whose bounds are not known here.
         """
         self._model = _collision_model(max(fold_clearance, obstacle_clearance), obstacles)
         self._data = mujoco.MjData(self._model)
-        self._arm_addresses = self._addresses(ARM_JOINT_NAMES)
-        self._hand_addresses = self._addresses(HAND_JOINT_NAMES)
+        self._arm_addresses = [self._model.joint(name).qposadr[0] for name in ARM_JOINT_NAMES]
+        self._hand_addresses = [self._model.joint(name).qposadr[0] for name in HAND_JOINT_NAMES]
         owners = [self._model.body(body).name for body in self._model.geom_bodyid]
         moving = np.array([owner not in (*_STANDING, 'world') for owner in owners])
         finger = np.array([owner not in (*_ARM, _PALM, 'world') for owner in owners])
@@ -153,12 +146,10 @@ class RobotGeometry:
             )
 
     def sweep(self, arm: FloatArray, hand: FloatArray) -> Sweep:
-        """Free space along a motion.
+        """Free space along a motion of the arm, shape (n, 6) [rad].
 
-        Args:
-            arm: Arm joint positions. Shape (n, 6). [rad].
-            hand: Hand joint positions in `HAND_JOINT_NAMES` order, one for all postures or one
-                for each. Shape (16,) or (n, 16). [rad].
+        The hand, in `HAND_JOINT_NAMES` order, is one for all postures or one for each, shape
+        (16,) or (n, 16). [rad].
         """
         count, geoms = len(arm), self._model.ngeom
         positions = np.empty((count, geoms, 3))
@@ -212,9 +203,6 @@ class RobotGeometry:
         return np.asarray(
             np.where(box, np.einsum('ngij,gj->ngi', turned, size), extent), dtype=np.float64
         )
-
-    def _addresses(self, names: tuple[str, ...]) -> list[int]:
-        return [int(self._model.jnt_qposadr[self._model.joint(name).id]) for name in names]
 
 
 def _collision_model(reach: float, obstacles: Sequence[Obstacle]) -> mujoco.MjModel:

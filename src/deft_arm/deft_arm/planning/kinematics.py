@@ -130,8 +130,7 @@ class ArmKinematics:
     def forward(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Rotation of the flange, shape (3, 3), and position of the grasp centre, shape (3,). [m].
 
-        Args:
-            joint_positions: Shape (6,). [rad].
+        At joints of shape (6,). [rad].
         """
         data = self._update(joint_positions)
         rotation = data.site_xmat[self._site].reshape(3, 3).copy()
@@ -162,7 +161,7 @@ class ArmKinematics:
             if not solution.reached:
                 continue
             base = solution.joint_positions
-            if any(_same_branch(base, other) for other in found):
+            if any(_same(base, other) for other in found):
                 continue
             found.append(base)
             yield self._turns(base, near)
@@ -172,9 +171,7 @@ class ArmKinematics:
     def follow(self, targets: Sequence[TargetPose], start: FloatArray) -> FloatArray:
         """Joint positions that reach one pose after the other on one branch. Shape (n, 6). [rad].
 
-        Args:
-            targets: Poses, close to each other.
-            start: Joint positions near the first pose. Shape (6,). [rad].
+        The poses lie close to each other, the first one near `start`, shape (6,). [rad].
 
         Raises:
             UnreachableError: Names the first pose that cannot be reached on this branch.
@@ -318,9 +315,9 @@ class ArmKinematics:
         return options[:_MOST_TURNS]
 
 
-def _same_branch(first: FloatArray, second: FloatArray) -> bool:
-    difference = (first - second + np.pi) % _TURN - np.pi
-    return bool(np.all(np.abs(difference) < _SAME))
+def _same(first: FloatArray, second: FloatArray) -> bool:
+    """Whether two postures look the same."""
+    return bool(np.all(np.abs((first - second + np.pi) % _TURN - np.pi) < _SAME))
 
 
 def _unreachable(target: TargetPose, closest: Solution, how: str) -> UnreachableError:

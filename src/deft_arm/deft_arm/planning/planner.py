@@ -69,9 +69,6 @@ class EpisodePlanner:
             current_joint_positions: Where the arm is. Shape (6,). [rad].
             open_hand: Hand before closing, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
 
-        Returns:
-            Phases from move_to_pregrasp to hold; every pose was solved and checked.
-
         Raises:
             InvalidInputError: An argument has the wrong shape, frame or range.
             UnreachableError: A pose cannot be reached; the message names it.
@@ -110,11 +107,8 @@ class EpisodePlanner:
     ) -> MotionPlan:
         """Plan the way home: straight up, over the table, with the hand opened.
 
-        Args:
-            current_joint_positions: Where the arm is. Shape (6,). [rad].
-            open_hand: Hand when open, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-            release_first: Open the hand before moving; else on arrival, so that what is held
-                travels along.
+        It opens before the arm moves, or on arrival, so that what is held travels along;
+        joints as in `plan`.
 
         Raises:
             InvalidInputError: An argument has the wrong shape or range.

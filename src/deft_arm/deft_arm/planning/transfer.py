@@ -43,11 +43,7 @@ class TransferPlanner:
     ) -> JointPath:
         """Move over the table to a point above `end`, then straight down to it.
 
-        Args:
-            start: Where the arm is.
-            end: Where it goes.
-            hand: Hand on the way.
-            object_position: Point to keep away from, base frame. Shape (3,). [m].
+        Keeps away from the object at a point in the base frame, shape (3,). [m].
 
         Raises:
             CollisionError: Every height leads through the table or the object.
@@ -68,10 +64,7 @@ class TransferPlanner:
     def out(
         self, start: FloatArray, end: FloatArray, hand: FloatArray
     ) -> tuple[JointPath | None, JointPath]:
-        """Straight up from `start`, then a joint move to `end`.
-
-        Returns:
-            The lift, None where the arm is high enough already, and the move.
+        """Straight up from `start`, None where that is high enough, then a joint move to `end`.
 
         Raises:
             CollisionError: Every height leads through the table or the arm itself.

@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
             return code
         print('The session is complete all the same; this is its report.')
     # Imported here because it loads what draws the pictures.
-    from deft_report.build import build_report  # noqa: PLC0415
+    from deft_report.page import build_report  # noqa: PLC0415
 
     report = build_report(folder)
     for line in summary_lines(folder):

@@ -68,7 +68,7 @@ def player_command(arguments: argparse.Namespace) -> list[str]:
     }
     if arguments.topics:  # ROS has no empty list: it would not know of what
         parameters['topics'] = arguments.topics
-    command = [str(executable_path('deft_cem', 'bag_player')), '--ros-args']
+    command = [str(executable_path('deft_bag', 'bag_player')), '--ros-args']
     for name, value in parameters.items():
         # JSON is YAML, which is how ROS reads a value: a text stays a text.
         command += ['-p', f'{name}:={json.dumps(value)}']

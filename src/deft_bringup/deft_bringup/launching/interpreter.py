@@ -34,11 +34,14 @@ class ProcessPlan:
         label: Name and running number, as in `arm_node-4`; prefix of its output.
         command: Program and arguments.
         required: Its end ends the whole launch.
+        foreign: A program of another project. What it ends with after it was asked to stop says
+            nothing: the driver of xarm_ros2 ends with 255 then.
     """
 
     label: str
     command: tuple[str, ...]
     required: bool = False
+    foreign: bool = False
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
@@ -233,7 +236,8 @@ class Interpreter:
                     f'{name} can only be {only!r}, got {element.attributes[name]!r}.'
                 )
         try:
-            program = executable_path(self._text('pkg', element), self._text('exec', element))
+            package = self._text('pkg', element)
+            program = executable_path(package, self._text('exec', element))
             name = check_node_name(self._text('name', element))
             namespace = check_namespace(self._text('namespace', element))
         except ConfigurationError as error:
@@ -247,7 +251,8 @@ class Interpreter:
                 rule = f'{self._text("from", child)}:={self._text("to", child)}'
                 command += ['-r', rule]
         label = f'{program.name}-{len(self._plans) + 1}'
-        self._plans.append(ProcessPlan(label, tuple(command), 'on_exit' in element.attributes))
+        required, foreign = 'on_exit' in element.attributes, not package.startswith('deft_')
+        self._plans.append(ProcessPlan(label, tuple(command), required, foreign))
 
     def _parameter_files(self, node: Element, full_name: str) -> Iterable[Path]:
         """Parameter files in the order of the tags; each `<param name>` gets one of its own.

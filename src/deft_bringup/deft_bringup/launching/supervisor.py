@@ -196,7 +196,9 @@ class Supervisor:
         code = child.process.returncode
         self._print('launch', f'{child.plan.label}: process has ended, {_describe(code)}')
         # Death by the SIGINT that we sent is how a program without a handler obeys.
-        obeyed = self._stopping and code in (-signal.SIGINT, 128 + signal.SIGINT)
+        obeyed = self._stopping and (
+            child.plan.foreign or code in (-signal.SIGINT, 128 + signal.SIGINT)
+        )
         if code != 0 and not obeyed and self._failure is None:
             self._failure = (child, code)
             self._failed_first = not self._stopping

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_cem.bag_parts import BAG_FOLDER
+from deft_bag.dataset import read_dataset
+from deft_bag.reader import BAG_FOLDER
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
-from deft_cem.policies.training import train_on_practice
-from deft_cem.practice_set import read_practice
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import load_learning_settings
 from deft_core.errors import ConfigurationError, DeftError
 
@@ -64,13 +64,11 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
     settings = load_learning_settings(arguments.settings)
-    practice, truncated = read_practice(arguments.runs)
+    practice, damaged = read_dataset(arguments.runs)
     output = _output(arguments.runs, arguments.output)
-    report = train_on_practice(
-        practice, output, settings, seed=arguments.seed, truncated=truncated
-    )
-    if report.truncated:
-        print('note: a bag is not closed (recording or killed); its whole episodes were used')
+    report = train_policy(practice, output, settings, seed=arguments.seed)
+    for sentence in damaged:
+        print(f'note: {sentence}')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     for row in report.choice.candidates():
         if 'failure' in row:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
 from deft_core.pretrained import (
+    VIT_B_32,
     ClipArchitecture,
     first_present,
     load_strictly,
@@ -88,6 +89,11 @@ class OpenClipEncoder:
             embedding: torch.Tensor = self._network(pixels[None])[0].double()
             normalised: FloatArray = (embedding / embedding.norm()).numpy()
         return normalised
+
+
+def open_clip_encoder(name: str, directory: Path | None) -> OpenClipEncoder:
+    """CLIP ViT-B/32."""
+    return OpenClipEncoder(name, VIT_B_32, directory)
 
 
 def _load_visual(network: torch.nn.Module, tensors: Mapping[str, Any], name: str) -> None:

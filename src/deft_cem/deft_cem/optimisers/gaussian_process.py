@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.optimisers.interface import FloatArray
+from deft_cem.optimisers.ask_tell import FloatArray
 
 _CLIMBING_STEPS: Final = 30
 _CLOSE_ENOUGH: Final = 1e-6

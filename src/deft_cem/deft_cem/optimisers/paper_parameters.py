@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.optimisers.interface import FloatArray
+from deft_cem.optimisers.ask_tell import FloatArray
 
 DEFAULT_ELITES: Final = 10  # E
 DEFAULT_WARM_UP: Final = 10  # M

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.interface import FloatArray
+from deft_cem.optimisers.ask_tell import FloatArray
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import FINGERS, GRASP_DIMENSION, JOINTS_PER_FINGER
 
@@ -69,11 +69,6 @@ class SearchBasis:
         """
         spread = np.broadcast_to(std, (self.dimension,))
         return np.asarray(self.sigma * np.sqrt((self.matrix**2) @ (spread**2)))
-
-
-def identity_basis(sigma: FloatArray) -> SearchBasis:
-    """Every parameter by itself: y = residual / sigma."""
-    return SearchBasis(sigma, np.eye(sigma.size))
 
 
 def synergy_basis(

@@ -22,21 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.episode_record import complete_record
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.message_types import message_typestore
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_bag import SessionBag
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
+from deft_bag.writer import EpisodeBag
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome
 from deft_core.grasp import GraspParameters, GraspPrior
 
-TYPESTORE = message_typestore()
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)
 PRIOR = GraspPrior(
     GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4)),
@@ -62,16 +56,11 @@ def reward_of(residual: np.ndarray) -> float:
 
 
 def launch(folder: Path, episodes: int) -> None:
-    """One launch: session and recorder, from where the one before was killed to the end."""
+    """One launch, from where the one before was killed to the end."""
     run = folder / 'run'
     core = SessionCore(
         run, session_id='killed', task='pick_cup', seed=11, settings=settings_of(episodes)
     )
-    bag = SessionBag(run / 'bag', TYPESTORE)
-    bag.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-    for episode, data in core.store.unrecorded():
-        whole = complete_record(data, episode, TYPESTORE)
-        core.store.confirm_recorded(bag.record_episode(whole, 0))
     with (folder / 'proposals').open('a', buffering=1) as proposals:
         while core.following() is Event.EPISODES_REMAIN:
             proposal = core.propose(IMAGE, PRIOR, 'cup', core.scene_seed)
@@ -79,14 +68,7 @@ def launch(folder: Path, episodes: int) -> None:
             proposals.write(f'{proposal.episode_id} {proposal.scene_seed} {residual.data.hex()}\n')
             core.finish_motion(Outcome.COMPLETED)
             record = (folder / 'records' / proposal.episode_id).read_bytes()
-            core.keep_record(record)
-            core.rate(reward_of(residual), 'operator', None)
-            core.conclude([Stretch(Part.REWARD, Kind.SOFTWARE, 0.1)])
-            core.save_timing()
-            ((episode, data),) = core.store.unrecorded()
-            whole = complete_record(data, episode, TYPESTORE)
-            core.store.confirm_recorded(bag.record_episode(whole, 0))
-    bag.close()
+            core.reward(record, 0.0, reward_of(residual), 'operator', None)
     core.close()
     (folder / 'done').touch()
 
@@ -125,11 +107,11 @@ def kill_at(boundary: int) -> None:
         return wrapped
 
     SessionStore.create = around(SessionStore.create)
-    SessionBag.record_episode = around(SessionBag.record_episode)
+    EpisodeBag.write = around(EpisodeBag.write)
+    EpisodeBag._write_metadata = around(EpisodeBag._write_metadata)
     for name in [name for name in vars(SessionStore) if name.startswith('record_')]:
         setattr(SessionStore, name, around(getattr(SessionStore, name)))
     SessionStore.begin_launch = around(SessionStore.begin_launch)
-    SessionStore.confirm_recorded = around(SessionStore.confirm_recorded)
 
 
 def situation(folder: Path) -> tuple[str, int]:
@@ -137,12 +119,12 @@ def situation(folder: Path) -> tuple[str, int]:
     store = folder / 'run' / STORE_FILE
     if not store.is_file():
         return 'no store', 0
-    with SessionRecord.open(store) as record:
+    with SessionStore.read(store) as record:
         waiting = record.pending()
-        rated = sum(episode.state == 'rated' for episode in record.episodes())
+        rated = sum(episode.state == 'rewarded' for episode in record.episodes())
         if waiting is not None:
             return waiting.state, rated
-        return ('rated, not in the bag' if list(record.unrecorded()) else 'between'), rated
+        return 'between', rated
 
 
 def note(folder: Path, what: str) -> None:
@@ -150,13 +132,15 @@ def note(folder: Path, what: str) -> None:
         kills.write(f'{what}\n')
 
 
-def at_random(folder: Path, episodes: int, seed: int) -> int:
+def at_random(folder: Path, episodes: int, seed: int, wanted: int) -> int:
+    """Kill that often, however long it takes, then let the session come to its end."""
     rng = np.random.default_rng(seed)
     limit, rated, kills = 0.05, 0, 0
     while not (folder / 'done').exists():
         child = forked(folder, episodes)
-        time.sleep(rng.uniform(0.0, limit))
-        os.kill(child, signal.SIGKILL)
+        if kills < wanted:
+            time.sleep(rng.uniform(0.0, limit))
+            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
             if os.WEXITSTATUS(status) != 0:
@@ -189,9 +173,6 @@ def at_boundaries(folder: Path, episodes: int) -> int:
 
 
 if __name__ == '__main__':
-    # The first record that is decoded costs more than all others; forked children know how.
-    first = next((Path(sys.argv[2]) / 'records').iterdir())
-    TYPESTORE.deserialize_cdr(first.read_bytes(), EPISODE_TYPE)
     kill_at_moments = {'random': at_random, 'boundaries': at_boundaries}[sys.argv[1]]
     count = kill_at_moments(Path(sys.argv[2]), *map(int, sys.argv[3:]))
     sys.stdout.write(json.dumps({'kills': count}))

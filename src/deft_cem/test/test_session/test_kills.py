@@ -13,11 +13,11 @@ from types import ModuleType
 
 import pytest
 
-from deft_cem.bag_parts import bag_parts
-from deft_cem.bag_reader import BagReader
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_bag.reader import BagReader
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 
+KILLS = 40
 SCRIPT = Path(__file__).with_name('killed_session.py')
 
 
@@ -45,7 +45,6 @@ def run(*words: object) -> int:
         [sys.executable, str(SCRIPT), *map(str, words)],
         stdout=subprocess.PIPE,
         text=True,
-        timeout=100.0,
         check=True,
     )
     return int(json.loads(done.stdout)['kills'])
@@ -53,11 +52,9 @@ def run(*words: object) -> int:
 
 def outcome(folder: Path) -> dict:
     """What a session came to, apart from times and attempts."""
-    with SessionRecord.open(folder / 'run' / STORE_FILE) as record:
+    with SessionStore.read(folder / 'run' / STORE_FILE) as record:
         return {
-            'optimiser': json.dumps(record.optimiser_state),
             'episodes': [(e.episode_id, e.residual, e.reward) for e in record.episodes()],
-            'unrecorded': list(record.unrecorded()),
         }
 
 
@@ -77,10 +74,10 @@ def proposals(folder: Path) -> dict[str, set[str]]:
     return found
 
 
-def recorded(folder: Path) -> list[tuple[str, float | None]]:
-    """Names and rewards in the bag."""
+def recorded(folder: Path) -> list[str]:
+    """Episodes in the bag."""
     episodes = BagReader(folder / 'run' / 'bag').episodes()
-    return [(episode.episode_id, episode.reward) for episode in episodes]
+    return [episode.episode_id for episode in episodes]
 
 
 def test_killed_at_random_moments(killed_session, records, tmp_path: Path) -> None:
@@ -89,17 +86,15 @@ def test_killed_at_random_moments(killed_session, records, tmp_path: Path) -> No
     folder = tmp_path / 'killed'
     folder.mkdir()
     write_records(records, folder, episodes)
-    kills = run('random', folder, episodes, 3)
-    assert kills >= 40
+    assert run('random', folder, episodes, 3, KILLS) <= KILLS
     assert outcome(folder) == expected  # bit for bit: JSON gives back every float64
-    assert recorded(folder) == [(name, reward) for name, _, reward in expected['episodes']]
+    assert recorded(folder) == [name for name, _, _ in expected['episodes']]
     assert all(len(tried) == 1 for tried in proposals(folder).values())
-    with SessionRecord.open(folder / 'run' / STORE_FILE) as record:
+    with SessionStore.read(folder / 'run' / STORE_FILE) as record:
         attempts = [episode.attempt for episode in record.episodes()]
         assert len(record.launches) > 1
     interrupted = Counter((folder / 'kills').read_text().splitlines())
     assert max(attempts) > 1, interrupted
-    assert len(bag_parts(folder / 'run')) > 1
 
 
 def test_killed_before_and_after_everything_that_is_written(
@@ -111,19 +106,14 @@ def test_killed_before_and_after_everything_that_is_written(
     folder.mkdir()
     write_records(records, folder, episodes)
     kills = run('boundaries', folder, episodes)
-    # Two of each: creation and launch; per episode ask, outcome, record, reward, timing, bag and
-    # confirmation.
-    assert kills == 2 * (2 + 7 * episodes)
+    # Two of each: creation and launch; per episode ask, outcome, bag, its metadata and reward.
+    assert kills == 2 * (2 + 5 * episodes)
     for case in range(kills):
         assert outcome(folder / str(case)) == expected, case
-        in_bag = [(name, reward) for name, _, reward in expected['episodes']]
+        in_bag = [name for name, _, _ in expected['episodes']]
         assert recorded(folder / str(case)) == in_bag, case
         assert all(len(tried) == 1 for tried in proposals(folder / str(case)).values()), case
     interrupted = Counter((folder / 'kills').read_text().splitlines())
-    assert interrupted == {
-        'no store': 1,
-        'asked': 2 * episodes,
-        'executed': 4 * episodes,
-        'rated, not in the bag': 6 * episodes,
-        'between': kills - 1 - 12 * episodes,
-    }
+    assert interrupted['no store'] == 1
+    assert interrupted['asked'] == 2 * episodes
+    assert interrupted['executed'] == 6 * episodes

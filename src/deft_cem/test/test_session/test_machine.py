@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from deft_cem.session_machine import OPEN, RUNNING, Effect, Event, State, transition
+from deft_cem.session.machine import OPEN, RUNNING, Effect, Event, State, transition
 from deft_core.errors import InvalidInputError
 
 EPISODE = (
@@ -54,7 +54,7 @@ def test_a_whole_session() -> None:
         Event.TRIALS_COMPLETE,
     )
     assert state is State.DONE
-    assert effects.count(Effect.EXECUTE) == effects.count(Effect.RECORD) == 3
+    assert effects.count(Effect.EXECUTE) == effects.count(Effect.ANNOUNCE) == 3
     assert effects.index(Effect.SAMPLE) < effects.index(Effect.EXECUTE)
     assert effects.count(Effect.TRAIN) == 1
     assert effects[-1] is Effect.FINISH
@@ -88,7 +88,7 @@ def test_faults_halt_every_session_that_is_not_over(state: State, event: Event) 
 def test_an_interrupted_motion_withdraws_before_the_scene_is_laid_out_again() -> None:
     state, effects = run(State.EXECUTE, Event.INTERRUPTED)
     assert state is State.RESET
-    assert effects == [Effect.WITHDRAW, Effect.PREPARE_SCENE]
+    assert effects == [Effect.DISCARD, Effect.PREPARE_SCENE]
 
 
 @pytest.mark.parametrize('state', sorted(RUNNING, key=lambda state: state.value))
@@ -96,7 +96,7 @@ def test_a_running_episode_can_be_redone_skipped_and_aborted(state: State) -> No
     for event, following, effect in (
         (Event.REDO, State.RESET, Effect.REPEAT),
         (Event.SKIP, State.IDLE, Effect.SKIP),
-        (Event.ABORT, State.PAUSED, Effect.WITHDRAW),
+        (Event.ABORT, State.PAUSED, Effect.DISCARD),
     ):
         reached, effects = transition(state, event)
         assert reached is following
@@ -127,8 +127,8 @@ class AnySession(RuleBasedStateMachine):
         self.practice_left = practice
         self.trained = practice == 0
         self.sample_open = False  # drawn, and neither rated nor withdrawn
-        self.rated = self.skipped = self.planned = 0
-        self.planned = episodes + practice
+        self.rated = self.skipped = self.scheduled = 0
+        self.scheduled = episodes + practice
         self.finished = self.stopped = False
 
     def emit(self, event: Event) -> None:
@@ -162,7 +162,7 @@ class AnySession(RuleBasedStateMachine):
             self.queue.append(Event.SAMPLED)
         elif effect is Effect.EXECUTE:
             assert self.sample_open, 'a motion without a committed sample'
-        elif effect is Effect.RECORD:
+        elif effect is Effect.ANNOUNCE:
             assert self.sample_open, 'a record without a sample'
             self.sample_open = False
             self.count()
@@ -171,7 +171,7 @@ class AnySession(RuleBasedStateMachine):
             self.sample_open = False
             self.count()
             self.skipped += 1
-        elif effect is Effect.WITHDRAW:
+        elif effect is Effect.DISCARD:
             self.sample_open = False
         elif effect is Effect.TRAIN:
             assert not self.trained
@@ -242,10 +242,10 @@ class AnySession(RuleBasedStateMachine):
     def episodes_add_up(self) -> None:
         if hasattr(self, 'left'):
             done = self.rated + self.skipped
-            assert done + self.left + self.practice_left == self.planned
+            assert done + self.left + self.practice_left == self.scheduled
             if self.state is State.DONE:
                 assert self.finished
-                assert done == self.planned
+                assert done == self.scheduled
 
     @invariant()
     def between_episodes_nothing_waits(self) -> None:

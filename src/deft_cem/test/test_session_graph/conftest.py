@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.stream_recorder import StreamRecorder
 from deft_cem.nodes.session_node import SessionNode
 from deft_core.nodes.encode import image_to_msg, observation_to_msg, prior_to_msg
 from deft_core.nodes.qos import IMAGE_PUBLISHER, LATCHED
@@ -68,7 +68,9 @@ class Peers(Node):
         self.stop = self.create_publisher(EmergencyStop, '/emergency_stop', LATCHED)
         self.create_timer(0.02, self.tick)
         self.create_service(SegmentObject, '/perception/segment_object', self.segment)
-        self.create_service(PredictGrasp, '/affordance/predict_grasp', self.predict)
+        self.predictor = self.create_service(
+            PredictGrasp, '/affordance/predict_grasp', self.predict
+        )
         self.confirm = self.create_client(ConfirmReset, '/session/confirm_reset')
         self.submit = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self.on_status, LATCHED)
@@ -209,7 +211,7 @@ class Graph:
             'warm_up': 2,
             'evaluation_trials': 1,
             'seed': 5,
-            'film_period': 0.1,
+            'video_period': 0.1,
         }
         return {**defaults, **values}
 
@@ -219,7 +221,7 @@ class Graph:
     def recorder(self) -> Node:
         topics = ['/session/status deft_msgs/msg/SessionStatus latched']
         return self.add(
-            RecorderNode(
+            StreamRecorder(
                 context=self.context, parameter_overrides=[Parameter('topics', value=topics)]
             )
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK
 from deft_msgs.msg import SessionStatus
 from deft_msgs.srv import ControlSession, SubmitReward
@@ -47,7 +47,7 @@ def session(graph):
 
 
 def states_of(graph) -> list[str]:
-    with SessionRecord.open(graph.run / STORE_FILE) as record:
+    with SessionStore.read(graph.run / STORE_FILE) as record:
         return [episode.state for episode in record.episodes()]
 
 
@@ -123,7 +123,7 @@ def test_abort_stops_the_motion_and_pauses(session) -> None:
     assert session.control(KIND.ABORT_EPISODE, name).accepted
     paused = session.until_state(SessionStatus.PAUSED)
     assert paused.episode_index == 0
-    assert states_of(session) == ['withdrawn']
+    assert states_of(session) == ['discarded']
     session.until(lambda: session.peers.moving == [])
     session.peers.holds_motion = False
     assert session.control(KIND.RESUME, paused.episode_id).accepted
@@ -146,8 +146,8 @@ def test_skip_leaves_a_place_empty_and_the_session_comes_to_its_end(graph) -> No
     graph.peers.answers = True
     graph.peers.confirm_scene()
     assert graph.finish() == EXIT_OK
-    assert states_of(graph) == ['withdrawn', 'rated', 'rated', 'rated']
-    with SessionRecord.open(graph.run / STORE_FILE) as record:
+    assert states_of(graph) == ['discarded', 'rewarded', 'rewarded', 'rewarded']
+    with SessionStore.read(graph.run / STORE_FILE) as record:
         assert [position for position, _ in record.skipped()] == [0]
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from rclpy.parameter import Parameter
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.reader import BagReader
 from deft_cem.nodes.visual_reward import (
     SERVICE,
     VisualRewardNode,
@@ -64,7 +64,7 @@ def add_reward(graph, folder: Path, **changes) -> VisualRewardNode:
 
 
 def test_the_image_scores_and_the_operator_judges(graph, folder) -> None:
-    graph.settings.write_text('policy: {method: ridge}\n')  # the fastest to train
+    graph.settings.write_text('policy: {method: elite_mean}\n')  # the fastest to train
     recorder = graph.recorder()
     add_reward(graph, folder, operator_judges=True)
     graph.peers.submit = graph.peers.create_client(SubmitReward, SERVICE)
@@ -96,7 +96,7 @@ class OnlyTrials:
 
 
 def test_alone_it_scores_practice_and_nothing_else(graph, folder) -> None:
-    graph.settings.write_text('policy: {method: ridge}\n')  # the fastest to train
+    graph.settings.write_text('policy: {method: elite_mean}\n')  # the fastest to train
     recorder = graph.recorder()
     add_reward(graph, folder)
     graph.peers.submit = OnlyTrials(graph.peers)

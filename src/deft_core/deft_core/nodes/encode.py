@@ -28,7 +28,7 @@ from std_msgs.msg import Header
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.decode import NORMAL_CHANNELS, PIXEL_CHANNELS, SUCCESS_FROM_MSG
-from deft_core.episode import Episode, FilmFrame
+from deft_core.episode import Episode, VideoFrame
 from deft_core.frames import BASE_FRAME, CAMERA_OPTICAL_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
 from deft_core.observation import ObjectObservation
@@ -264,13 +264,13 @@ def episode_to_msg(
             episode.first_image, 'rgb8', episode.started, CAMERA_OPTICAL_FRAME
         ),
         last_image=image_to_msg(episode.last_image, 'rgb8', episode.ended, CAMERA_OPTICAL_FRAME),
-        film=[_film_to_msg(frame) for frame in episode.film],
+        rollout_video=[_video_to_msg(frame) for frame in episode.rollout_video],
         calibration_id=episode.calibration_id,
         software_version=software_version,
     )
 
 
-def _film_to_msg(frame: FilmFrame) -> CompressedImage:
+def _video_to_msg(frame: VideoFrame) -> CompressedImage:
     return CompressedImage(
         header=header(frame.stamp, CAMERA_OPTICAL_FRAME),
         format='jpeg',

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deft_report.build import build_report
+from deft_report.page import build_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,12 +12,12 @@ from action_msgs.msg import GoalStatus
 
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.planning.kinematics import ArmKinematics
-from deft_arm.xarm.codes import State
+from deft_arm.xarm.codes import STATE_NOT_READY, State
 from deft_core.trajectory import WristTrajectory
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState
 from deft_sim.nodes.xarm_world import make_box
-from deft_sim.xarm_controller import COLLISION
+from deft_sim.xarm_controller import COLLISION, WRONG_PARAMETER
 from xarm_msgs import srv
 
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
@@ -60,6 +60,28 @@ def test_the_controller_gets_its_settings_before_the_first_motion(ready):
     np.testing.assert_allclose(lower, configuration.fence_lower)
     np.testing.assert_allclose(upper, configuration.fence_upper)
     assert ready.box.report().motors == 0b111111
+
+
+@pytest.mark.parametrize('prepares', [True, False], ids=['settings', 'no settings'])
+def test_a_pending_warning_does_not_lock_the_arm_out(robot, prepares):
+    robot.box.warn(WRONG_PARAMETER)
+    robot.start(controller_settings=prepares)
+    go_home(robot)
+    # One that came up in between stays pending through the clearing of an error, no longer.
+    robot.box.warn(WRONG_PARAMETER)
+    robot.box.fail(COLLISION)
+    refuses_until_cleared(robot)
+    assert robot.box.report().warning == 0
+
+
+def test_a_setting_that_is_not_taken_is_a_fault(robot, monkeypatch):
+    monkeypatch.setattr(robot.box, 'set_tool_mass', lambda _: STATE_NOT_READY)
+    robot.start()
+    robot.until_state(ArmState.FAULT)
+    assert '/xarm/set_tcp_load answered 9' in robot.states[-1].fault
+    monkeypatch.undo()
+    refuses_until_cleared(robot)
+    assert robot.box.tool_mass > 0.0
 
 
 def test_services_that_are_off_are_named(make_robot):
@@ -138,8 +160,9 @@ def test_the_button_of_the_controller(ready):
     ready.until_state(ArmState.FAULT)
     assert ready.clear_fault().success
     ready.states.clear()
-    ready.graph.until(lambda: len(ready.states) > 2)
+    ready.graph.until(lambda: len(ready.states) > 20)
     assert ready.states[-1].state == ArmState.FAULT
+    assert 'C1' in ready.states[-1].fault
     ready.box.press_button(pressed=False)
     refuses_until_cleared(ready)
 
@@ -159,7 +182,7 @@ def test_an_emergency_stop_stops_the_controller(ready):
 
 
 def test_an_emergency_stop_at_rest_stops_the_controller_too(ready):
-    ready.graph.until(lambda: ready.box.report().state == State.READY)
+    ready.until_controller_is_ready()
     ready.press(True)
     ready.graph.until(lambda: ready.box.report().state == State.STOPPED)
 

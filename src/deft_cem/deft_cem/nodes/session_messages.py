@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a session answers and announces: checks of scenes and scores, status and result."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from deft_cem.nodes.session_parameters import SessionSetup
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event, State
+from deft_core.decode import SUCCESS_FROM_MSG
+from deft_core.episode import Phase
+from deft_core.nodes.encode import distribution_to_msg, header
+from deft_msgs.action import RunSession
+from deft_msgs.msg import Reward, SessionStatus
+from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
+
+SOURCES: Final = {
+    Reward.SOURCE_OPERATOR: 'operator',
+    Reward.SOURCE_SCRIPTED_OPERATOR: 'scripted_operator',
+    Reward.SOURCE_R3M: 'r3m',
+    Reward.SOURCE_RESNET18: 'resnet18',
+    Reward.SOURCE_OPEN_CLIP: 'open_clip',
+}
+CONTROLS: Final = {
+    ControlSession.Request.PAUSE: Event.PAUSE,
+    ControlSession.Request.RESUME: Event.RESUME,
+    ControlSession.Request.REDO_EPISODE: Event.REDO,
+    ControlSession.Request.SKIP_EPISODE: Event.SKIP,
+    ControlSession.Request.ABORT_EPISODE: Event.ABORT,
+    ControlSession.Request.STOP: Event.CANCEL,
+}
+# States in which a pause is noted and takes effect at the next reset of the scene.
+PAUSES_LATER: Final = frozenset(
+    {
+        State.IDLE,
+        State.OBSERVE,
+        State.PREDICT,
+        State.SAMPLE,
+        State.EXECUTE,
+        State.AWAIT_REWARD,
+        State.TRAIN,
+    }
+)
+
+
+def check_scene(
+    core: SessionCore | None, awaited: bool, request: ConfirmReset.Request
+) -> ConfirmReset.Response:
+    """Whether a scene may be confirmed now.
+
+    Args:
+        core: The session; None before the first one.
+        awaited: Whether it waits for a scene.
+        request: What the operator says.
+    """
+    kind = ConfirmReset.Request
+    if core is None or not awaited:
+        return ConfirmReset.Response(
+            error_code=kind.NOT_WAITING,
+            error_message='the session does not wait for a scene now',
+        )
+    if request.episode_id != core.episode_id:
+        return ConfirmReset.Response(
+            error_code=kind.WRONG_EPISODE,
+            error_message=f'episode {core.episode_id} waits, not {request.episode_id!r}',
+        )
+    return ConfirmReset.Response(accepted=True)
+
+
+def check_score(
+    core: SessionCore | None, awaited: bool, reward: Reward
+) -> tuple[SubmitReward.Response, bool]:
+    """Whether a score may be given now; the same score again is accepted and changes nothing.
+
+    Args:
+        core: The session; None before the first one.
+        awaited: Whether it waits for a score.
+        reward: The score.
+
+    Returns:
+        The answer, and whether the score is new.
+    """
+    kind = SubmitReward.Request
+
+    def refused(code: int, message: str) -> tuple[SubmitReward.Response, bool]:
+        return SubmitReward.Response(error_code=code, error_message=message), False
+
+    stored = core.store.rewarded(reward.episode_id) if core is not None else None
+    if stored is not None:
+        if stored.reward == reward.score:
+            return SubmitReward.Response(accepted=True), False
+        return refused(kind.ALREADY_SCORED, f'{stored.episode_id} has the score {stored.reward}')
+    if core is None or not awaited:
+        return refused(kind.NOT_WAITING, 'the session does not wait for a score now')
+    if reward.episode_id != core.episode_id:
+        return refused(kind.WRONG_EPISODE, f'{core.episode_id} waits, not {reward.episode_id!r}')
+    if (
+        not (math.isfinite(reward.score) and 0.0 <= reward.score <= 1.0)
+        or reward.source not in SOURCES
+        or reward.success not in SUCCESS_FROM_MSG
+    ):
+        return refused(
+            kind.INVALID_SCORE, f'score {reward.score} must be 0 to 1, from a known source'
+        )
+    return SubmitReward.Response(accepted=True), True
+
+
+def status_message(
+    setup: SessionSetup | None, state: State, remark: str, stamp: float
+) -> SessionStatus:
+    """Where the session stands.
+
+    Args:
+        setup: The session; None before the first one.
+        state: State of its machine.
+        remark: Why it halted, or what is about to happen; empty otherwise.
+        stamp: ROS time. [s].
+    """
+    text = f'{state.name.lower()}: {remark}' if remark else state.name.lower()
+    message = SessionStatus(
+        header=header(stamp, ''),
+        state=state.value,
+        state_text=text,
+        scene_seed=-1,
+        last_reward=math.nan,
+        mean_reward=math.nan,
+    )
+    if setup is None:
+        return message
+    core, progress = setup.core, setup.core.progress
+    scheduled = progress.scheduled
+    message.session_id = core.session_id
+    message.task = setup.task.name
+    message.instruction = setup.task.instruction
+    message.object_set = scheduled.object_set
+    message.episode_id = core.episode_id
+    message.phase = scheduled.phase.value
+    message.episode_index = scheduled.position
+    message.episode_count = len(core.schedule)
+    message.scene_seed = core.scene_seed
+    if progress.rewards:
+        message.last_reward = progress.rewards[-1]
+        message.mean_reward = progress.recent_mean
+    message.distribution = distribution_to_msg(*core.distribution)
+    message.run_directory = str(core.run_directory)
+    return message
+
+
+def result_message(setup: SessionSetup | None, error_code: int, reason: str) -> RunSession.Result:
+    """How the session ended.
+
+    Args:
+        setup: The session; None when there was none.
+        error_code: A constant of RunSession.
+        reason: Why it ended early; empty otherwise.
+    """
+    result = RunSession.Result(
+        error_code=error_code,
+        error_message=reason,
+        mean_reward=math.nan,
+        success_evaluation=math.nan,
+    )
+    if setup is not None:
+        core = setup.core
+        result.episode_count = core.progress.position
+        practice = core.progress.practice_rewards[-10:]
+        if practice:
+            result.mean_reward = sum(practice) / len(practice)
+        judged = [
+            episode.success
+            for episode in core.store.episodes()
+            if episode.phase is Phase.EVALUATE_POLICY and episode.success is not None
+        ]
+        if judged:
+            result.success_evaluation = sum(judged) / len(judged)
+    return result
