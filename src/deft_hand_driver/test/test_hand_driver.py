@@ -374,20 +374,6 @@ def test_7_a_silent_motor_stops_the_hand(graph):
     graph.enable()
 
 
-def test_10_an_overload_needs_the_operator(enabled):
-    enabled.servos.do('fault 3 overload')
-    enabled.until(lambda: enabled.last.state == HandState.FAULT)
-    assert 'index_curl (id 3): overload' in enabled.last.fault
-    assert enabled.last.motor_errors[CURL] == HandState.ERROR_OVERLOAD
-    enabled.until_diagnostic(
-        lambda _: any(s.message == 'overload' for s in enabled.diagnostics[-1].status)
-    )
-    enabled.servos.do('clear 3')
-    assert enabled.clear().success
-    enabled.until(lambda: enabled.last.motor_errors[CURL] == 0)
-    enabled.enable()
-
-
 def test_12_an_unplugged_adapter_is_a_fault_and_comes_back_off(enabled):
     enabled.servos.do('port gone')
     enabled.until(lambda: enabled.last.state == HandState.FAULT)

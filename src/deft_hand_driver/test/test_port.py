@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import serial
 from dynamixel_sdk import COMM_SUCCESS
-from dynamixel_sdk.port_handler import PortHandler
 from dynamixel_sdk.protocol2_packet_handler import Protocol2PacketHandler
 
 from deft_hand_driver.dynamixel.bus import DynamixelBus
@@ -80,14 +79,6 @@ def bus(line):
         yield bus
 
 
-@pytest.fixture
-def sdk_port(line):
-    port = PortHandler(line.path)
-    port.setBaudRate(57600)
-    yield port
-    port.closePort()
-
-
 def until(condition):
     end = time.monotonic() + 10.0
     while not condition():
@@ -104,23 +95,10 @@ def test_instructions_are_stuffed(line, bus):
     assert line.received[10:15] == b'\xff\xff\xfd\xfd\x00'
 
 
-def test_the_sdk_alone_does_not_stuff(line, sdk_port):
-    Protocol2PacketHandler().write4ByteTxOnly(sdk_port, 1, 116, 0x00FDFFFF)
-    sent = bytes.fromhex('fffffd00 01 0900 03 7400 fffffd00 c907')
-    until(lambda: len(line.received) == len(sent))
-    assert line.received == sent
-
-
 @pytest.mark.parametrize('data', [NASTY, b'\xff\xff\xfd\xfd', NASTY + NASTY, SHORTENED])
 def test_replies_are_unstuffed(line, bus, data):
     line.answer(build_status(1, 0, data))
     assert bus.read_bytes(1, 126, len(data)) == data
-
-
-def test_the_sdk_alone_shortens_what_was_never_stuffed(line, sdk_port):
-    line.answer(build_status(1, 0, SHORTENED))
-    wrong, _, _ = Protocol2PacketHandler().readTxRx(sdk_port, 1, 126, len(SHORTENED))
-    assert bytes(wrong) != SHORTENED
 
 
 def test_replies_that_came_before_the_request_are_forgotten(line, bus):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serial port of `dynamixel_sdk`, with what is wrong in it put right; and what may go wrong.
+"""Serial port of `dynamixel_sdk`, with what is wrong in it put right; the errors of a bus.
 
 The only file that imports the SDK, whose packet and group classes work on this port too. Replaced,
 each with a test in test_port.py:
