@@ -83,12 +83,12 @@ def write_report(record: RunRecord, run: Path) -> Path:
 
 def _draws(record: RunRecord, findings: Findings) -> dict[str, figures.Draw]:
     """The charts by file name."""
-    return {
-        'learning_curve': partial(figures.learning_curve, record, findings),
-        'success_rates': partial(figures.success_rates, findings),
-        'sampling_spread': partial(figures.sampling_spread, record),
-        'residual_mean': partial(figures.residual_mean, record),
+    charts: dict[str, figures.Draw] = {
+        'learning_curve': partial(figures.learning_curve, record, findings)
     }
+    if record.practice:
+        charts['residual_mean'] = partial(figures.residual_mean, record)
+    return charts
 
 
 def render(record: RunRecord, command: str) -> str:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from deft_cem.optimisers.cem import CrossEntropyMethod
 from deft_cem.optimisers.paper_parameters import initial_standard_deviation
 from deft_core.camera import ColorImage
-from deft_core.episode import Episode, VideoFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual
 from deft_report.run import RunRecord
 
