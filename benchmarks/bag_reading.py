@@ -32,8 +32,8 @@ from rosbags.typesys.store import Typestore
 from deft_bag.message_types import message_typestore
 from deft_bag.reader import EPISODE_TOPIC, BagReader, bag_files
 from deft_bag.writer import EpisodeBag
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_core.episode import Episode, VideoFrame, Outcome, Phase
+from deft_cem.optimisers.cem import initial_standard_deviation
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import DeftError, RecordingError
 from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 from deft_core.nodes.encode import episode_to_msg

@@ -41,14 +41,7 @@ ObjectSets = Callable[[str], Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True)
 class Key:
-    """What trials must share to be counted together.
-
-    Attributes:
-        task: Name of the task.
-        object_set: 'train', 'test', or what is known instead.
-        method: Method of the session, as summary.json names it.
-        tried: 'policy' or 'prior alone'.
-    """
+    """What trials share that are counted together; `object_set` may be unknown."""
 
     task: str
     object_set: str
@@ -65,14 +58,8 @@ class Key:
 class Row:
     """One line of the table: the trials of one run, or of all runs that share a key.
 
-    Attributes:
-        run: Name of the run; 'all N runs' for a pooled line.
-        key: What was tried.
-        trials: The evaluation episodes.
-        practice: Practice episodes behind them; of all runs together in a pooled line.
-        rate: Success; None when no trial was judged or none was run.
-        reward: Mean reward; with equal ends below two rewards, None without any.
-        pooled: Whether several runs are counted together.
+    `practice` counts episodes, of all runs together in a pooled line; `reward` is the mean, with
+    equal ends below two rewards.
     """
 
     run: str
@@ -86,14 +73,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `deft compare` shows.
-
-    Attributes:
-        records: The runs by their labels, in the order they were named.
-        rows: The table.
-        verdicts: Which differences the trials can show.
-        notes: What limits the comparison, one sentence each.
-    """
+    """What `deft compare` shows: runs by label, the table, verdicts and what limits them."""
 
     records: Mapping[str, RunRecord]
     rows: tuple[Row, ...]
@@ -110,12 +90,7 @@ def known_object_sets(task: str) -> Mapping[str, Sequence[str]]:
 def compare(
     records: Mapping[str, RunRecord], object_sets: ObjectSets = known_object_sets
 ) -> Comparison:
-    """Put runs side by side.
-
-    Args:
-        records: Runs by a label that tells them apart.
-        object_sets: Objects by set of a task.
-    """
+    """Put runs side by side, by labels that tell them apart."""
     rows = [row for label, record in records.items() for row in _rows(label, record, object_sets)]
     pooled = list(_pooled(rows))
     verdicts = tuple(_verdicts(rows, pooled))

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import initial_standard_deviation
 from deft_core.episode import Episode, Phase
 from deft_core.grasp import FINGERS, JOINTS, JOINTS_PER_FINGER, POSITION, WRIST
 from deft_core.validation import FloatArray
@@ -218,12 +218,7 @@ def _mark(axes: Axes, place: float, episode: Episode) -> None:
 
 
 def running_mean(episodes: Sequence[Episode], window: int) -> FloatArray:
-    """Mean of the last given rewards up to each episode; NaN while there is none.
-
-    Args:
-        episodes: In order.
-        window: Rewards in a mean.
-    """
+    """Mean of the last `window` given rewards up to each episode; NaN while there is none."""
     given: list[float] = []
     means = []
     for episode in episodes:
@@ -275,12 +270,7 @@ def _interval(axes: Axes, place: float, interval: Interval) -> None:
 
 
 def rate_bars(axes: Axes, lines: Sequence[tuple[str, Rate | None, bool]]) -> None:
-    """Rates with their intervals, from top to bottom.
-
-    Args:
-        axes: Where to draw.
-        lines: Label, rate, and whether it is coloured as a result of learning.
-    """
+    """Label, rate with interval, and whether it is coloured as a result of learning, downwards."""
     for height, (_, rate, stands_out) in zip(reversed(range(len(lines))), lines, strict=True):
         if rate is None:
             axes.text(0.01, height, 'no trial', color=MUTED, va='center', fontsize=9)

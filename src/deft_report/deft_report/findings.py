@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
+from deft_cem.optimisers.cem import DEFAULT_EPISODES, DEFAULT_WARM_UP
 from deft_core.episode import Episode, Phase
 from deft_report.run import RunRecord, rewards
 from deft_report.statistics import (
@@ -27,16 +27,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Group:
-    """One block of episodes as the report names it.
-
-    Attributes:
-        key: Name in the charts' data and in style sheets.
-        label: Name for people.
-        about: How its episodes were run, in a few words.
-        rate: Success; None when no episode of the block was judged.
-        reward: Mean reward with bootstrap interval; None below two rewards.
-        count: Number of episodes, judged or not.
-    """
+    """One block of episodes; its `reward` is the mean, None below two rewards."""
 
     key: str
     label: str
@@ -55,14 +46,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison and what it allows to say.
-
-    Attributes:
-        question: What is compared with what.
-        p_value: Of an exact test.
-        better: Whether the first named did better.
-        detail: The counts behind it and the test.
-    """
+    """One comparison and what it allows to say; `better` is about the first that was named."""
 
     question: str
     p_value: float
@@ -84,14 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says in words and figures.
-
-    Attributes:
-        groups: Prior alone, warm-up, last ten, policy.
-        pairs: Evaluation trials that share a scene, with the prior alone and with the policy.
-        verdicts: What is and what is not separable.
-        notes: What is missing from this run, one sentence each.
-    """
+    """What the report says; `pairs` are evaluation trials on one scene, prior alone and policy."""
 
     groups: tuple[Group, ...]
     pairs: tuple[tuple[Episode, Episode], ...]
