@@ -2,9 +2,9 @@
 """Encoders with the weights of others, read from a local file (`deft_core.pretrained`).
 
 ResNet-18 (He et al., CVPR 2016) with ImageNet or R3M weights (Nair et al., CoRL 2022) gives the
-512 averaged features before the classifier. Both take the same image: short side to 256 pixels, the
-middle 224 x 224, mean and spread of ImageNet (R3M does the last step itself and wants 0..255; the
-result is the same). Of a 4:3 image a sixth is not seen on either side.
+512 averaged features before the classifier. Both take the same image: short side to 256 pixels,
+the middle 224 x 224, mean and spread of ImageNet (R3M does the last step itself and wants 0..255;
+the result is the same). Of a 4:3 image a sixth is not seen on either side.
 
 CLIP (Radford et al., ICML 2021), as open_clip defines it, gives the embedding of its image tower.
 It has length one, so the distance of two of them depends on their angle alone, as in CLIP's
