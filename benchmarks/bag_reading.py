@@ -32,7 +32,7 @@ from rosbags.typesys.store import Typestore
 from deft_bag.message_types import message_typestore
 from deft_bag.reader import EPISODE_TOPIC, BagReader, bag_files
 from deft_bag.writer import EpisodeBag
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import initial_standard_deviation
 from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import DeftError, RecordingError
 from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual

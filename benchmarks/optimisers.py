@@ -38,7 +38,7 @@ from optimisation.study import (
     peer_method,
 )
 
-from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES
+from deft_cem.optimisers.cem import DEFAULT_EPISODES
 from deft_cem.optimisers.registry import DEFAULT_METHOD, OptimiserSettings
 from deft_core.errors import DeftError
 

@@ -16,14 +16,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.gaussian_process import BowlProcess
-from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
+from deft_cem.optimisers.cem import DEFAULT_ELITES, DEFAULT_WARM_UP
 from deft_cem.optimisers.screened_regression import (
+    BowlProcess,
+    SearchBasis,
     regress_optimum,
     softmax_weights,
     standardised,
+    synergy_basis,
 )
-from deft_cem.optimisers.search_basis import SearchBasis, synergy_basis
 from optimisation.landscapes import DIMENSION
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.paper_parameters import (
+from deft_cem.optimisers.cem import (
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
     initial_standard_deviation,

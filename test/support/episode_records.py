@@ -12,7 +12,7 @@ import pytest
 from deft_bag.message_types import message_typestore
 from deft_bag.reader import EPISODE_TYPE
 from deft_bag.writer import EpisodeBag
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import initial_standard_deviation
 from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
 

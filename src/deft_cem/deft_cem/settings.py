@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_cem.optimisers.ask_tell import ResidualOptimiser
-from deft_cem.optimisers.paper_parameters import (
+from deft_cem.optimisers.cem import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
@@ -71,14 +71,7 @@ class LearningSettings:
         )
 
     def make_optimiser(self, seed: int) -> ResidualOptimiser:
-        """The optimiser of a session.
-
-        Args:
-            seed: Seed of the session.
-
-        Raises:
-            ConfigurationError: Numbers that the method cannot run with.
-        """
+        """The optimiser of a session."""
         return self.optimiser.make(
             self.initial_std, seed, elites=self.elites, warm_up=self.warm_up_episodes
         )
@@ -89,10 +82,7 @@ class LearningSettings:
 
 
 def load_learning_settings(path: Path | None = None) -> LearningSettings:
-    """Read the settings.
-
-    Args:
-        path: A YAML file; None takes learning.yaml of the configuration folder.
+    """Read the settings; None takes learning.yaml of the configuration folder.
 
     Raises:
         ConfigurationError: The file is missing or wrong.

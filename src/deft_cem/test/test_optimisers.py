@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft_cem.optimisers.ask_tell import ResidualOptimiser, Sample
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import CrossEntropyMethod, initial_standard_deviation
 from deft_cem.optimisers.registry import METHODS, OptimiserSettings
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 
@@ -84,7 +83,7 @@ def test_telling_the_rewards_again_goes_on_bit_for_bit(method, answers, kills, s
 def test_another_process_draws_the_same(method: str) -> None:
     script = (
         'from deft_cem.optimisers.registry import OptimiserSettings;'
-        'from deft_cem.optimisers.paper_parameters import initial_standard_deviation;'
+        'from deft_cem.optimisers.cem import initial_standard_deviation;'
         f'o = OptimiserSettings({method!r}).make('
         'initial_standard_deviation(), 7, elites=3, warm_up=4);'
         '[o.tell(o.ask().index, k % 4 / 4) for k in range(12)];'

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft_cem.commands import score as command
-from deft_cem.encoders.open_clip import OpenClipEncoder
+from deft_cem.encoders.pretrained import OpenClipEncoder
 from deft_cem.encoders.registry import ENCODERS, make_encoder
 from deft_cem.rewards.agreement import agreement
 from deft_cem.rewards.visual import (

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from deft_cem.optimisers.gaussian_process import BowlProcess
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import initial_standard_deviation
 from deft_cem.optimisers.screened_regression import (
+    BowlProcess,
     ScreenedRegression,
     ScreenedRegressionSettings,
     regress_optimum,
     softmax_weights,
     standardised,
+    synergy_basis,
 )
-from deft_cem.optimisers.search_basis import synergy_basis
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
+from deft_cem.optimisers.cem import DEFAULT_EPISODES, DEFAULT_WARM_UP
 from deft_core.episode import Episode, Phase
 from deft_report.run import RunRecord, rewards
 from deft_report.statistics import (
@@ -27,16 +27,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Group:
-    """One block of episodes as the report names it.
-
-    Attributes:
-        key: Name in the charts' data and in style sheets.
-        label: Name for people.
-        about: How its episodes were run, in a few words.
-        rate: Success; None when no episode of the block was judged.
-        reward: Mean reward with bootstrap interval; None below two rewards.
-        count: Number of episodes, judged or not.
-    """
+    """One block of episodes; its `reward` is the mean, None below two rewards."""
 
     key: str
     label: str
@@ -54,28 +45,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The two evaluation trials of one scene.
-
-    Attributes:
-        prior: Trial with the prior alone.
-        policy: Trial with the policy.
-    """
-
-    prior: Episode
-    policy: Episode
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """One comparison and what it allows to say.
-
-    Attributes:
-        question: What is compared with what.
-        p_value: Of an exact test.
-        better: Whether the first named did better.
-        detail: The counts behind it and the test.
-    """
+    """One comparison and what it allows to say; `better` is about the first that was named."""
 
     question: str
     p_value: float
@@ -97,17 +68,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says in words and figures.
-
-    Attributes:
-        groups: Prior alone, warm-up, last ten, policy.
-        pairs: Evaluation trials that share a scene.
-        verdicts: What is and what is not separable.
-        notes: What is missing from this run, one sentence each.
-    """
+    """What the report says; `pairs` are evaluation trials on one scene, prior alone and policy."""
 
     groups: tuple[Group, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[tuple[Episode, Episode], ...]
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
 
@@ -118,39 +82,33 @@ def find(record: RunRecord) -> Findings:
     prior = record.phase(Phase.EVALUATE_PRIOR)
     policy = record.phase(Phase.EVALUATE_POLICY)
     tuned = record.last_tuned
-    groups = (
-        _group('prior', 'Prior alone', 'evaluation, zero residual', prior, generator),
-        _group(
-            'warm_up',
-            'Warm-up',
-            'sampling around the prior',
-            record.phase(Phase.WARM_UP),
-            generator,
-        ),
-        _group(
-            'last',
-            f'Last {len(tuned)} of practice' if tuned else 'Last ten of practice',
-            'still sampling, refitted',
-            tuned,
-            generator,
-        ),
-        _group('policy', 'Policy', 'evaluation, after training', policy, generator),
+    warm_up = record.phase(Phase.WARM_UP)
+    last = f'Last {len(tuned)} of practice' if tuned else 'Last ten of practice'
+    groups = tuple(
+        _group(key, label, about, episodes, generator)
+        for key, label, about, episodes in (
+            ('prior', 'Prior alone', 'evaluation, zero residual', prior),
+            ('warm_up', 'Warm-up', 'sampling around the prior', warm_up),
+            ('last', last, 'still sampling, refitted', tuned),
+            ('policy', 'Policy', 'evaluation, after training', policy),
+        )
     )
-    pairs = _pairs(prior, policy)
+    pairs = same_scenes(prior, policy)
+    verdicts = (
+        compare_success('Success, policy against prior alone', policy, prior),
+        _compare_reward(pairs, generator),
+        compare_success('Success, end of practice against warm-up', tuned, warm_up),
+    )
     return Findings(
         groups=groups,
-        pairs=pairs,
-        verdicts=tuple(_verdicts(groups, pairs, generator)),
+        pairs=tuple(pairs),
+        verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
         notes=tuple(_notes(record, groups)),
     )
 
 
 def _group(
-    key: str,
-    label: str,
-    about: str,
-    episodes: Sequence[Episode],
-    generator: np.random.Generator,
+    key: str, label: str, about: str, episodes: Sequence[Episode], generator: np.random.Generator
 ) -> Group:
     given = rewards(episodes)
     return Group(
@@ -163,61 +121,62 @@ def _group(
     )
 
 
-def _pairs(prior: Sequence[Episode], policy: Sequence[Episode]) -> tuple[Pair, ...]:
+def _scene(episode: Episode) -> tuple[int, str]:
+    return episode.scene_seed, episode.object_name
+
+
+def same_scenes(
+    first: Sequence[Episode], second: Sequence[Episode]
+) -> list[tuple[Episode, Episode]]:
     """Match trials on the same scene; a scene laid out by hand (seed -1) has no twin."""
-    by_scene = {
-        (episode.scene_seed, episode.object_name): episode
-        for episode in prior
-        if episode.scene_seed >= 0
-    }
-    matched = []
-    for episode in policy:
-        twin = by_scene.get((episode.scene_seed, episode.object_name))
-        if twin is not None:
-            matched.append(Pair(prior=twin, policy=episode))
-    return tuple(matched)
-
-
-def _verdicts(
-    groups: Sequence[Group], pairs: Sequence[Pair], generator: np.random.Generator
-) -> Iterator[Verdict]:
-    prior, warm_up, last, policy = (group.rate for group in groups)
-    judged = [
-        (pair.prior.success, pair.policy.success)
-        for pair in pairs
-        if pair.prior.success is not None and pair.policy.success is not None
+    by_scene = {_scene(episode): episode for episode in first if episode.scene_seed >= 0}
+    return [
+        (by_scene[_scene(episode)], episode) for episode in second if _scene(episode) in by_scene
     ]
-    if judged:
-        yield _paired_success(judged)
-    elif prior is not None and policy is not None:
-        yield _unpaired_success('Success, policy against prior alone', policy, prior)
-    differences = [
-        pair.policy.reward - pair.prior.reward
-        for pair in pairs
-        if pair.policy.reward is not None and pair.prior.reward is not None
-    ]
-    if len(differences) > 1:
-        yield _paired_reward(differences, generator)
-    if warm_up is not None and last is not None:
-        yield _unpaired_success('Success, end of practice against warm-up', last, warm_up)
 
 
-def _paired_success(judged: Sequence[tuple[bool, bool]]) -> Verdict:
-    gains = sum(1 for before, after in judged if after and not before)
-    losses = sum(1 for before, after in judged if before and not after)
-    p_value = compare_paired_outcomes(judged)
+def compare_success(
+    question: str, first: Sequence[Episode], second: Sequence[Episode]
+) -> Verdict | None:
+    """Whether the successes of two groups differ; None where one of them was not judged.
+
+    Groups that saw the same scenes, each once, are compared scene by scene.
+    """
+    one, other = (
+        [episode for episode in group if episode.success is not None] for group in (first, second)
+    )
+    rate, other_rate = (Rate.of([e.success for e in group]) for group in (one, other))
+    if rate is None or other_rate is None:
+        return None
+    pairs = same_scenes(one, other)
+    scenes = {_scene(episode) for episode, _ in pairs}
+    if len(scenes) == len(pairs) == len(one) == len(other):
+        p_value = compare_paired_outcomes([(bool(a.success), bool(b.success)) for a, b in pairs])
+        test = f'exact McNemar test on {len(pairs)} shared scenes'
+    else:
+        p_value = compare_rates(rate, other_rate)
+        test = 'exact Fisher test'
     return Verdict(
-        question='Success, policy against prior alone',
+        question=question,
         p_value=p_value,
-        better=gains > losses,
+        better=rate.value > other_rate.value,
         detail=(
-            f'Of {len(judged)} shared scenes, {gains} succeed with the policy only and {losses} '
-            f'with the prior only (exact McNemar test, p = {p_value:.2g}).'
+            f'{rate.successes} of {rate.trials} against {other_rate.successes} of '
+            f'{other_rate.trials} ({test}, p = {p_value:.2g}).'
         ),
     )
 
 
-def _paired_reward(differences: Sequence[float], generator: np.random.Generator) -> Verdict:
+def _compare_reward(
+    pairs: Sequence[tuple[Episode, Episode]], generator: np.random.Generator
+) -> Verdict | None:
+    differences = [
+        policy.reward - prior.reward
+        for prior, policy in pairs
+        if policy.reward is not None and prior.reward is not None
+    ]
+    if len(differences) < 2:
+        return None
     mean = bootstrap_mean(differences, generator)
     p_value = paired_permutation_test(differences, generator)
     return Verdict(
@@ -227,19 +186,6 @@ def _paired_reward(differences: Sequence[float], generator: np.random.Generator)
         detail=(
             f'{mean.value:+.2f} per scene on average, 95% interval {mean.low:+.2f} to '
             f'{mean.high:+.2f} (sign-flip permutation test, p = {p_value:.2g}).'
-        ),
-    )
-
-
-def _unpaired_success(question: str, rate: Rate, other: Rate) -> Verdict:
-    p_value = compare_rates(rate, other)
-    return Verdict(
-        question=question,
-        p_value=p_value,
-        better=rate.value > other.value,
-        detail=(
-            f'{rate.successes} of {rate.trials} against {other.successes} of {other.trials} '
-            f'(exact Fisher test, p = {p_value:.2g}).'
         ),
     )
 

@@ -41,13 +41,7 @@ OUTCOME_NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """The video of one episode.
-
-    Attributes:
-        key: best or worst.
-        episode: The episode.
-        video: Decoded pictures, at least one.
-    """
+    """The video of one episode, best or worst, of at least one picture."""
 
     key: str
     episode: Episode
@@ -55,13 +49,7 @@ class Rollout:
 
 
 def build_report(run: Path) -> Path:
-    """Write report.html and figures/ of a run from what it recorded.
-
-    Args:
-        run: The folder of one session.
-
-    Returns:
-        The report file.
+    """Write report.html and figures/ of a run from what it recorded; returns the report file.
 
     Raises:
         RecordingError: The run cannot be read, or the report cannot be written.
@@ -83,21 +71,16 @@ def write_report(record: RunRecord, run: Path) -> Path:
 
 def _draws(record: RunRecord, findings: Findings) -> dict[str, figures.Draw]:
     """The charts by file name."""
-    return {
-        'learning_curve': partial(figures.learning_curve, record, findings),
-        'success_rates': partial(figures.success_rates, findings),
-        'sampling_spread': partial(figures.sampling_spread, record),
-        'residual_mean': partial(figures.residual_mean, record),
+    charts: dict[str, figures.Draw] = {
+        'learning_curve': partial(figures.learning_curve, record, findings)
     }
+    if record.practice:
+        charts['residual_mean'] = partial(figures.residual_mean, record)
+    return charts
 
 
 def render(record: RunRecord, command: str) -> str:
-    """The page as HTML.
-
-    Args:
-        record: What to show.
-        command: The command that makes the page, shown at its end.
-    """
+    """The page as HTML; the command that makes it is shown at its end."""
     findings = find(record)
     rollouts = best_and_worst(record)
     notes = list(findings.notes)

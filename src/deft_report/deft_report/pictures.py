@@ -22,13 +22,7 @@ LONGEST_FRAME = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Decoded pictures of one episode.
-
-    Attributes:
-        images: RGB, all of one size, in order.
-        times: Since the first picture. Shape (n,). [s].
-        damaged: Number of frames that were left out because they do not decode.
-    """
+    """Pictures of one size and their times [s]; `damaged` counts what was left out."""
 
     images: tuple[Image.Image, ...]
     times: tuple[float, ...]
@@ -36,13 +30,9 @@ class Video:
 
 
 def decode(frames: Sequence[VideoFrame], width: int = VIDEO_WIDTH) -> Video:
-    """Decode the pictures of an episode.
+    """Decode the pictures of an episode, reduced to at most this width. [pixel].
 
     A bag that was cut off may end in half a picture: such frames are counted, not shown.
-
-    Args:
-        frames: Pictures in order.
-        width: Larger pictures are reduced to this. [pixel].
     """
     images: list[Image.Image] = []
     stamps: list[float] = []
@@ -67,11 +57,7 @@ def _fit(size: tuple[int, int], width: int) -> tuple[int, int]:
 
 
 def animate(video: Video) -> bytes:
-    """Write a looping WebP at the speed of the episode.
-
-    Args:
-        video: At least one picture. A long one is thinned out.
-    """
+    """A looping WebP at the speed of the episode; a long one is thinned out."""
     step = -(-len(video.images) // LONGEST_VIDEO)
     # Counted from the end, so that the outcome is never thinned away.
     picks = list(range(len(video.images) - 1, -1, -step))[::-1]
@@ -97,12 +83,7 @@ def animate(video: Video) -> bytes:
 
 
 def encode(image: ColorImage | Image.Image, width: int) -> bytes:
-    """JPEG of one picture.
-
-    Args:
-        image: RGB.
-        width: Larger pictures are reduced to this. [pixel].
-    """
+    """JPEG of one RGB picture, reduced to at most this width. [pixel]."""
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     size = _fit(picture.size, width)
     buffer = io.BytesIO()

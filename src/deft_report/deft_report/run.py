@@ -24,14 +24,9 @@ LARGEST_JSON = 4 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """One session, complete or not.
+    """One session, complete or not: at least one episode, in the order they were run.
 
-    Attributes:
-        name: Name of the run folder.
-        episodes: At least one, in the order they were run.
-        summary: Contents of summary.json; None when the session did not get to write one.
-        policy: Contents of policy.json; None when no policy was trained.
-        damaged: A sentence for each file of the bag that ends early.
+    `damaged` has a sentence for each file of the bag that ends early.
     """
 
     name: str
@@ -41,11 +36,7 @@ class RunRecord:
     damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a run without episodes and put the others in order.
-
-        Raises:
-            RecordingError: No episode.
-        """
+        """Refuse a run without episodes and put the others in order."""
         if not self.episodes:
             raise RecordingError(
                 f'The bag of {self.name} holds no finished episode, so there is nothing to '
@@ -76,9 +67,6 @@ class RunRecord:
 
 def load_run(run: Path) -> RunRecord:
     """Read a run folder; summary and policy may be missing.
-
-    Args:
-        run: The folder of one session.
 
     Raises:
         RecordingError: No such folder, no bag, an empty or unreadable bag, damaged JSON.

@@ -32,12 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something succeeded.
-
-    Attributes:
-        successes: Number of successes.
-        trials: Number of judged trials, at least 1.
-    """
+    """How often something succeeded, in at least one judged trial."""
 
     successes: int
     trials: int
@@ -63,12 +58,7 @@ class Rate:
 def bootstrap_mean(
     values: npt.ArrayLike, generator: np.random.Generator, *, resamples: int = 10_000
 ) -> Interval:
-    """Percentile bootstrap interval of the mean of independent values.
-
-    Args:
-        values: One number per independent unit (a trial, a seed). Shape (n,), n at least 2.
-        generator: Source of the resampling.
-        resamples: Number of bootstrap samples.
+    """Percentile bootstrap interval of the mean of independent values of shape (n,).
 
     Raises:
         InvalidInputError: Fewer than two values, or values that are not finite.

@@ -11,8 +11,7 @@ import pytest
 from episode_records import records  # noqa: F401
 from PIL import Image, ImageDraw
 
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import CrossEntropyMethod, initial_standard_deviation
 from deft_core.camera import ColorImage
 from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual

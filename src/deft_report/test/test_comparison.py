@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from deft_core.episode import Phase
-from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.errors import ConfigurationError, RecordingError
 from deft_report.commands import compare as command
-from deft_report.comparison import compare, sentences, table
+from deft_report.comparison import compare, table
 from deft_report.run import RunRecord
 
 SETS = {'train': ('mug_red', 'mug_blue'), 'test': ('tumbler_green',)}
@@ -136,11 +136,6 @@ def test_rewards_of_different_scorers_are_called_incomparable(deft, baseline) ->
     assert any('not comparable (a: scripted_operator; b: r3m)' in note for note in notes)
 
 
-def test_no_run_at_all_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match='at least one run'):
-        compare({}, object_sets)
-
-
 @pytest.fixture
 def folders(records, tmp_path: Path) -> list[Path]:
     """Two runs of equal name, one complete and one without practice."""
@@ -198,9 +193,3 @@ def test_a_wrong_output_is_refused_before_anything_is_read(tmp_path: Path) -> No
         run_compare('nowhere', '--output', tmp_path / 'a.pdf')
     with pytest.raises(ConfigurationError, match='no folder'):
         run_compare('nowhere', '--output', tmp_path / 'gone' / 'a.png')
-
-
-def test_sentences_are_single_lines(deft, baseline) -> None:
-    lines = sentences(compare({'a': deft, 'b': baseline}, object_sets))
-    assert lines
-    assert all('\n' not in line and line.endswith('.') for line in lines)

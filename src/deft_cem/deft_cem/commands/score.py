@@ -50,19 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the agreement over practice, over the evaluation, and over both.
-
-    Args:
-        arguments: Of `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: An image or the weights are missing or wrong.
-        RecordingError: There is no bag, or it holds nothing to compare.
-        InvalidInputError: The scores have no order.
-    """
+    """Print the agreement over practice, over the evaluation, and over both."""
     episodes = [
         e
         for e in BagReader(bag_of(arguments.run)).episodes()

@@ -19,11 +19,7 @@ DESCRIPTION = 'Train the residual policy from the bags of one or more runs.'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command.
-
-    Args:
-        parser: Parser of `deft train`, or of this module when run alone.
-    """
+    """Add what `deft train` takes."""
     parser.add_argument(
         'runs',
         type=Path,
@@ -48,19 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train and say what was tried and what is deployed.
-
-    Args:
-        arguments: As declared by `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: A wrong argument or setting.
-        RecordingError: There is no bag or it cannot be read.
-        TrainingError: The bags cannot be trained on, together or at all.
-    """
+    """Train and say what was tried and what is deployed; returns the exit code."""
     if arguments.seed < 0:
         raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
     settings = load_learning_settings(arguments.settings)

@@ -6,12 +6,11 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from deft_core.camera import ColorImage
 from deft_core.errors import InvalidInputError
+from deft_core.validation import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
-ColorImage = npt.NDArray[np.uint8]
 MINIMUM_SIDE: Final = 16  # [px]
 
 
@@ -39,14 +38,7 @@ class ImageEncoder(Protocol):
 
 
 def check_color_image(image: ColorImage) -> None:
-    """Refuse what is not an image.
-
-    Args:
-        image: RGB. Shape (height, width, 3).
-
-    Raises:
-        InvalidInputError: Not an 8-bit RGB image of at least 16 x 16 pixels.
-    """
+    """Refuse what is not an 8-bit RGB image of at least 16 x 16 pixels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InvalidInputError(
             f'image must be uint8 of shape (height, width, 3), '

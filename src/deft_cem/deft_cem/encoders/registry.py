@@ -16,8 +16,7 @@ from typing import Final
 
 from deft_cem.encoders.color_image import ImageEncoder
 from deft_cem.encoders.gradient_color import GradientColorEncoder
-from deft_cem.encoders.open_clip import open_clip_encoder
-from deft_cem.encoders.resnet18 import imagenet_encoder, r3m_encoder
+from deft_cem.encoders.pretrained import imagenet_encoder, open_clip_encoder, r3m_encoder
 from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
 
@@ -30,12 +29,7 @@ ENCODERS: Final[Mapping[str, Callable[[str, Path | None], ImageEncoder]]] = {
 
 
 def make_encoder(name: str, weights_directory: Path | None = None) -> ImageEncoder:
-    """Build an encoder by name.
-
-    Args:
-        name: A key of `ENCODERS`.
-        weights_directory: Folder of weights files; None takes the folder in DEFT_WEIGHTS or
-            the user's data folder.
+    """Build an encoder by name; without a folder, weights are those of DEFT_WEIGHTS or the user.
 
     Raises:
         InvalidInputError: No encoder of that name.

@@ -8,22 +8,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from deft_core.errors import ConfigurationError, InvalidInputError
-
-FloatArray = npt.NDArray[np.float64]
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One proposed residual and the distribution it was drawn from.
+    """A proposed residual, and mean and spread it was drawn from. Shape (d,). [m | rad | rad].
 
-    Attributes:
-        index: Number of the proposal, from 0; a discarded proposal keeps its number.
-        residual: Shape (d,). Offset from the prior. [m | rad | rad]
-        mean: Shape (d,). Mean of the distribution it was drawn from. [m | rad | rad]
-        std: Shape (d,). Standard deviation of that distribution. [m | rad | rad]
+    `index` counts proposals from 0; a discarded one keeps its number.
     """
 
     index: int
@@ -34,13 +28,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What is known after some rewarded episodes.
-
-    Attributes:
-        mean: Mean of the distribution to draw from. Shape (d,). [m | rad | rad]
-        std: Its standard deviation, per parameter. Shape (d,). [m | rad | rad]
-        recommendation: The residual to deploy. Shape (d,). [m | rad | rad]
-    """
+    """Mean and spread to draw from, and the residual to deploy. Shape (d,). [m | rad | rad]."""
 
     mean: FloatArray
     std: FloatArray
@@ -65,12 +53,7 @@ class ResidualOptimiser(ABC):
     """
 
     def __init__(self, initial_std: FloatArray, seed: int, *, warm_up: int) -> None:
-        """Start with no episodes.
-
-        Args:
-            initial_std: Shape (d,). First spread per parameter, all > 0. [m | rad | rad]
-            seed: Of all samples, 0 or more.
-            warm_up: M, number of rewarded episodes drawn from the first distribution.
+        """Begin with the spread (d,) of the `warm_up` (M) first episodes. [m | rad | rad].
 
         Raises:
             ConfigurationError: A number that no search can run with.
@@ -98,21 +81,11 @@ class ResidualOptimiser(ABC):
 
     @abstractmethod
     def fit(self, residuals: FloatArray, rewards: FloatArray) -> Fit:
-        """What these episodes teach, whoever proposed them; nothing is remembered.
-
-        Args:
-            residuals: In order of trial. Shape (k, d), k may be 0. [m | rad | rad]
-            rewards: Shape (k,). 0..1.
-        """
+        """What residuals (k, d) in order of trial and rewards (k,) teach; nothing is kept."""
 
     @abstractmethod
     def draw(self, fit: Fit, rng: np.random.Generator) -> FloatArray:
-        """A residual to try. Shape (d,). [m | rad | rad].
-
-        Args:
-            fit: What `fit` returned.
-            rng: Source of the sample.
-        """
+        """A residual to try. Shape (d,). [m | rad | rad]."""
 
     @property
     def dimension(self) -> int:
@@ -145,11 +118,7 @@ class ResidualOptimiser(ABC):
         return len(self._rewards)
 
     def ask(self) -> Sample:
-        """Draw the next residual; it is `pending` until it is told or discarded.
-
-        Raises:
-            InvalidInputError: The proposal before is still pending.
-        """
+        """Draw the next residual; it is `pending` until it is told or discarded."""
         if self._pending is not None:
             raise InvalidInputError(
                 f'proposal {self._pending.index} still waits for its reward; '
@@ -166,10 +135,6 @@ class ResidualOptimiser(ABC):
     def tell(self, sample_index: int, reward: float) -> None:
         """Reward the pending proposal and learn from it.
 
-        Args:
-            sample_index: `Sample.index` of the pending proposal.
-            reward: The operator's score, 0..1.
-
         Raises:
             InvalidInputError: Another index, or a reward that is not a number in 0..1.
         """
@@ -184,14 +149,7 @@ class ResidualOptimiser(ABC):
         self._known()
 
     def discard(self, sample_index: int) -> None:
-        """Forget the pending proposal; it is never learnt from and does not count towards k.
-
-        Args:
-            sample_index: `Sample.index` of the pending proposal.
-
-        Raises:
-            InvalidInputError: No such proposal is pending.
-        """
+        """Forget the pending proposal; it is never learnt from and does not count towards k."""
         self._require_pending(sample_index)
         self._pending = None
 
@@ -214,11 +172,7 @@ def rank(rewards: FloatArray) -> list[int]:
 
 
 def require_elites(elites: int) -> None:
-    """Refuse a number of elites whose spread is zero.
-
-    Raises:
-        ConfigurationError: Fewer than two.
-    """
+    """Refuse a number of elites whose spread is zero."""
     if elites < 2:
         raise ConfigurationError(
             f'elites is {elites}, expected at least 2: the spread of one point is zero'

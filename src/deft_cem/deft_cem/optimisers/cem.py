@@ -3,10 +3,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from deft_cem.optimisers.ask_tell import Fit, FloatArray, ResidualOptimiser, rank, require_elites
-from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
+from deft_cem.optimisers.ask_tell import Fit, ResidualOptimiser, rank, require_elites
+from deft_core.validation import FloatArray
+
+DEFAULT_ELITES: Final = 10  # E
+DEFAULT_WARM_UP: Final = 10  # M
+DEFAULT_EPISODES: Final = 30  # N
+SIGMA_POSITION: Final = 0.02  # m
+SIGMA_ROTATION: Final = 0.2  # rad, Euler angles
+SIGMA_JOINT: Final = 0.05  # rad
+
+
+def initial_standard_deviation(
+    sigma_position: float = SIGMA_POSITION,
+    sigma_rotation: float = SIGMA_ROTATION,
+    sigma_joint: float = SIGMA_JOINT,
+) -> FloatArray:
+    """First spread of the grasp parameters. Shape (22,). [m x3, rad x3, rad x16]."""
+    return np.concatenate(
+        [np.full(3, sigma_position), np.full(3, sigma_rotation), np.full(16, sigma_joint)]
+    )
 
 
 class CrossEntropyMethod(ResidualOptimiser):
@@ -38,18 +58,7 @@ class CrossEntropyMethod(ResidualOptimiser):
         elites: int = DEFAULT_ELITES,
         warm_up: int = DEFAULT_WARM_UP,
     ) -> None:
-        """Start from N(0, initial_std^2).
-
-        Args:
-            initial_std: Shape (d,). Spread per parameter, all > 0. [m | rad | rad]
-            seed: Of the samples.
-            elites: E, number of episodes the distribution is fitted to.
-            warm_up: M, number of rewarded episodes drawn from the first distribution.
-
-        Raises:
-            ConfigurationError: A size that Algorithm 1 cannot run with.
-            InvalidInputError: A spread that is not positive.
-        """
+        """Start from N(0, initial_std^2); after `warm_up` (M) fit to `elites` (E)."""
         require_elites(elites)
         super().__init__(initial_std, seed, warm_up=warm_up)
         self._elites = elites

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from deft_cem.optimisers.ask_tell import FloatArray, ResidualOptimiser
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
+from deft_cem.optimisers.ask_tell import ResidualOptimiser
+from deft_cem.optimisers.cem import DEFAULT_ELITES, DEFAULT_WARM_UP, CrossEntropyMethod
 from deft_cem.optimisers.screened_regression import (
     ScreenedRegression,
     ScreenedRegressionSettings,
 )
 from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,13 @@ DEFAULT_METHOD: Final = 'screened_regression'
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """Which method searches, and with what.
-
-    Attributes:
-        method: Name in the registry; 'cem' is the paper's.
-        parameters: Of this method; what is left out keeps its default.
-    """
+    """Which method searches ('cem' is the paper's), and what of its parameters is not default."""
 
     method: str = DEFAULT_METHOD
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what no optimiser can be made from, when the file is read.
-
-        Raises:
-            ConfigurationError: An unknown method, or parameters that are not its own.
-        """
+        """Refuse what no optimiser can be made from, when the file is read."""
         self._settings()
 
     def make(
@@ -67,13 +58,7 @@ class OptimiserSettings:
         elites: int = DEFAULT_ELITES,
         warm_up: int = DEFAULT_WARM_UP,
     ) -> ResidualOptimiser:
-        """The optimiser.
-
-        Args:
-            initial_std: First spread per parameter. Shape (22,). [m | rad | rad]
-            seed: Of the samples.
-            elites: E.
-            warm_up: M.
+        """The optimiser with first spread (22,) [m | rad | rad], E elites and M warm-up episodes.
 
         Raises:
             ConfigurationError: Numbers the method cannot run with.

@@ -1,22 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidates around the top of a regressed quadratic, screened by a Gaussian process in 22-D."""
+"""Candidates around the top of a regressed quadratic, screened by a Gaussian process in 22-D.
+
+All of it works in coordinates y: residual = sigma * (L y), with y ~ N(0, I) at first. Only small
+products and inverses of numpy are used: triangular solves and L-BFGS of scipy start threads even
+for 30 numbers, and wait tens of milliseconds for them when the cores are busy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from deft_cem.optimisers.ask_tell import Fit, FloatArray, ResidualOptimiser, rank, require_elites
-from deft_cem.optimisers.gaussian_process import BowlProcess, shorten
-from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
-from deft_cem.optimisers.search_basis import COORDINATE_GROUPS, synergy_basis
+from deft_cem.optimisers.ask_tell import Fit, ResidualOptimiser, rank, require_elites
+from deft_cem.optimisers.cem import DEFAULT_ELITES, DEFAULT_WARM_UP
+from deft_core.errors import InvalidInputError
+from deft_core.grasp import FINGERS, GRASP_DIMENSION, JOINTS_PER_FINGER
+from deft_core.validation import FloatArray
 
 # Rewards that hardly differ tell nothing: their spread is taken as at least this.
 _SMALLEST_SPREAD: Final = 0.05
 # Rewards that differ by less are noise of a human score: the temperature is never below it.
 _SMALLEST_TEMPERATURE: Final = 0.03
+_CLIMBING_STEPS: Final = 30
+_CLOSE_ENOUGH: Final = 1e-6
+ARM_COORDINATES: Final = 6  # position and wrist come first in the vector
+SYNERGY_COORDINATES: Final = 2  # then the common closing, and thumb against fingers
+DEFAULT_DAMPING: Final = 0.5  # of the finger directions beyond synergies
+# Position, wrist, synergies, and what is left of the fingers.
+COORDINATE_GROUPS: Final = (3, 3, SYNERGY_COORDINATES, GRASP_DIMENSION - 8)
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,7 @@ class ScreenedRegressionSettings:
 
 @dataclass(frozen=True, eq=False)
 class ScreenedFit(Fit):
-    """What candidates are drawn from and screened by.
-
-    Attributes:
-        search_mean: y_q, middle of the candidates; zero in the warm-up. Shape (22,).
-        process: Screens them; None in the warm-up.
-    """
+    """Middle y_q of the candidates (zero in the warm-up), and what screens them (then None)."""
 
     search_mean: FloatArray
     process: BowlProcess | None
@@ -93,19 +102,7 @@ class ScreenedRegression(ResidualOptimiser):
         elites: int = DEFAULT_ELITES,
         warm_up: int = DEFAULT_WARM_UP,
     ) -> None:
-        """Start from the first distribution, y ~ N(0, I).
-
-        Args:
-            initial_std: Shape (22,). Spread per parameter, all > 0. [m | rad | rad]
-            seed: Of the samples.
-            settings: Of the method; None takes the defaults.
-            elites: E.
-            warm_up: M.
-
-        Raises:
-            ConfigurationError: A number the method cannot run with.
-            InvalidInputError: A spread that is not positive, or another number of parameters.
-        """
+        """Start from the first distribution, y ~ N(0, I), of spread (22,). [m | rad | rad]."""
         self._settings = settings or ScreenedRegressionSettings()
         require_elites(elites)
         super().__init__(initial_std, seed, warm_up=warm_up)
@@ -171,15 +168,7 @@ def standardised(rewards: FloatArray) -> FloatArray:
 
 
 def softmax_weights(rewards: FloatArray, elites: int) -> tuple[list[int], FloatArray]:
-    """Best episodes and their weights, exp((R_i - R_best) / std(R_1..R_k)), normalised.
-
-    Args:
-        rewards: Of all episodes, in order of trial. Shape (k,).
-        elites: E, how many of them count.
-
-    Returns:
-        Indices of the elites, best first, and their weights (sum 1). Shape (min(E, k),).
-    """
+    """Elites, best first, and weights exp((R_i - R_best) / std(R_1..R_k)) of sum 1."""
     order = rank(rewards)[:elites]
     temperature = max(float(rewards.std()), _SMALLEST_TEMPERATURE)
     weights = np.exp((rewards[order] - rewards[order[0]]) / temperature)
@@ -189,7 +178,7 @@ def softmax_weights(rewards: FloatArray, elites: int) -> tuple[list[int], FloatA
 def regress_optimum(
     y: FloatArray, rewards: FloatArray, *, ridge: float, curvature: float, radius: float
 ) -> FloatArray:
-    """Top of a quadratic of known curvature, fitted to all episodes by ridge regression.
+    """Top (d,) of a quadratic of known curvature, fitted to all y (k, d) by ridge regression.
 
     The model is t(y) = a + g.y - kappa (|y|^2 / d - 1), of which only the slope g is learnt, also
     from failures. With standardised rewards t and centred Y,
@@ -197,16 +186,6 @@ def regress_optimum(
         t' = t + kappa (|y|^2 / d - 1), centred
         g  = (Y'Y + lambda I)^-1 Y' t'
         y* = d g / (2 kappa), shortened to the radius.
-
-    Args:
-        y: Search coordinates of all episodes. Shape (k, d).
-        rewards: Shape (k,).
-        ridge: lambda.
-        curvature: kappa.
-        radius: Largest |y*|.
-
-    Returns:
-        y*. Shape (d,).
     """
     count, dimension = y.shape
     target = standardised(rewards) + curvature * (np.sum(y**2, axis=1) / dimension - 1.0)
@@ -216,3 +195,177 @@ def regress_optimum(
     gram = centred @ centred.T + ridge * np.eye(count)
     slope = centred.T @ np.linalg.solve(gram, target)
     return shorten(dimension / (2.0 * curvature) * slope, radius)
+
+
+class BowlProcess:
+    """Posterior over the standardised reward: a bowl, plus a squared exponential process.
+
+    Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 2.2, equations
+    2.25 and 2.26. Length scales and noise are not fitted: from 30 noisy scores a maximum a
+    posteriori fit recommended no better residuals and took most of the time of an update.
+
+    The prior mean is the bowl c - q (|y|^2 / d - 1): the reward is expected to fall away from the
+    grasp prior. The constant c is the mean of what the bowl leaves of the values.
+    """
+
+    def __init__(
+        self,
+        y: FloatArray,
+        values: FloatArray,
+        *,
+        length_scales: FloatArray,
+        noise: float,
+        bowl: float,
+    ) -> None:
+        """Condition on standardised rewards (n,) of episodes at y (n, d).
+
+        Args:
+            y: Search coordinates.
+            values: Standardised rewards.
+            length_scales: Per coordinate. Shape (d,).
+            noise: Standard deviation of a reward, in units of the signal's.
+            bowl: q.
+        """
+        self._rate = 1.0 / length_scales
+        self._points = y * self._rate
+        self._y = y
+        self._bowl = bowl / y.shape[1]
+        rest = values + self._bowl * np.sum(y**2, axis=1)
+        self._constant = float(rest.mean())
+        kernel = np.exp(-0.5 * _squared_distances(self._points, self._points))
+        kernel[np.diag_indices_from(kernel)] += noise**2
+        self._inverse = np.linalg.inv(kernel)  # well conditioned: the noise is on its diagonal
+        self._weights = self._inverse @ (rest - self._constant)
+
+    def predict(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (without noise). Shape (m,) each, for y of shape (m, d)."""
+        cross = np.exp(-0.5 * _squared_distances(y * self._rate, self._points))
+        mean = self._constant - self._bowl * np.sum(y**2, axis=1) + cross @ self._weights
+        variance = 1.0 - np.sum((cross @ self._inverse) * cross, axis=1)
+        return mean, np.sqrt(np.maximum(variance, 0.0))
+
+    def mean_at(self, y: FloatArray) -> float:
+        """Posterior mean at one point. Shape (d,)."""
+        difference = self._points - y * self._rate
+        pull = np.exp(-0.5 * np.sum(difference**2, axis=1)) * self._weights
+        return float(self._constant - self._bowl * (y @ y) + pull.sum())
+
+    def slope_and_curvature(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gradient (d,) and Hessian (d, d) of the posterior mean at one point. Shape (d,)."""
+        difference = self._points - y * self._rate
+        pull = np.exp(-0.5 * np.sum(difference**2, axis=1)) * self._weights
+        scaled = difference * self._rate
+        slope = pull @ scaled - 2.0 * self._bowl * y
+        curvature = (scaled.T * pull) @ scaled
+        diagonal = pull.sum() * self._rate**2 + 2.0 * self._bowl
+        curvature[np.diag_indices_from(curvature)] -= diagonal
+        return slope, curvature
+
+    def top(self, starts: Sequence[FloatArray], radius: float) -> FloatArray:
+        """Highest posterior mean, climbing from each start; within the radius. Shape (d,)."""
+        tops = [self._climb(start) for start in starts]
+        return shorten(max(tops, key=self.mean_at), radius)
+
+    def _climb(self, start: FloatArray) -> FloatArray:
+        """Damped Newton steps (Levenberg); each step goes up or is not taken. Shape (d,)."""
+        y, height, damping = start, self.mean_at(start), 0.1
+        slope, curvature = self.slope_and_curvature(y)
+        for _ in range(_CLIMBING_STEPS):
+            step = np.linalg.solve(damping * np.eye(y.size) - curvature, slope)
+            reached = self.mean_at(y + step)
+            if reached <= height:
+                damping *= 4.0
+                continue
+            gained, y, height = reached - height, y + step, reached
+            if gained < _CLOSE_ENOUGH:
+                break
+            damping *= 0.25
+            slope, curvature = self.slope_and_curvature(y)
+        return y
+
+
+def shorten(y: FloatArray, radius: float) -> FloatArray:
+    """The same direction, with at most this length. Shape (d,)."""
+    length = float(np.linalg.norm(y))
+    return y if length <= radius else y * (radius / length)
+
+
+def _squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Between all rows. Shape (len(a), len(b))."""
+    gaps = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2.0 * a @ b.T
+    return np.asarray(np.maximum(gaps, 0.0), dtype=np.float64)
+
+
+class SearchBasis:
+    """A linear map L (d, d) between residuals and search coordinates in units of sigma (d,)."""
+
+    def __init__(self, sigma: FloatArray, matrix: FloatArray) -> None:
+        """Prepare the map."""
+        if matrix.shape != (sigma.size, sigma.size):
+            raise InvalidInputError(
+                f'the basis has shape {matrix.shape}, expected {(sigma.size, sigma.size)}'
+            )
+        self.sigma = sigma
+        self.matrix = matrix
+        self._inverse = np.linalg.inv(matrix)
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters d."""
+        return int(self.sigma.size)
+
+    def to_residual(self, y: FloatArray) -> FloatArray:
+        """Residual of search coordinates. Shape (d,) or (n, d). [m | rad | rad]."""
+        return (y @ self.matrix.T) * self.sigma
+
+    def to_search(self, residual: FloatArray) -> FloatArray:
+        """Search coordinates of a residual. Shape (d,) or (n, d)."""
+        return (residual / self.sigma) @ self._inverse.T
+
+    def marginal_std(self, std: FloatArray | float) -> FloatArray:
+        """Spread of each parameter where y has spread `std`. Shape (d,). [m | rad | rad]."""
+        spread = np.broadcast_to(std, (self.dimension,))
+        return np.asarray(self.sigma * np.sqrt((self.matrix**2) @ (spread**2)))
+
+
+def synergy_basis(
+    sigma: FloatArray, *, gain: float = 2.0, damping: float = DEFAULT_DAMPING
+) -> SearchBasis:
+    """Hand synergies: closing as a whole, thumb against fingers, and what is left, damped.
+
+    With independent noise per joint the whole hand hardly closes or opens: the common direction
+    moves 1/4 sigma per joint. Human and robot grasps vary mostly along a few such directions
+    (Santello, Flanders and Soechting, Postural hand synergies for tool use, J. Neurosci. 1998), so
+    they get `gain` times the spread, and the other 14 directions `damping` times. With 2 and 0.5
+    the spread of a single joint stays about that of Table 4.
+
+    The 16 joint directions are products of contrasts between fingers and contrasts between the
+    joints of one finger (rows of Helmert matrices), all orthonormal.
+    """
+    if sigma.shape != (GRASP_DIMENSION,):
+        raise InvalidInputError(
+            f'hand synergies need the {GRASP_DIMENSION} grasp parameters, got shape {sigma.shape}'
+        )
+    if not (gain > 0.0 and damping > 0.0):
+        raise InvalidInputError(f'gain {gain} and damping {damping} must be > 0')
+    joints = len(JOINTS_PER_FINGER)
+    directions = np.kron(_helmert(len(FINGERS)), _helmert(joints))
+    # Row 0 closes everything; the last contrast between fingers is thumb against the others.
+    thumb = (len(FINGERS) - 1) * joints
+    order = [0, thumb, *(row for row in range(len(directions)) if row not in {0, thumb})]
+    scale = np.full(len(directions), damping)
+    scale[:SYNERGY_COORDINATES] = gain
+    matrix = np.eye(GRASP_DIMENSION)
+    matrix[ARM_COORDINATES:, ARM_COORDINATES:] = directions[order].T * scale
+    return SearchBasis(sigma, matrix)
+
+
+def _helmert(size: int) -> FloatArray:
+    """Orthonormal rows: the mean, then each entry against the mean of those before it."""
+    rows = np.zeros((size, size))
+    rows[0] = 1.0 / np.sqrt(size)
+    for k in range(1, size):
+        rows[k, :k] = 1.0
+        rows[k, k] = -k
+        rows[k] /= np.sqrt(k * (k + 1))
+    return rows

@@ -87,15 +87,7 @@ class PolicySettings:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What is deployed, and why.
-
-    Attributes:
-        kind: Of the deployed policy.
-        reason: One sentence.
-        methods: All that was trained, by kind; the two constants among them.
-        fits: What they learned.
-        failures: Why a candidate could not be trained, by kind.
-    """
+    """What is deployed and why; methods, fits and failures of all that was tried, by kind."""
 
     kind: str
     reason: str
@@ -121,11 +113,7 @@ class Choice:
 def choose_policy(data: PracticeData, settings: PolicySettings, seed: int) -> Choice:
     """Train what the settings ask for and decide what is deployed.
 
-    Args:
-        data: All rewarded practice.
-        settings: Method, gate, candidates.
-        seed: Every method draws from its own generator, so that it gives the same policy
-            whatever else is tried.
+    Every method draws from its own generator: it gives the same policy whatever else is tried.
 
     Raises:
         TrainingError: The one method asked for cannot be trained.

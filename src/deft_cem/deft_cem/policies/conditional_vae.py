@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from deft_cem.policies.interface import FloatArray, PolicyFit, PracticeData, Tensors
+from deft_cem.policies.interface import PolicyFit, PracticeData, Tensors
 from deft_cem.policies.networks import (
     NetworkSettings,
     Weights,
@@ -31,6 +31,7 @@ from deft_cem.policies.networks import (
 )
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import GRASP_DIMENSION, WRIST
+from deft_core.validation import FloatArray
 
 PROBES = 64  # draws of z that an expected error is averaged over
 
@@ -96,20 +97,7 @@ def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tenso
 def fit_conditional_vae(
     target: FloatArray, condition: FloatArray, settings: VaeSettings, rng: np.random.Generator
 ) -> Weights:
-    """Train one network on all rows and one without each row.
-
-    Args:
-        target: What is reconstructed. Shape (n, d). [first spread]
-        condition: Shape (n, c). [-]
-        settings: Size and training.
-        rng: Source of initial weights and noise.
-
-    Returns:
-        Tensors of n + 1 members; member 0 saw all rows, member j + 1 did not see row j.
-
-    Raises:
-        TrainingError: Training diverged.
-    """
+    """Train on rows (n, d) and (n, c): member 0 on all, member j + 1 on all but row j."""
     count, dimension = target.shape
     shapes = weight_shapes(settings, condition.shape[1], dimension)
     deltas = torch.tensor(target).expand(count + 1, count, dimension)
@@ -129,17 +117,7 @@ def fit_conditional_vae(
 def left_out_predictions(
     weights: Weights, condition: FloatArray, settings: VaeSettings, rng: np.random.Generator
 ) -> FloatArray:
-    """What the members that did not see a row predict for it.
-
-    Args:
-        weights: Of `fit_conditional_vae`.
-        condition: Shape (n, c).
-        settings: How z is chosen.
-        rng: Source of z.
-
-    Returns:
-        Shape (n, k, d), for k draws of z; k is 1 where z = 0.
-    """
+    """What members that did not see a row predict, for k draws of z. Shape (n, k, d)."""
     z = np.zeros((1, settings.latent))
     if settings.z == 'sample':
         z = rng.standard_normal((PROBES, settings.latent))
@@ -221,13 +199,7 @@ class Direct(ResidualVae):
 
 
 def wrap_wrist(grasp: FloatArray, around: FloatArray, period: FloatArray) -> FloatArray:
-    """The same grasps with wrist angles less than half a turn from those of another.
-
-    Args:
-        grasp: Shape (..., 22). [first spread]
-        around: Shape (..., 22). [first spread]
-        period: A full turn. Shape (3,). [first spread]
-    """
+    """The grasps (..., 22) with wrist angles less than half a turn from those of another."""
     wrapped = np.array(np.broadcast_arrays(grasp, around)[0])
     turns = np.round((wrapped - around)[..., WRIST] / period)
     wrapped[..., WRIST] -= turns * period

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from deft_cem.policies.interface import FloatArray, PolicyFit, PracticeData, Tensors
+from deft_cem.policies.interface import PolicyFit, PracticeData, Tensors
 from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,7 @@ class EliteMean:
     settings: NoSettings = field(default_factory=NoSettings)
 
     def constant(self, data: PracticeData, kept: FloatArray) -> FloatArray:
-        """The residual that some rows of practice give. Shape (22,).
-
-        Args:
-            data: All practice.
-            kept: Whether a row is seen. Shape (n,).
-        """
+        """The residual that the rows which are `kept` (n,) give. Shape (22,)."""
         return np.asarray(data.residual[[row for row in data.elites if kept[row]]].mean(axis=0))
 
     def fit(self, data: PracticeData, rng: np.random.Generator) -> PolicyFit:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from deft_core.errors import TrainingError
 from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Tensors = Mapping[str, FloatArray]
 MINIMUM_ELITES: Final = 3
 
@@ -46,11 +46,7 @@ class PracticeData:
     recommend: Callable[[FloatArray, FloatArray], FloatArray]
 
     def __post_init__(self) -> None:
-        """Refuse tables that do not fit each other.
-
-        Raises:
-            TrainingError: Wrong shapes, too few elites, or numbers that are not finite.
-        """
+        """Refuse wrong shapes, too few elites, and numbers that are not finite."""
         count = len(self.reward)
         shapes = {
             'condition': (count, self.condition.shape[-1]),
@@ -83,12 +79,10 @@ class PracticeData:
 
 @dataclass(frozen=True, eq=False)
 class PolicyFit:
-    """A trained policy and how well it predicts elites it has not seen.
+    """What was learned from all elites, and how well it predicts elites it has not seen.
 
-    Attributes:
-        tensors: All that was learned, from all elites, by name.
-        left_out: Per elite |delta - prediction|^2 / 22 by a policy that did not see it, expected
-            over what the policy samples. Shape (e,). [first variance]
+    `left_out` is per elite |delta - prediction|^2 / 22 by a policy that did not see it, expected
+    over what the policy samples. Shape (e,). [first variance]
     """
 
     tensors: Tensors
@@ -111,11 +105,7 @@ class PolicyMethod(Protocol):
         ...
 
     def fit(self, data: PracticeData, rng: np.random.Generator) -> PolicyFit:
-        """Train, and measure on left-out elites.
-
-        Args:
-            data: All rewarded practice.
-            rng: Of initial weights and noise; equal generators give equal policies.
+        """Train, and measure on left-out elites; equal generators give equal policies.
 
         Raises:
             TrainingError: Training diverged.
@@ -133,12 +123,5 @@ class PolicyMethod(Protocol):
         prior: FloatArray,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """Delta over the first spread. Shape (22,).
-
-        Args:
-            tensors: Of `fit`; names, shapes and types are checked before.
-            condition: c of the scene. Shape (c,).
-            prior: xi over the first spread. Shape (22,).
-            rng: For a policy that samples.
-        """
+        """Delta (22,) for c and the prior (22,), over the first spread."""
         ...

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from deft_cem.policies.interface import FloatArray, PolicyFit, PracticeData, Tensors
+from deft_cem.policies.interface import PolicyFit, PracticeData, Tensors
 from deft_cem.policies.networks import (
     NetworkSettings,
     Weights,
@@ -23,15 +23,12 @@ from deft_cem.policies.networks import (
     train,
 )
 from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
 class MlpSettings(NetworkSettings):
-    """Size and training of the network.
-
-    Attributes:
-        hidden: Units of the hidden layer.
-    """
+    """Size of the hidden layer, and training."""
 
     hidden: int = field(default=32, metadata={'minimum': 1, 'maximum': 1024})
 

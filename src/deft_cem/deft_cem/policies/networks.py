@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from deft_cem.policies.interface import FloatArray, Tensors
+from deft_cem.policies.interface import Tensors
 from deft_core.errors import TrainingError
+from deft_core.validation import FloatArray
 
 Weights = dict[str, torch.Tensor]
 # Spread of equal elites, in first spreads: keeps their likelihood finite.
@@ -55,13 +56,9 @@ def leave_one_out(count: int) -> FloatArray:
 def initial_weights(
     shapes: Mapping[str, list[int]], output: str, mean: torch.Tensor, rng: np.random.Generator
 ) -> Weights:
-    """Equal networks for all members; each gives its own mean.
+    """Equal networks for all members: matrices of unit gain, vectors zero.
 
-    Args:
-        shapes: Name to shape; matrices get random numbers of unit gain, vectors zero.
-        output: Name of the output layer: its weights are zero, its bias is the mean.
-        mean: Shape (m, d).
-        rng: Source of the weights.
+    The output layer has zero weights, and each member's own mean (m, d) as its bias.
     """
     weights: Weights = {}
     for name, shape in shapes.items():
@@ -98,9 +95,6 @@ def train(
         settings: Of the training.
         start: Initial weights from the mean target of each member, of shape (m, d).
         forward: Output of shape (m, n, d), and what else a row costs, of shape (m, n).
-
-    Returns:
-        The weights, without gradients.
 
     Raises:
         TrainingError: The loss is not finite.

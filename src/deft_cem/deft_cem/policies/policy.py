@@ -34,8 +34,8 @@ from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError, TrainingError
 from deft_core.files import read_bytes, read_json, write_atomically
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
+from deft_core.validation import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 SCHEMA_VERSION: Final = 2
 WEIGHTS_FILE: Final = 'policy.safetensors'
 CONFIG_FILE: Final = 'policy.json'
@@ -59,14 +59,9 @@ _CONFIG_KEYS: Final = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class ResidualPolicy:
-    """A trained model with everything between an image and a residual.
+    """Everything between an image and a residual: phi, c, what was learned, and the units.
 
-    Attributes:
-        encoder: phi.
-        projection: From phi(I) and xi to c.
-        sigma: First spread of practice. Shape (22,). [m | rad | rad]
-        method: From c to the residual in units of sigma.
-        tensors: What it learned.
+    `sigma` is the first spread of practice. Shape (22,). [m | rad | rad]
     """
 
     encoder: ImageEncoder
@@ -78,16 +73,7 @@ class ResidualPolicy:
     def predict(
         self, image: npt.NDArray[np.uint8], prior: GraspParameters, rng: np.random.Generator
     ) -> GraspResidual:
-        """Residual for a scene.
-
-        Args:
-            image: First image I_0, RGB. Shape (height, width, 3).
-            prior: xi, base frame.
-            rng: For a policy that samples; others do not touch it.
-
-        Returns:
-            delta, to be added to xi.
-        """
+        """Delta for the first RGB image (height, width, 3) and the prior xi in the base frame."""
         condition = self.projection(self.encoder.encode(image), prior_features(prior, self.sigma))
         with torch.no_grad():
             scaled = self.method.predict(
@@ -96,11 +82,7 @@ class ResidualPolicy:
         return GraspResidual.from_vector(scaled * self.sigma)
 
     def save(self, directory: Path, details: dict[str, Any]) -> None:
-        """Write the two files; each appears whole or not at all.
-
-        Args:
-            directory: Folder of the policy.
-            details: JSON values that say how the policy was made and how good it is.
+        """Write the two files; each appears whole or not at all. `details` are JSON values.
 
         Raises:
             TrainingError: The folder cannot be written.
@@ -133,11 +115,7 @@ class ResidualPolicy:
 
 
 def read_policy_config(directory: Path) -> dict[str, Any]:
-    """Read and check policy.json.
-
-    Raises:
-        TrainingError: Missing, broken, of another version, or of an unknown kind.
-    """
+    """Read policy.json; refuse what is broken, of another version, or of an unknown kind."""
     path = directory / CONFIG_FILE
     try:
         config = read_json(path)
@@ -160,9 +138,6 @@ def read_policy_config(directory: Path) -> dict[str, Any]:
 
 def load_policy(directory: Path) -> ResidualPolicy:
     """Load a policy after checking both files.
-
-    Args:
-        directory: Folder with policy.safetensors and policy.json.
 
     Raises:
         TrainingError: A file is missing, damaged, or does not fit the other; or the weights of

@@ -39,14 +39,7 @@ class ReplayedEpisodes:
         return len(self._sessions)
 
     def hear(self, record: Any, data: bytes) -> Episode | None:
-        """Take a record that was published.
-
-        Args:
-            record: The EpisodeRecord.
-            data: The same as CDR bytes.
-
-        Returns:
-            The episode; None when it was heard before, as when a bag is played twice.
+        """Take a published EpisodeRecord and its CDR bytes; None when it was heard before.
 
         Raises:
             RecordingError: The record is not usable, or another one has its name; from now on

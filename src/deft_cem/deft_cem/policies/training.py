@@ -18,24 +18,18 @@ from deft_cem.optimisers.ask_tell import rank
 from deft_cem.policies.choice import Choice, choose_policy
 from deft_cem.policies.condition import BlockProjection, ConditionProjection, prior_features
 from deft_cem.policies.constants import EliteMean, Recommendation
-from deft_cem.policies.interface import MINIMUM_ELITES, FloatArray, PracticeData
+from deft_cem.policies.interface import MINIMUM_ELITES, PracticeData
 from deft_cem.policies.policy import ResidualPolicy
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Episode
 from deft_core.errors import TrainingError
 from deft_core.grasp import WRIST
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingReport:
-    """What a training run made.
-
-    Attributes:
-        policy: The policy that is deployed.
-        elite_ids: Episodes it was trained on, best first.
-        practice_count: Rewarded practice episodes.
-        choice: Why it is that one, and what else was tried.
-    """
+    """The deployed policy, its elites (best first) among all practice, and why it is that one."""
 
     policy: ResidualPolicy
     elite_ids: tuple[str, ...]
@@ -46,13 +40,9 @@ class TrainingReport:
 def train_policy(
     dataset: Dataset, directory: Path, settings: LearningSettings, *, seed: int
 ) -> TrainingReport:
-    """Train on the elites of some practice, wherever it comes from, and save the policy.
+    """Train on the elites of some practice and save the policy into a folder.
 
-    Args:
-        dataset: Practice of one or more sessions, from bags or from a replay.
-        directory: Where policy.safetensors and policy.json go.
-        settings: Optimiser, number of elites, encoder, policy.
-        seed: Of initial weights and noise; equal seeds and episodes give equal files.
+    Equal seeds, settings and episodes give equal files.
 
     Raises:
         TrainingError: Too few rewarded episodes, or a folder that cannot be written.
@@ -79,14 +69,7 @@ def train_policy(
 def practice_data(
     practice: Sequence[Episode], settings: LearningSettings
 ) -> tuple[PracticeData, ImageEncoder, ConditionProjection, FloatArray]:
-    """Tables that a policy is fitted to, and how scenes are brought into their form.
-
-    Args:
-        practice: Rewarded practice episodes in order of trial, at least two.
-        settings: Optimiser, number of elites, encoder and size of the condition.
-
-    Returns:
-        The tables, phi, the projection to c, and the first spread of shape (22,).
+    """Tables of rewarded practice in order of trial, phi, the projection to c, and sigma (22,).
 
     Raises:
         TrainingError: The first spread is zero in a parameter.

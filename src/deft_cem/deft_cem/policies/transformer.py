@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from deft_cem.policies.interface import FloatArray, PolicyFit, PracticeData, Tensors
+from deft_cem.policies.interface import PolicyFit, PracticeData, Tensors
 from deft_cem.policies.networks import (
     NetworkSettings,
     Weights,
@@ -33,6 +33,7 @@ from deft_cem.policies.networks import (
 )
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,7 @@ class Network(nn.Module):
     """From condition and reward to residual; only its structure, the values come from outside."""
 
     def __init__(self, settings: TransformerSettings, condition: int) -> None:
-        """Build it.
-
-        Args:
-            settings: Sizes.
-            condition: Length of c.
-        """
+        """Build it for a condition of that length."""
         super().__init__()
         shape = (condition + 1, settings.width)
         self.value_weight = nn.Parameter(torch.zeros(shape))

@@ -71,11 +71,7 @@ class Score:
     comment: str = ''
 
     def __post_init__(self) -> None:
-        """Refuse what the session would refuse.
-
-        Raises:
-            InvalidInputError: The value is not a number from 0 to 1.
-        """
+        """Refuse a value that is not a number from 0 to 1, as the session would."""
         if not 0.0 <= self.value <= 1.0:
             raise InvalidInputError(f'a score must be 0 to 1, got {self.value}')
 
@@ -96,15 +92,10 @@ class GoalDistance:
     """
 
     def __init__(self, encoder: ImageEncoder, goal: ColorImage, start: ColorImage) -> None:
-        """Encode the anchors.
-
-        Args:
-            encoder: phi.
-            goal: Last image of the demonstration, RGB. Shape (height, width, 3).
-            start: The scene before it, RGB. Shape (height, width, 3).
+        """Encode the anchors: the last image of the demonstration, and the scene before it.
 
         Raises:
-            InvalidInputError: Not images.
+            InvalidInputError: Not RGB images of shape (height, width, 3).
             ConfigurationError: The encoder cannot tell them apart.
         """
         self._encoder = encoder
@@ -117,11 +108,7 @@ class GoalDistance:
             )
 
     def distance(self, image: ColorImage) -> float:
-        """Euclidean distance to the goal image in the embedding; the paper's reward is minus this.
-
-        Args:
-            image: RGB. Shape (height, width, 3).
-        """
+        """Euclidean distance to the goal in the embedding: minus the paper's reward."""
         return float(np.linalg.norm(self._encoder.encode(image) - self._goal))
 
     def score(self, distance: float) -> float:
@@ -133,21 +120,12 @@ class VisualReward:
     """An episode's last image in, a score with its source out: no person is needed."""
 
     def __init__(self, goal: GoalDistance, source: RewardSource) -> None:
-        """Take the anchors.
-
-        Args:
-            goal: Distance to the goal image.
-            source: What to name as the source of scores.
-        """
+        """Take the anchors, and what to name as the source of scores."""
         self._goal = goal
         self._source = source
 
     def score(self, last_image: ColorImage) -> Score:
-        """Score an episode by its last image; whether the task succeeded is not judged.
-
-        Args:
-            last_image: After the trajectory, RGB. Shape (height, width, 3).
-        """
+        """Score an episode by its last image; whether the task succeeded is not judged."""
         distance = self._goal.distance(last_image)
         return Score(
             value=self._goal.score(distance),
@@ -164,10 +142,7 @@ def default_paths(task: str, directory: Path) -> tuple[Path, Path]:
 
 
 def load_image(path: Path) -> ColorImage:
-    """Read a JPEG or PNG file.
-
-    Returns:
-        RGB. Shape (height, width, 3).
+    """Read a JPEG or PNG file as RGB of shape (height, width, 3).
 
     Raises:
         ConfigurationError: The file is missing, too large or no such image.

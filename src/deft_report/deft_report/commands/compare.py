@@ -32,18 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the comparison, and write it where asked.
-
-    Args:
-        arguments: Of `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: A run is named twice, or the output is no .png file.
-        RecordingError: A folder is no run or cannot be read, or the output cannot be written.
-    """
+    """Print the comparison, and draw it where asked; returns the exit code."""
     output: Path | None = arguments.output
     if output is not None:
         if output.suffix.lower() != '.png':
@@ -60,12 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def load_runs(runs: Sequence[Path]) -> dict[str, RunRecord]:
-    """Read runs under labels that tell them apart: as little of their paths as that takes.
-
-    Raises:
-        ConfigurationError: A run is named twice.
-        RecordingError: A folder is no run or cannot be read.
-    """
+    """Read runs under labels that tell them apart: as little of their paths as that takes."""
     places = [run.resolve() for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
