@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import zstandard
 from mcap.exceptions import EndOfFile, McapError
@@ -198,6 +199,7 @@ def summary_of(path: Path) -> Summary | None:
         return None
     with path.open('rb') as stream:
         try:
+            _check_summary(stream)
             summary = SeekingReader(stream).get_summary()
             if summary is None:
                 raise ValueError('it has no index')
@@ -210,6 +212,18 @@ def summary_of(path: Path) -> Summary | None:
             f'{_LARGEST_CHUNK / 1e6:.0f} MB; move the file out of the bag'
         )
     return summary
+
+
+def _check_summary(stream: IO[bytes]) -> None:
+    """Compare the index at the end of a file with its checksum, which the library does not."""
+    footer = len(_MAGIC) + 29  # opcode, length, start of summary and offsets, checksum
+    end = stream.seek(-footer, 2)
+    start, _, expected = struct.unpack('<QQI', stream.read(footer)[9:29])
+    stream.seek(start)
+    # 0: the writer made none.
+    if expected and (start > end or zlib.crc32(stream.read(end + 25 - start)) != expected):
+        raise ValueError('its index has another checksum')
+    stream.seek(0)
 
 
 def _closed(path: Path) -> bool:

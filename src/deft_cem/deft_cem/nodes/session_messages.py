@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session answers and announces: checks of scenes and scores, status and result."""
+"""What a session answers and announces: the check of a scene, status and result."""
 
 from __future__ import annotations
 
@@ -9,20 +9,12 @@ from typing import Final
 from deft_cem.nodes.session_parameters import SessionSetup
 from deft_cem.session.core import SessionCore
 from deft_cem.session.machine import Event, State
-from deft_core.decode import SUCCESS_FROM_MSG
 from deft_core.episode import Phase
 from deft_core.nodes.encode import distribution_to_msg, header
 from deft_msgs.action import RunSession
-from deft_msgs.msg import Reward, SessionStatus
-from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
+from deft_msgs.msg import SessionStatus
+from deft_msgs.srv import ConfirmReset, ControlSession
 
-SOURCES: Final = {
-    Reward.SOURCE_OPERATOR: 'operator',
-    Reward.SOURCE_SCRIPTED_OPERATOR: 'scripted_operator',
-    Reward.SOURCE_R3M: 'r3m',
-    Reward.SOURCE_RESNET18: 'resnet18',
-    Reward.SOURCE_OPEN_CLIP: 'open_clip',
-}
 CONTROLS: Final = {
     ControlSession.Request.PAUSE: Event.PAUSE,
     ControlSession.Request.RESUME: Event.RESUME,
@@ -67,44 +59,6 @@ def check_scene(
             error_message=f'episode {core.episode_id} waits, not {request.episode_id!r}',
         )
     return ConfirmReset.Response(accepted=True)
-
-
-def check_score(
-    core: SessionCore | None, awaited: bool, reward: Reward
-) -> tuple[SubmitReward.Response, bool]:
-    """Whether a score may be given now; the same score again is accepted and changes nothing.
-
-    Args:
-        core: The session; None before the first one.
-        awaited: Whether it waits for a score.
-        reward: The score.
-
-    Returns:
-        The answer, and whether the score is new.
-    """
-    kind = SubmitReward.Request
-
-    def refused(code: int, message: str) -> tuple[SubmitReward.Response, bool]:
-        return SubmitReward.Response(error_code=code, error_message=message), False
-
-    stored = core.store.rewarded(reward.episode_id) if core is not None else None
-    if stored is not None:
-        if stored.reward == reward.score:
-            return SubmitReward.Response(accepted=True), False
-        return refused(kind.ALREADY_SCORED, f'{stored.episode_id} has the score {stored.reward}')
-    if core is None or not awaited:
-        return refused(kind.NOT_WAITING, 'the session does not wait for a score now')
-    if reward.episode_id != core.episode_id:
-        return refused(kind.WRONG_EPISODE, f'{core.episode_id} waits, not {reward.episode_id!r}')
-    if (
-        not (math.isfinite(reward.score) and 0.0 <= reward.score <= 1.0)
-        or reward.source not in SOURCES
-        or reward.success not in SUCCESS_FROM_MSG
-    ):
-        return refused(
-            kind.INVALID_SCORE, f'score {reward.score} must be 0 to 1, from a known source'
-        )
-    return SubmitReward.Response(accepted=True), True
 
 
 def status_message(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -23,14 +24,13 @@ from deft_cem.nodes.peers import Peers
 from deft_cem.nodes.session_messages import (
     CONTROLS,
     PAUSES_LATER,
-    SOURCES,
     check_scene,
-    check_score,
     result_message,
     status_message,
 )
 from deft_cem.nodes.session_parameters import SessionParameters, SessionSetup, make_setup
 from deft_cem.policies.training_process import TrainingProcess
+from deft_cem.session.core import SessionCore
 from deft_cem.session.machine import Effect, Event, State, transition
 from deft_cem.session.run_folder import RunOccupiedError
 from deft_cem.session.summary import PeakMemory, summarise, write_summary
@@ -44,9 +44,16 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LATCHED, RECORDS
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
 from deft_msgs.action import RunSession
-from deft_msgs.msg import EpisodeRecord, SessionStatus
+from deft_msgs.msg import EpisodeRecord, Reward, SessionStatus
 from deft_msgs.srv import ConfirmReset, ControlSession, SubmitReward
 
+_SOURCES: Final = {
+    Reward.SOURCE_OPERATOR: 'operator',
+    Reward.SOURCE_SCRIPTED_OPERATOR: 'scripted_operator',
+    Reward.SOURCE_R3M: 'r3m',
+    Reward.SOURCE_RESNET18: 'resnet18',
+    Reward.SOURCE_OPEN_CLIP: 'open_clip',
+}
 _PERIOD: Final = 0.05  # [s] of real time between two looks at clocks and processes
 _MEMORY_PERIOD: Final = 1.0  # [s] of real time
 _REMINDER_PERIOD: Final = 5.0  # [s] of real time between two lines about who is missing
@@ -294,11 +301,11 @@ class SessionNode(Node):
         """The operator scores the episode; the same score again is accepted again."""
         core = self._setup.core if self._setup is not None else None
         given = request.reward
-        response, new = check_score(core, self._awaits_reward, given)
+        response, new = _check_score(core, self._awaits_reward, given)
         if new:
             self._awaits_reward = False
             success = SUCCESS_FROM_MSG[given.success]
-            problem = self._reward(given.score, SOURCES[given.source], success=success)
+            problem = self._reward(given.score, _SOURCES[given.source], success=success)
             if problem:
                 response.accepted = False
                 response.error_code = SubmitReward.Request.UNKNOWN
@@ -521,6 +528,44 @@ class SessionNode(Node):
         later = 'pauses before the next episode' if self._pause_wanted else ''
         remark = self._reason or later
         self._status.publish(status_message(self._setup, self._state, remark, stamp))
+
+
+def _check_score(
+    core: SessionCore | None, awaited: bool, reward: Reward
+) -> tuple[SubmitReward.Response, bool]:
+    """Whether a score may be given now; the same score again is accepted and changes nothing.
+
+    Args:
+        core: The session; None before the first one.
+        awaited: Whether it waits for a score.
+        reward: The score.
+
+    Returns:
+        The answer, and whether the score is new.
+    """
+    kind = SubmitReward.Request
+
+    def refused(code: int, message: str) -> tuple[SubmitReward.Response, bool]:
+        return SubmitReward.Response(error_code=code, error_message=message), False
+
+    stored = core.store.rewarded(reward.episode_id) if core is not None else None
+    if stored is not None:
+        if stored.reward == reward.score:
+            return SubmitReward.Response(accepted=True), False
+        return refused(kind.ALREADY_SCORED, f'{stored.episode_id} has the score {stored.reward}')
+    if core is None or not awaited:
+        return refused(kind.NOT_WAITING, 'the session does not wait for a score now')
+    if reward.episode_id != core.episode_id:
+        return refused(kind.WRONG_EPISODE, f'{core.episode_id} waits, not {reward.episode_id!r}')
+    if (
+        not (math.isfinite(reward.score) and 0.0 <= reward.score <= 1.0)
+        or reward.source not in _SOURCES
+        or reward.success not in SUCCESS_FROM_MSG
+    ):
+        return refused(
+            kind.INVALID_SCORE, f'score {reward.score} must be 0 to 1, from a known source'
+        )
+    return SubmitReward.Response(accepted=True), True
 
 
 def main() -> int:
