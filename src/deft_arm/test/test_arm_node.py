@@ -135,6 +135,14 @@ class Graph:
         self.until(future.done)
         return future.result().status, future.result().result
 
+    def cancel(self, handle, future):
+        """Cancel while time nearly stands, so that on a busy machine the motion is not over."""
+        self.cell.clock_step = SLOW_STEP
+        handle.cancel_goal_async()
+        answer = self.result(future)
+        self.cell.clock_step = CLOCK_STEP
+        return answer
+
     def grasp_goal(self, **changes):
         values = {
             'episode_id': 'test',
@@ -235,8 +243,7 @@ def test_cancelling_holds_in_every_phase(graph, cell, phase):
     graph.until_phase(phase)
     graph.until(lambda: len(cell.trajectories) >= phase)
     count = len(cell.trajectories)
-    handle.cancel_goal_async()
-    status, result = graph.result(future)
+    status, result = graph.cancel(handle, future)
     assert (status, result.error_code) == (
         GoalStatus.STATUS_CANCELED,
         ExecuteGrasp.Goal.CANCELLED,
@@ -255,7 +262,7 @@ def test_cancelling_holds_in_every_phase(graph, cell, phase):
     assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
 
 
-@pytest.mark.parametrize('progress', [0.05, 0.4, 0.75])
+@pytest.mark.parametrize('progress', [0.05, 0.4, 0.6])
 def test_cancelling_holds_on_the_way_home(graph, cell, progress):
     """Release, retreat and the move home are phases of their own."""
     _, future = graph.send(cell.grasp, graph.grasp_goal())
@@ -263,8 +270,7 @@ def test_cancelling_holds_on_the_way_home(graph, cell, progress):
     cell.feedback.clear()
     handle, future = graph.send(cell.home, graph.home_goal())
     graph.until(lambda: cell.feedback and cell.feedback[-1].progress > progress)
-    handle.cancel_goal_async()
-    status, result = graph.result(future)
+    status, result = graph.cancel(handle, future)
     assert (status, result.error_code) == (GoalStatus.STATUS_CANCELED, ReturnHome.Goal.CANCELLED)
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
     assert np.abs(cell.joints - graph.configuration.home).max() > 0.05
