@@ -176,6 +176,7 @@ def test_enabling_does_not_move_a_hand_with_an_old_goal(make_rig):
     with rig.bus.lock:
         rig.servo().motor.position = 0.8
         rig.servo().write(116, (2048).to_bytes(4, 'little'))
+    rig.until(lambda hand: hand.sample.positions[CURL] > 0.7)
     rig.enable()
     rig.cycle(5)
     with rig.bus.lock:
@@ -189,7 +190,7 @@ def test_a_motor_a_turn_off_is_not_enabled(make_rig):
     rig.connect()
     with rig.bus.lock:
         rig.servo().motor.position = 2.0 * np.pi
-    rig.cycle(2)
+    rig.until(lambda hand: hand.sample.positions[CURL] > 6.0)
     with pytest.raises(SafetyError, match=r'index_curl at 6\.28 rad'):
         rig.hand.enable()
     assert rig.hand.mode is HandMode.DISABLED
