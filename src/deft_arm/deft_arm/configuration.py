@@ -129,10 +129,6 @@ class ArmConfiguration:
 
 
 def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:
-    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None.
-
-    Raises:
-        ConfigurationError: No such arm, or the file is wrong.
-    """
+    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None."""
     folder = config_directory() if directory is None else directory
     return load_named(ArmConfiguration, folder / 'arms', name)

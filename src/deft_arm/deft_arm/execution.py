@@ -60,19 +60,12 @@ class ExecutionSettings:
 
 
 class Observed(NamedTuple):
-    """What is known about the arm in one cycle.
+    """What is known about the arm in one cycle."""
 
-    Attributes:
-        now: ROS time. [s].
-        joint_positions: Newest measurement. Shape (6,). [rad].
-        age: Real time since it was received. [s].
-        idle: Whether the controller says that it has carried out all that it was sent.
-    """
-
-    now: float
-    joint_positions: FloatArray
-    age: float
-    idle: bool = True
+    now: float  # [s] ROS time
+    joint_positions: FloatArray  # (6,) [rad] newest measurement
+    age: float  # [s] real time since it was received
+    idle: bool = True  # whether the controller says that it has carried out all that it was sent
 
 
 class Update(NamedTuple):
@@ -92,11 +85,7 @@ class PassedMark(NamedTuple):
 
 
 class PlanExecution:
-    """One run of a plan; call `update` in every cycle until it finishes or fails.
-
-    Attributes:
-        marks: Measured arm at the end of each displacement passed so far.
-    """
+    """One run of a plan; call `update` in every cycle until it finishes or fails."""
 
     def __init__(
         self,
@@ -122,7 +111,7 @@ class PlanExecution:
         self._moving_clock = Deadline(settings.state_timeout, clock)
         self._settle: Deadline | None = None
         self._measured: list[tuple[float, FloatArray]] = []  # (ROS time, joints) of this phase
-        self.marks: list[PassedMark] = []
+        self.marks: list[PassedMark] = []  # displacements passed so far
 
     @property
     def phase(self) -> PlannedPhase:

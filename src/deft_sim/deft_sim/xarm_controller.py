@@ -50,37 +50,22 @@ _SET_READY, _SET_PAUSE, _SET_STOP, _SET_SLOW_STOP = 0, 3, 4, 6
 
 @dataclass(frozen=True, eq=False)
 class BoxReport:
-    """What the box tells about itself.
+    """What the box tells about itself."""
 
-    Attributes:
-        state: As in `deft_arm.xarm.codes.State`.
-        mode: As in `deft_arm.xarm.codes.Mode`.
-        waiting: Commands in the queue, the running one included.
-        motors: One bit per enabled motor.
-        error: Error code, 0 without.
-        warning: Warning code, 0 without.
-        tool_offset: Tool centre point in the flange. Shape (6,). [mm, rad].
-    """
-
-    state: int
-    mode: int
-    waiting: int
-    motors: int
-    error: int
-    warning: int
-    tool_offset: FloatArray
+    state: int  # `State`
+    mode: int  # `Mode`
+    waiting: int  # commands in the queue, the running one included
+    motors: int  # one bit per enabled motor
+    error: int  # 0 without
+    warning: int  # 0 without
+    tool_offset: FloatArray  # (6,) [mm, rad] tool centre point in the flange
 
 
 class SimulatedXArm:
     """One control box; every method may be called from any thread.
 
     It starts as after switching on: motors off, stopped, without an error.
-
-    Args:
-        setpoint: Where the arm stands. Shape (6,). [rad].
-        lower: Lowest joint positions. Shape (6,). [rad].
-        upper: Highest joint positions. Shape (6,). [rad].
-        kinematics: To know where the flange is.
+    The setpoint, where the arm stands, and the joint limits have shape (6,). [rad].
     """
 
     def __init__(

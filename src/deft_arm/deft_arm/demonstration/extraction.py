@@ -32,21 +32,13 @@ _LEAST_DEVIATION: Final = 0.004  # [m] below this nothing is an outlier
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How a track becomes displacements.
+    """How a track becomes displacements."""
 
-    Attributes:
-        start: Time of the grasp in the track. [s].
-        rate: Displacements per second; their number is 40. [Hz].
-        window: Length of the smoothing window. [s].
-        longest_gap: Longer stretches without a pose are refused. [s].
-        reach: Grasp centre in front of the wrist, along the fingers of the person. [m].
-    """
-
-    start: float = 0.0
-    rate: float = 10.0
-    window: float = 0.4
-    longest_gap: float = 0.5
-    reach: float = 0.10
+    start: float = 0.0  # [s] time of the grasp in the track
+    rate: float = 10.0  # [Hz] of the 40 displacements
+    window: float = 0.4  # [s] length of the smoothing window
+    longest_gap: float = 0.5  # [s] longer stretches without a pose are refused
+    reach: float = 0.10  # [m] grasp centre in front of the wrist, along the fingers of the person
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -63,19 +55,12 @@ class ExtractionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """What was made of a track.
-
-    Attributes:
-        trajectory: The displacements.
-        raw: The track in the base frame, of the grasp centre, without outliers.
-        smooth: The smoothed track of the stretch that was used.
-        outliers: Poses that were left out.
-    """
+    """What was made of a track."""
 
     trajectory: WristTrajectory
-    raw: PoseTrack
-    smooth: PoseTrack
-    outliers: int
+    raw: PoseTrack  # in the base frame, of the grasp centre, without outliers
+    smooth: PoseTrack  # of the stretch that was used
+    outliers: int  # poses that were left out
 
 
 def extract(

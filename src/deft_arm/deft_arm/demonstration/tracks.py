@@ -40,21 +40,13 @@ _CSV_COLUMNS: Final = ('time_s', 'x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw')
 
 @dataclass(frozen=True, eq=False)
 class PoseTrack:
-    """Wrist poses of one hand.
+    """Wrist poses of one hand."""
 
-    Attributes:
-        times: Strictly increasing. Shape (n,). [s].
-        positions: Wrist in `frame_id`. Shape (n, 3). [m].
-        rotations: Hand axes in `frame_id`. Shape (n, 3, 3).
-        frame_id: Frame of the camera, or of the base.
-        source: Which tracker, which recording.
-    """
-
-    times: FloatArray
-    positions: FloatArray
-    rotations: FloatArray
-    frame_id: str
-    source: str
+    times: FloatArray  # (n,) [s] strictly increasing
+    positions: FloatArray  # (n, 3) [m] wrist in `frame_id`
+    rotations: FloatArray  # (n, 3, 3) hand axes in `frame_id`
+    frame_id: str  # of the camera, or of the base
+    source: str  # which tracker, which recording
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
@@ -140,11 +132,7 @@ def load_track(path: Path, frame_id: str) -> PoseTrack:
 
 
 def read_document(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        ConfigurationError: The file is missing, too large or not JSON.
-    """
+    """Content of a JSON file."""
     try:
         return json.loads(read_text(path, _MAXIMUM_FILE_BYTES))
     except (ValueError, RecursionError) as error:
@@ -183,9 +171,6 @@ def track_from_frames(
 
     One mapping per image, empty or null where no hand was found, at a rate [Hz]; the frame is
     that of the camera.
-
-    Raises:
-        ConfigurationError: The frames are not as the tracker writes them.
     """
     if not isinstance(frames, list):
         raise ConfigurationError(f'Output of {tracker} must be a list of frames.')
@@ -213,11 +198,7 @@ def track_from_frames(
 
 
 def palm_axes(keypoints: FloatArray, *, right: bool) -> FloatArray:
-    """Hand axes, shape (3, 3), from keypoints of any unit, shape (21, 3), in camera axes.
-
-    Raises:
-        InvalidInputError: Wrist and knuckles lie on one line.
-    """
+    """Hand axes, shape (3, 3), from keypoints of any unit, shape (21, 3), in camera axes."""
     fingers = keypoints[_MIDDLE] - keypoints[_WRIST]
     across = keypoints[_INDEX] - keypoints[_LITTLE]
     palm = np.cross(across, fingers) if right else np.cross(fingers, across)

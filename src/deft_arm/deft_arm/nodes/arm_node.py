@@ -79,11 +79,7 @@ class ArmNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Build the planner and the interfaces; `options` go to `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter or the file of the arm is wrong.
-        """
+        """Build the planner and the interfaces; `options` go to `rclpy.node.Node`."""
         super().__init__('arm', **options)
         self._settings = declare_parameters(self, ArmParameters)
         self._planner = EpisodePlanner(load_arm_configuration(self._settings.arm))

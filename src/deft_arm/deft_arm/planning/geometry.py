@@ -42,47 +42,29 @@ _SHAPES: Final = (
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something fixed in the cell that nothing may touch, as an upright box.
+    """Something fixed in the cell that nothing may touch, as an upright box."""
 
-    Attributes:
-        name: What it is, for messages.
-        centre: In the base frame. [m].
-        size: Full lengths along its own axes. [m].
-        yaw: Turn about the vertical. [rad].
-    """
-
-    name: str
+    name: str  # for messages
+    # In the base frame
     centre: tuple[float, float, float] = field(metadata=bounds(-3.0, 3.0, 'm'))
+    # Full lengths along its own axes
     size: tuple[float, float, float] = field(metadata=bounds(0.001, 5.0, 'm'))
-    yaw: float = field(default=0.0, metadata=bounds(-6.2832, 6.2832, 'rad'))
+    yaw: float = field(default=0.0, metadata=bounds(-6.2832, 6.2832, 'rad'))  # about the vertical
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Free space along a motion; the first axis runs over its n postures.
+    """Free space along a motion; the first axis runs over its n postures."""
 
-    Attributes:
-        rigid: Lowest point of the arm links and the motor housing. Shape (n,). [m].
-        palm: Lowest point of the palm. Shape (n,). [m].
-        fingers: Lowest point of the soft fingers. Shape (n,). [m].
-        lower: Lowest corner of the box around all that moves. Shape (n, 3). [m].
-        upper: Highest corner of that box. Shape (n, 3). [m].
-        spare: Distance of the closest pair of shapes beyond what it must keep, negative where
-            it keeps less; at most 1 m. Shape (n,). [m].
-        closest: That pair, empty where nothing is close. Length n.
-        centres: Middle of every moving shape. Shape (n, shapes, 3). [m].
-        hand_centres: Middle of every shape of the hand. Shape (n, shapes, 3). [m].
-    """
-
-    rigid: FloatArray
-    palm: FloatArray
-    fingers: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    spare: FloatArray
-    closest: tuple[str, ...]
-    centres: FloatArray
-    hand_centres: FloatArray
+    rigid: FloatArray  # (n,) [m] lowest point of the arm links and the motor housing
+    palm: FloatArray  # (n,) [m] lowest point of the palm
+    fingers: FloatArray  # (n,) [m] lowest point of the soft fingers
+    lower: FloatArray  # (n, 3) [m] lowest corner of the box around all that moves
+    upper: FloatArray  # (n, 3) [m] highest corner of that box
+    spare: FloatArray  # (n,) [m] at most 1: distance of the closest pair beyond what it must keep
+    closest: tuple[str, ...]  # that pair, empty where nothing is close; length n
+    centres: FloatArray  # (n, shapes, 3) [m] middle of every moving shape
+    hand_centres: FloatArray  # (n, shapes, 3) [m] of every shape of the hand
 
     @property
     def lowest(self) -> FloatArray:
@@ -114,9 +96,6 @@ class RobotGeometry:
 
         The clearances are least distances between parts of the arm and the stiff hand, and of
         both from an obstacle. [m].
-
-        Raises:
-            ConfigurationError: The robot model has a shape whose bounds are not known here.
         """
         self._model = _collision_model(max(fold_clearance, obstacle_clearance), obstacles)
         self._data = mujoco.MjData(self._model)

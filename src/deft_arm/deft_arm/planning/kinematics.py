@@ -55,17 +55,11 @@ _POSTURES: Final = (
 
 @dataclass(frozen=True, eq=False)
 class TargetPose:
-    """One pose that the hand must reach, in the base frame.
+    """One pose that the hand must reach, in the base frame."""
 
-    Attributes:
-        label: Which pose it is, for messages.
-        rotation: Of the flange. Shape (3, 3).
-        position: Of the grasp centre. Shape (3,). [m].
-    """
-
-    label: str
-    rotation: FloatArray
-    position: FloatArray
+    label: str  # for messages
+    rotation: FloatArray  # (3, 3) of the flange
+    position: FloatArray  # (3,) [m] of the grasp centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +87,11 @@ class ArmKinematics:
     """Kinematics within the joint limits of a configuration.
 
     Keeps scratch memory between calls, so one instance must not be shared between threads.
-
-    Attributes:
-        grasp_centre_in_flange: Shape (3,). [m].
     """
 
     def __init__(self, configuration: ArmConfiguration) -> None:
         """Build the model of the arm with the hand's grasp centre on its flange."""
-        self.grasp_centre_in_flange = _grasp_centre_in_flange()
+        self.grasp_centre_in_flange = _grasp_centre_in_flange()  # (3,) [m]
         specification = arm_spec()
         flange_body = specification.site(FLANGE_SITE).parent
         flange_body.add_site(name=GRASP_CENTRE_SITE, pos=self.grasp_centre_in_flange)

@@ -24,17 +24,11 @@ _DEGREE: Final = 5  # of the splines: their jerk is continuous
 
 @dataclass(frozen=True, eq=False)
 class MotionLimits:
-    """What every joint may do at most while it follows a path. Each shape (6,).
+    """What every joint may do at most while it follows a path. Each shape (6,)."""
 
-    Attributes:
-        speed: [rad/s].
-        acceleration: [rad/s^2].
-        jerk: [rad/s^3].
-    """
-
-    speed: FloatArray
-    acceleration: FloatArray
-    jerk: FloatArray
+    speed: FloatArray  # [rad/s]
+    acceleration: FloatArray  # [rad/s^2]
+    jerk: FloatArray  # [rad/s^3]
 
     def excess(self, speed: FloatArray, acceleration: FloatArray, jerk: FloatArray) -> float:
         """How many times too fast peaks of a motion, shapes (6,), are; at most 1 within limits.
@@ -50,17 +44,11 @@ class MotionLimits:
 
 @dataclass(frozen=True, eq=False)
 class JointPath:
-    """Arm setpoints over time; between two of them the path is linear.
+    """Arm setpoints over time; between two of them the path is linear."""
 
-    Attributes:
-        times: Time since the start of the path, first 0, strictly increasing. Shape (n,). [s].
-        positions: Joint positions in joint order. Shape (n, 6). [rad].
-        marks: When the path has made each of its displacements, where it is made of any.
-            Shape (m,). [s].
-    """
-
-    times: FloatArray
-    positions: FloatArray
+    times: FloatArray  # (n,) [s] from 0, strictly increasing
+    positions: FloatArray  # (n, 6) [rad]
+    # (m,) [s] when each displacement is made, where the path is made of any
     marks: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
@@ -97,11 +85,7 @@ class JointPath:
         return JointPath(self.times * factor, self.positions, self.marks * factor)
 
     def then(self, other: JointPath) -> JointPath:
-        """This path followed by another one that starts where this one ends.
-
-        Raises:
-            InvalidInputError: The other path starts elsewhere, so the joints would jump.
-        """
+        """This path followed by another one that starts where this one ends."""
         gap = float(np.abs(other.positions[0] - self.positions[-1]).max())
         if gap > 1e-6:
             raise InvalidInputError(f'Cannot join two paths with a gap of {gap:.4f} rad.')

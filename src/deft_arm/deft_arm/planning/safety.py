@@ -35,11 +35,7 @@ class CollisionError(SafetyError):
 
 
 class MotionGuard:
-    """Applies the limits of an arm configuration; every failed check raises.
-
-    Attributes:
-        geometry: Shapes of arm and hand.
-    """
+    """Applies the limits of an arm configuration; every failed check raises."""
 
     def __init__(self, configuration: ArmConfiguration) -> None:
         """Prepare the limits."""
@@ -52,11 +48,7 @@ class MotionGuard:
         )
 
     def check_workspace(self, label: str, position: FloatArray) -> None:
-        """Refuse a position of the grasp centre, shape (3,) [m], outside the box.
-
-        Raises:
-            WorkspaceError: It lies outside.
-        """
+        """Refuse a position of the grasp centre, shape (3,) [m], outside the box."""
         lower, upper = self._configuration.workspace_lower, self._configuration.workspace_upper
         if np.all(position >= lower) and np.all(position <= upper):
             return
@@ -73,10 +65,6 @@ class MotionGuard:
         Arm and hand as for `RobotGeometry.sweep`, labels one for each posture or one for all.
         `leaving` says that the first posture is given, not chosen: what is too near there may be
         as near on the way out, but no nearer.
-
-        Raises:
-            CollisionError: Something is lower than allowed, outside the envelope of the cell, or
-                too near to an obstacle or to the arm itself.
         """
         sweep = self.geometry.sweep(arm, hand)
         self._check_heights(labels, sweep, leaving)
@@ -136,10 +124,6 @@ class MotionGuard:
 
         The labels name the poses that the path passes at equal steps; the hand has shape (16,)
         [rad]; `leaving` as in `check_postures`.
-
-        Raises:
-            CollisionError: See `check_postures`.
-            SafetyError: A joint would leave its travel or exceed its speed.
         """
         self._check_joints(name, path)
         chosen = _distinct(path.positions)
@@ -179,10 +163,6 @@ class MotionGuard:
         """Joints to start a plan from, moved to the limits where they sag over them.
 
         Shape (6,). [rad].
-
-        Raises:
-            InvalidInputError: Not six finite numbers.
-            SafetyError: A joint is clearly outside its travel.
         """
         measured = finite_array('arm joint positions', joint_positions, (ARM_JOINTS,))
         inside = np.clip(measured, self._lower, self._upper)
@@ -197,11 +177,7 @@ class MotionGuard:
 
 
 def check_hand(label: str, joint_positions: npt.ArrayLike) -> FloatArray:
-    """Hand joint positions as an array, shape (16,). [rad].
-
-    Raises:
-        InvalidInputError: Not sixteen finite numbers, or far beyond any hand's travel.
-    """
+    """Hand joint positions as an array, shape (16,). [rad]."""
     checked = finite_array(label, joint_positions, (16,))
     if np.any(np.abs(checked) > np.pi):
         raise InvalidInputError(

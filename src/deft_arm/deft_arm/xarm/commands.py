@@ -33,17 +33,11 @@ _STOP_AT_POINT: Final = -1.0
 
 
 class Call(NamedTuple):
-    """One service call.
+    """One service call."""
 
-    Attributes:
-        service: Name below the namespace of the driver.
-        fields: Of the request.
-        taken: Return codes after which one may go on.
-    """
-
-    service: str
-    fields: dict[str, Any]
-    taken: frozenset[int] = frozenset({OK})
+    service: str  # name below the namespace of the driver
+    fields: dict[str, Any]  # of the request
+    taken: frozenset[int] = frozenset({OK})  # return codes after which one may go on
 
 
 # They answer whether something is still pending, as a warning is after the error was cleared, or

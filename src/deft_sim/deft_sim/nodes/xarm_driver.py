@@ -57,12 +57,8 @@ _MM: Final = 1000.0
 class SimulatedXArmDriver:
     """The node `ufactory_driver` with its thread, on a simulated control box.
 
-    Args:
-        box: The control box.
-        context: Of rclpy.
-        switches: Services that are on or off beside the defaults, as in xarm_user_params.yaml.
-        report_type: normal, rich or dev.
-        most_reports: Rate that reports never exceed. [Hz].
+    The switches turn services on or off beside the defaults, as in xarm_user_params.yaml; the
+    report type is normal, rich or dev, and `most_reports` [Hz] a rate that is never exceeded.
     """
 
     def __init__(
@@ -73,11 +69,7 @@ class SimulatedXArmDriver:
         report_type: str,
         most_reports: float = REPORT_RATES['dev'],
     ) -> None:
-        """Create the node and start its thread.
-
-        Raises:
-            ConfigurationError: A switch names a service that is not simulated.
-        """
+        """Create the node and start its thread."""
         self._box = box
         self._lost = False
         self._period = 1.0 / min(REPORT_RATES[report_type], most_reports)
@@ -288,8 +280,7 @@ def _six(values: Any) -> FloatArray:
 def _pose(rotation: FloatArray, position: FloatArray) -> list[float]:
     """As reported, roll, pitch and yaw without the checks that a report need not pay for.
 
-    Returns:
-        Length 6. [mm, rad].
+    Length 6. [mm, rad].
     """
     (r00, _, _), (r10, _, _), (r20, r21, r22) = rotation.tolist()
     angles = (math.atan2(r21, r22), math.atan2(-r20, math.hypot(r21, r22)), math.atan2(r10, r00))
