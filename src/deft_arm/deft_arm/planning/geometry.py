@@ -45,9 +45,9 @@ class Obstacle:
     """Something fixed in the cell that nothing may touch, as an upright box."""
 
     name: str  # for messages
-    # In the base frame
+    # [m] of its middle in the base frame
     centre: tuple[float, float, float] = field(metadata=bounds(-3.0, 3.0, 'm'))
-    # Full lengths along its own axes
+    # [m] along its own axes
     size: tuple[float, float, float] = field(metadata=bounds(0.001, 5.0, 'm'))
     yaw: float = field(default=0.0, metadata=bounds(-6.2832, 6.2832, 'rad'))  # about the vertical
 
@@ -61,7 +61,8 @@ class Sweep:
     fingers: FloatArray  # (n,) [m] lowest point of the soft fingers
     lower: FloatArray  # (n, 3) [m] lowest corner of the box around all that moves
     upper: FloatArray  # (n, 3) [m] highest corner of that box
-    spare: FloatArray  # (n,) [m] at most 1: distance of the closest pair beyond what it must keep
+    # (n,) [m] distance of the closest pair beyond what it must keep, or negative; at most 1
+    spare: FloatArray
     closest: tuple[str, ...]  # that pair, empty where nothing is close; length n
     centres: FloatArray  # (n, shapes, 3) [m] middle of every moving shape
     hand_centres: FloatArray  # (n, shapes, 3) [m] of every shape of the hand

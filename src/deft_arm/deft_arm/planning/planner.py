@@ -99,7 +99,7 @@ class EpisodePlanner:
         """Plan the way home: straight up, over the table, with the hand opened.
 
         It opens before the arm moves, or on arrival, so that what is held travels along;
-        joints as in `plan`.
+        joints and errors as in `plan`.
         """
         current = self.guard.check_measured(current_joint_positions)
         opened = check_hand('open hand', open_hand)

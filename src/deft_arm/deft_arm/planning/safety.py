@@ -65,6 +65,10 @@ class MotionGuard:
         Arm and hand as for `RobotGeometry.sweep`, labels one for each posture or one for all.
         `leaving` says that the first posture is given, not chosen: what is too near there may be
         as near on the way out, but no nearer.
+
+        Raises:
+            CollisionError: Something is lower than allowed, outside the envelope of the cell, or
+                too near to an obstacle or to the arm itself.
         """
         sweep = self.geometry.sweep(arm, hand)
         self._check_heights(labels, sweep, leaving)
@@ -124,6 +128,10 @@ class MotionGuard:
 
         The labels name the poses that the path passes at equal steps; the hand has shape (16,)
         [rad]; `leaving` as in `check_postures`.
+
+        Raises:
+            CollisionError: See `check_postures`.
+            SafetyError: A joint would leave its travel or exceed its speed.
         """
         self._check_joints(name, path)
         chosen = _distinct(path.positions)
