@@ -41,12 +41,6 @@ class Dataset:
     def add_run(self, path: Path) -> list[str]:
         """Add the practice of a recorded session.
 
-        Args:
-            path: Run folder, bag folder or .mcap file.
-
-        Returns:
-            A sentence for each file of the bag that ends early.
-
         Raises:
             RecordingError: There is no bag or it cannot be read.
             TrainingError: Episodes that do not fit, or that were added before.
@@ -57,10 +51,6 @@ class Dataset:
 
     def add(self, episodes: Iterable[Episode], source: str) -> None:
         """Add what is rewarded practice among some episodes, all of them or none.
-
-        Args:
-            episodes: In the order they were run.
-            source: Where they come from, for the message.
 
         Raises:
             TrainingError: Episodes that do not fit, or that were added before.
@@ -104,12 +94,6 @@ def _check_fit(added: Sequence[Episode], source: str, reference: Episode, origin
 
 def read_dataset(runs: Sequence[Path]) -> tuple[Dataset, list[str]]:
     """Join the practice of several recorded sessions.
-
-    Args:
-        runs: Run folders, bag folders or .mcap files, each once.
-
-    Returns:
-        The episodes, and a sentence for each file that ends early.
 
     Raises:
         RecordingError: There is no bag or it cannot be read.

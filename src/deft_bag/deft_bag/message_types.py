@@ -19,9 +19,6 @@ OWN_PACKAGES: Final = ('deft_msgs',)
 def definition_directory(package: str) -> Path:
     """Folder of the .msg files of a package: the installed share folder, else the source tree.
 
-    Args:
-        package: Name of a message package.
-
     Raises:
         ConfigurationError: The package is neither installed nor beside this one.
     """

@@ -55,9 +55,6 @@ class Playback:
     def due(self, limit: int) -> Iterator[RawMessage]:
         """Messages whose time has come.
 
-        Args:
-            limit: Most messages to hand out before returning, so that a caller can breathe.
-
         Raises:
             RecordingError: The bag is damaged further on.
         """

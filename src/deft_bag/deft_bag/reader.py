@@ -58,34 +58,20 @@ _UNDECODABLE: Final = (
 
 
 class RawMessage(NamedTuple):
-    """One recorded message.
-
-    Attributes:
-        topic: Topic name.
-        type: Message type, for example 'sensor_msgs/msg/Image'.
-        log_time: When it was received, ROS clock. [ns]
-        data: CDR bytes.
-    """
+    """One recorded message."""
 
     topic: str
-    type: str
-    log_time: int
+    type: str  # message type, for example 'sensor_msgs/msg/Image'
+    log_time: int  # when it was received, ROS clock [ns]
     data: bytes
 
 
 class RecordedTopic(NamedTuple):
-    """One topic of a bag.
-
-    Attributes:
-        name: Topic name.
-        type: Message type.
-        offered: Quality of service it was published with, in the words of rosbag2 (YAML);
-            empty where the recorder did not note it.
-    """
+    """One topic of a bag."""
 
     name: str
     type: str
-    offered: str
+    offered: str  # quality of service, in the YAML of rosbag2; empty where it was not noted
 
 
 def bag_of(path: Path) -> Path:
@@ -113,9 +99,6 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         """Find the files.
 
-        Args:
-            path: Folder of a bag, or an .mcap file.
-
         Raises:
             RecordingError: There is no bag.
         """
@@ -136,9 +119,6 @@ class BagReader:
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """All whole messages in the order of recording.
-
-        Args:
-            topics: Only these; None for all.
 
         Raises:
             RecordingError: A file is damaged, other than by a missing end.
@@ -308,10 +288,6 @@ def _damaged(path: Path, error: Exception) -> RecordingError:
 
 def episode_of_record(record: Any, source: str) -> Episode:
     """Check and convert one record; a file is trusted with less than a running node.
-
-    Args:
-        record: An EpisodeRecord of rclpy or of rosbags.
-        source: Where it comes from, for the message.
 
     Raises:
         RecordingError: The record is inconsistent.

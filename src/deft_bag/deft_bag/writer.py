@@ -57,10 +57,6 @@ class EpisodeBag:
         A process that was killed between writing an episode and acknowledging its reward left a
         file whose reward nobody was told; it goes, the episode is tried again.
 
-        Args:
-            folder: Bag folder of the run; made with the first episode.
-            numbers: Episodes whose rewards were acknowledged.
-
         Raises:
             RecordingError: One of them is missing or damaged, or the folder cannot be written.
         """
@@ -96,9 +92,6 @@ class EpisodeBag:
                 kill between this and the commit of the reward had the episode tried again.
             record: The EpisodeRecord as CDR bytes.
             log_time: ROS clock. [ns]
-
-        Returns:
-            The file.
 
         Raises:
             RecordingError: The disk refused the data.

@@ -69,15 +69,7 @@ class BagPlayer(Node):
     """Plays one bag and ends."""
 
     def __init__(self, **options: Any) -> None:
-        """Offer the topics of the bag.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter is wrong.
-            RecordingError: There is no bag or it cannot be read.
-        """
+        """Offer the topics of the bag."""
         super().__init__('bag_player', **options)
         self._parameters = declare_parameters(self, PlayerParameters)
         if not self._parameters.bag:

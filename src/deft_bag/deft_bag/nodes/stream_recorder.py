@@ -51,14 +51,7 @@ class StreamRecorder(Node):
     """Follows the session: the run folder in its status is where it records."""
 
     def __init__(self, **options: Any) -> None:
-        """Check the topics and wait for a session.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A topic cannot be recorded.
-        """
+        """Check the topics and wait for a session."""
         super().__init__('recorder', **options)
         parameters = declare_parameters(self, RecorderParameters)
         self._topics = [_parse(text) for text in parameters.topics]

@@ -49,11 +49,7 @@ _LATE: Final = {ReturnHome.Goal.MOTION_TIMEOUT, ReturnHome.Goal.STALE_STATE}
 
 
 class RunningEpisode:
-    """Carries out the effects of the session machine that make up one episode.
-
-    Attributes:
-        record: What is known of it so far, without its score.
-    """
+    """Carries out the effects of the session machine that make up one episode."""
 
     def __init__(
         self,
@@ -73,6 +69,7 @@ class RunningEpisode:
         self._observation: ObjectObservation | None = None
         self._prior: GraspPrior | None = None
         self._scene = ('', -1)  # object on the table, seed of the scene
+        # What is known of it so far; the score comes last.
         self.record = EpisodeRecord(reward=float('nan'))
         self._steps: dict[Effect, Callable[[], None]] = {
             Effect.PREPARE_SCENE: self._prepare_scene,

@@ -43,14 +43,7 @@ class ReplayTrainer(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Read the settings and begin to listen.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter or the settings are wrong.
-        """
+        """Read the settings and begin to listen."""
         super().__init__('replay_trainer', **options)
         self._parameters = declare_parameters(self, TrainerParameters)
         if not self._parameters.output:

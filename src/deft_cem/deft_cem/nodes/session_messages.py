@@ -40,13 +40,7 @@ PAUSES_LATER: Final = frozenset(
 def check_scene(
     core: SessionCore | None, awaited: bool, request: ConfirmReset.Request
 ) -> ConfirmReset.Response:
-    """Whether a scene may be confirmed now.
-
-    Args:
-        core: The session; None before the first one.
-        awaited: Whether it waits for a scene.
-        request: What the operator says.
-    """
+    """Whether a scene may be confirmed now."""
     kind = ConfirmReset.Request
     if core is None or not awaited:
         return ConfirmReset.Response(
@@ -103,13 +97,7 @@ def status_message(
 
 
 def result_message(setup: SessionSetup | None, error_code: int, reason: str) -> RunSession.Result:
-    """How the session ended.
-
-    Args:
-        setup: The session; None when there was none.
-        error_code: A constant of RunSession.
-        reason: Why it ended early; empty otherwise.
-    """
+    """How the session ended."""
     result = RunSession.Result(
         error_code=error_code,
         error_message=reason,

@@ -73,14 +73,7 @@ class SessionNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces and, with `autostart`, the session.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter, the task or the run folder is wrong.
-        """
+        """Create the interfaces and, with `autostart`, the session."""
         super().__init__('session', **options)
         self._parameters = declare_parameters(self, SessionParameters)
         self._state = State.IDLE
@@ -533,16 +526,7 @@ class SessionNode(Node):
 def _check_score(
     core: SessionCore | None, awaited: bool, reward: Reward
 ) -> tuple[SubmitReward.Response, bool]:
-    """Whether a score may be given now; the same score again is accepted and changes nothing.
-
-    Args:
-        core: The session; None before the first one.
-        awaited: Whether it waits for a score.
-        reward: The score.
-
-    Returns:
-        The answer, and whether the score is new.
-    """
+    """Whether a score may be given now; the same score again is accepted and changes nothing."""
     kind = SubmitReward.Request
 
     def refused(code: int, message: str) -> tuple[SubmitReward.Response, bool]:

@@ -74,34 +74,19 @@ class SessionParameters:
 
 @dataclass(frozen=True)
 class SessionSetup:
-    """What stays the same during a session.
-
-    Attributes:
-        core: Book-keeping.
-        task: What is taught.
-        trajectory: What follows every grasp.
-        settings_file: Learning settings, for the training.
-        predictor: Grasp predictor to ask for; empty for that of the affordance node.
-    """
+    """What stays the same during a session."""
 
     core: SessionCore
     task: Task
     trajectory: WristTrajectory
     settings_file: Path
-    predictor: str
+    predictor: str  # grasp predictor to ask for; empty for that of the affordance node
 
 
 def make_setup(
     parameters: SessionParameters, task_name: str, run: str, seed: int, *, must_exist: bool = False
 ) -> SessionSetup:
     """Read the task and the settings; begin the session in the run folder, or go on with it.
-
-    Args:
-        parameters: Of the node.
-        task_name: File in config/tasks.
-        run: Folder of the run.
-        seed: Seed of all random choices.
-        must_exist: Refuse to begin a new session.
 
     Raises:
         ConfigurationError: Task, settings or run folder are wrong.

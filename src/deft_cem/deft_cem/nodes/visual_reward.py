@@ -79,35 +79,20 @@ class VisualRewardParameters:
 
 @dataclass
 class _Episode:
-    """What is known of an episode that waits for a score.
+    """What is known of an episode that waits for a score."""
 
-    Attributes:
-        deadline: For the session to announce it, once an operator has judged it.
-        practised: Whether it is practice; None until the session says so.
-        score: Visual score of an episode of practice.
-        verdict: What an operator gave.
-        sent: What the session was sent.
-    """
-
-    deadline: Deadline
-    practised: bool | None = None
+    deadline: Deadline  # for the session to announce it, once an operator has judged it
+    practised: bool | None = None  # whether it is practice; None until the session says so
     score: Score | None = None
-    verdict: Reward | None = None
-    sent: Reward | None = None
+    verdict: Reward | None = None  # what an operator gave
+    sent: Reward | None = None  # what the session was sent
 
 
 class VisualRewardNode(Node):
     """Follows the session and looks at the camera when an episode has ended."""
 
     def __init__(self, **options: Any) -> None:
-        """Load weights and anchors.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter, an image or the weights are missing or wrong.
-        """
+        """Load weights and anchors."""
         super().__init__('visual_reward', **options)
         self._parameters = declare_parameters(self, VisualRewardParameters)
         self._reward = make_visual_reward(self._parameters)

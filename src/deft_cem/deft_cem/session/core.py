@@ -39,42 +39,21 @@ from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """What the open episode tries.
-
-    Attributes:
-        number: Position of its row in the store.
-        episode_id: Unique name of the episode.
-        scheduled: Its place in the schedule.
-        object_name: What lies on the table.
-        scene_seed: Seed of the scene as the operator confirmed it.
-        residual: epsilon (practice) or delta (trials).
-        distribution_mean: Mean of D. Shape (22,). [m | rad | rad].
-        distribution_std: Standard deviation of D. Shape (22,). [m | rad | rad].
-    """
+    """What the open episode tries."""
 
     number: int
     episode_id: str
     scheduled: ScheduledEpisode
     object_name: str
-    scene_seed: int
-    residual: GraspResidual
-    distribution_mean: npt.NDArray[np.float64]
+    scene_seed: int  # as the operator confirmed it
+    residual: GraspResidual  # epsilon (practice) or delta (trials)
+    distribution_mean: npt.NDArray[np.float64]  # mean of D. Shape (22,) [m | rad | rad]
+    # standard deviation of D. Shape (22,) [m | rad | rad]
     distribution_std: npt.NDArray[np.float64]
 
 
 class SessionCore:
-    """One session from its first proposal to its last trial, over any number of interruptions.
-
-    Attributes:
-        schedule: All its episodes.
-        progress: Which of them are done.
-        store: What is committed.
-        run_directory: Its folder.
-        session_id: Its name.
-        baseline: DEFT or one of its baselines.
-        seed: Seed of all random choices.
-        resumed: Whether it was begun by an earlier process.
-    """
+    """One session from its first proposal to its last trial, over any number of interruptions."""
 
     def __init__(
         self,
@@ -89,17 +68,6 @@ class SessionCore:
         must_exist: bool = False,
     ) -> None:
         """Begin the session, or go on with the one in the folder.
-
-        Args:
-            run_directory: Folder of the run; new, empty, or that of an interrupted session with
-                the same task, seed, baseline, predictor and settings.
-            session_id: Name of a new session; begins every episode id.
-            task: Name of the task.
-            seed: Seed of all random choices.
-            settings: How to practise.
-            baseline: DEFT or one of its baselines.
-            predictor: Grasp predictor to ask for; empty for that of the affordance node.
-            must_exist: Refuse to begin a new session.
 
         Raises:
             RunOccupiedError: The folder holds something else, a session of another kind or one
@@ -127,7 +95,7 @@ class SessionCore:
             raise RunOccupiedError(f'there is no session in {run_directory} to go on with')
         self._folder = RunFolder(run_directory)
         try:
-            self.resumed = self._folder.holds_session
+            self.resumed = self._folder.holds_session  # begun by an earlier process
             self.store = self._open_store(config, session_id)
             try:
                 self._restore()
@@ -393,11 +361,7 @@ class SessionCore:
             self._proposal = None
 
     def discard(self, reason: str) -> None:
-        """Commit that the open episode, if any, does not count; its place is taken again.
-
-        Args:
-            reason: Why, for the store.
-        """
+        """Commit that the open episode, if any, does not count; its place is taken again."""
         open_episode = self._proposal or self._repeated
         if open_episode is not None:
             self._discard_sample()
@@ -405,11 +369,7 @@ class SessionCore:
         self._proposal = self._repeated = None
 
     def skip(self, reason: str) -> None:
-        """Commit that the place of the running episode in the schedule stays empty.
-
-        Args:
-            reason: Why, for the store.
-        """
+        """Commit that the place of the running episode in the schedule stays empty."""
         open_episode = self._proposal or self._repeated
         scheduled = self.progress.scheduled
         self._discard_sample()
@@ -438,11 +398,7 @@ class SessionCore:
 
 
 def _tell_again(optimiser: ResidualOptimiser, episodes: Iterable[StoredEpisode]) -> None:
-    """Bring a fresh optimiser to where it was: the same samples with the same rewards.
-
-    Raises:
-        InvalidInputError: The optimiser does not ask for what is stored, bit for bit.
-    """
+    """Bring a fresh optimiser to where it was: the same samples with the same rewards."""
     for episode in episodes:
         if episode.sample_index is None:
             continue

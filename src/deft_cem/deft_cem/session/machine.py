@@ -154,13 +154,6 @@ _REASONS: Final[MappingProxyType[State, str]] = MappingProxyType(
 def transition(state: State, event: Event) -> Step:
     """What follows from an event.
 
-    Args:
-        state: Present state.
-        event: What happened.
-
-    Returns:
-        The next state and what has to be done, in order.
-
     Raises:
         InvalidInputError: The event has no meaning in this state, and why; nothing changes.
     """

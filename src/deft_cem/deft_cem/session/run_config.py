@@ -46,9 +46,6 @@ class Baseline(Enum):
     def choose_predictor(self, wish: str) -> str:
         """Name of the grasp predictor; empty for the one of the affordance node.
 
-        Args:
-            wish: Name that was configured; empty without a wish.
-
         Raises:
             ConfigurationError: The wish contradicts the baseline.
         """
@@ -64,28 +61,16 @@ class Baseline(Enum):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What may not change when a session is resumed.
-
-    Attributes:
-        task: Name of the task.
-        seed: Seed of all random choices; up to 64 bits.
-        baseline: DEFT or one of its baselines.
-        predictor: Grasp predictor that is asked for; empty for that of the affordance node.
-        settings: Learning settings, JSON values.
-    """
+    """What may not change when a session is resumed."""
 
     task: str
-    seed: int
+    seed: int  # seed of all random choices; up to 64 bits
     baseline: Baseline
-    predictor: str
+    predictor: str  # grasp predictor that is asked for; empty for that of the affordance node
     settings: Mapping[str, Any]
 
     def differences(self, other: RunConfig) -> list[str]:
-        """What differs, one `name is here and was there` each; empty where nothing does.
-
-        Args:
-            other: What was stored.
-        """
+        """What differs, one `name is here and was there` each; empty where nothing does."""
         found = [
             f'{name} is {mine!r} and was {stored!r}'
             for name, mine, stored in (

@@ -30,9 +30,6 @@ class RunFolder:
     def __init__(self, directory: Path) -> None:
         """Make the folder, or find the session in it, and lock it.
 
-        Args:
-            directory: New, empty, or the folder of a session.
-
         Raises:
             RunOccupiedError: It holds something else, or another process owns it.
             ConfigurationError: It is a file.

@@ -23,19 +23,12 @@ _WINDOW: Final = 10  # rewards of `recent_mean`
 
 @dataclass(frozen=True)
 class ScheduledEpisode:
-    """One episode as it was scheduled.
-
-    Attributes:
-        position: Position among the episodes that count, from 0.
-        phase: Part of the session.
-        object_set: Objects the operator may lay out: 'train' or 'test'.
-        scene_seed: Seed for the scene; operators derive object and layout from it.
-    """
+    """One episode as it was scheduled."""
 
     position: int
     phase: Phase
-    object_set: str
-    scene_seed: int
+    object_set: str  # objects the operator may lay out: 'train' or 'test'
+    scene_seed: int  # seed for the scene; operators derive object and layout from it
 
 
 class Schedule:
@@ -61,14 +54,6 @@ class Schedule:
         practises: bool = True,
     ) -> None:
         """Lay out the session.
-
-        Args:
-            seed: Seed of the session.
-            warm_up: M, episodes drawn from the first distribution.
-            episodes: N, all practice episodes.
-            trials: Evaluation trials of the policy on each object set; as many of the prior alone.
-            trial_objects: Object sets of the trials, of `TRIAL_OBJECTS`.
-            practises: Whether there is practice, and so a policy to try.
 
         Raises:
             ConfigurationError: Numbers that make no session.
@@ -133,15 +118,7 @@ class Schedule:
 
 
 def derived_scene_seed(scene_seed: int, layout: int) -> int:
-    """Seed of another scene for the same episode, where nothing could be grasped in the first.
-
-    Args:
-        scene_seed: Seed of the scheduled scene.
-        layout: 0 for the scheduled scene, then one more for each other one.
-
-    Returns:
-        A positive 31-bit number; scene_seed itself for layout 0.
-    """
+    """Seed of another scene for the same episode, where nothing could be grasped in the first."""
     if layout == 0:
         return scene_seed
     rng = np.random.default_rng([scene_seed, layout])
@@ -149,11 +126,7 @@ def derived_scene_seed(scene_seed: int, layout: int) -> int:
 
 
 class Progress:
-    """Counts the episodes of a schedule.
-
-    Attributes:
-        schedule: All episodes.
-    """
+    """Counts the episodes of a schedule."""
 
     def __init__(
         self,
@@ -162,14 +135,7 @@ class Progress:
         rewarded: Iterable[tuple[Phase, float]] = (),
         skipped: int = 0,
     ) -> None:
-        """Take over what was done before.
-
-        Args:
-            schedule: All episodes.
-            warm_up: M, rewarded practice episodes before the first refit.
-            rewarded: Part and reward of the rewarded episodes, in order.
-            skipped: Number of places that stay empty.
-        """
+        """Take over what was done before."""
         self.schedule = schedule
         self._warm_up = warm_up
         self._rewarded = list(rewarded)
@@ -217,11 +183,7 @@ class Progress:
         self._skipped += 1
 
     def following(self, *, trained: bool) -> Event:
-        """What comes next, while no episode is open.
-
-        Args:
-            trained: Whether there is a policy.
-        """
+        """What comes next, while no episode is open."""
         practice = self.schedule.practice_count
         if practice and self.position >= practice and not trained:
             # Also without trials: the policy is what the session is for.

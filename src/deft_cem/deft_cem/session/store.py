@@ -72,51 +72,34 @@ CREATE TABLE skipped (position INTEGER PRIMARY KEY, phase INTEGER NOT NULL);
 
 @dataclass(frozen=True)
 class StoredEpisode:
-    """One row of the session: an episode that was at least asked for.
+    """One row of the session: an episode that was at least asked for."""
 
-    Attributes:
-        number: Position among all rows, from 0; discarded episodes keep theirs.
-        episode_id: Unique name.
-        position: Place in the schedule; a discarded episode's place is taken again.
-        phase: Part of the session.
-        object_name: What lay on the table.
-        scene_seed: Seed of the scene; -1 where a person laid it out.
-        sample_index: Proposal of the optimiser; None in evaluation.
-        prior: xi as a vector. Length 22. [m, rad]
-        residual: epsilon or delta as a vector. Length 22. [m, rad]
-        prior_source: What made the prior.
-        calibration_id: Camera calibration in use.
-        attempt: How often it was begun: 1, and one more after each interruption or redo.
-        outcome: How the motion ended; None while it has not.
-        reward: 0..1; None while nobody gave one.
-        reward_source: Who scored.
-        success: Task criterion met; None when not judged.
-        state: 'asked', 'executed', 'rewarded' or 'discarded'.
-        reason: Why it was discarded; empty otherwise.
-    """
-
-    number: int
+    number: int  # among all rows, from 0; discarded episodes keep theirs
     episode_id: str
-    position: int
+    position: int  # place in the schedule; a discarded episode's place is taken again
     phase: Phase
     object_name: str
-    scene_seed: int
-    sample_index: int | None
-    prior: tuple[float, ...]
-    residual: tuple[float, ...]
+    scene_seed: int  # seed of the scene; -1 where a person laid it out
+    sample_index: int | None  # proposal of the optimiser; None in evaluation
+    prior: tuple[float, ...]  # xi as a vector. Length 22 [m, rad]
+    residual: tuple[float, ...]  # epsilon or delta as a vector. Length 22 [m, rad]
     prior_source: str = ''
     calibration_id: str = ''
-    attempt: int = 1
-    outcome: Outcome | None = None
-    reward: float | None = None
+    attempt: int = 1  # one more after each interruption or redo
+    outcome: Outcome | None = None  # how the motion ended; None while it has not
+    reward: float | None = None  # 0..1; None while nobody gave one
     reward_source: str | None = None
-    success: bool | None = None
-    state: str = 'asked'
-    reason: str = ''
+    success: bool | None = None  # task criterion met; None when not judged
+    state: str = 'asked'  # 'asked', 'executed', 'rewarded' or 'discarded'
+    reason: str = ''  # why it was discarded; empty otherwise
 
 
 class SessionStore:
-    """The store of one session; use it as a context manager or call `close`."""
+    """The store of one session; use it as a context manager or call `close`.
+
+    Every `record_*` commits all or nothing. It raises InvalidInputError where an episode is not in
+    the state for it, and RecordingError where the disk refuses.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Wrap an open connection; made by `create`, `open` and `read`."""
@@ -290,14 +273,7 @@ class SessionStore:
         self._launch = number
 
     def record_ask(self, episode: StoredEpisode) -> None:
-        """Commit a proposal before anything moves.
-
-        Args:
-            episode: The new episode, state 'asked'.
-
-        Raises:
-            InvalidInputError: An episode before it is still open, or the number is not the next.
-        """
+        """Commit a proposal before anything moves."""
         waiting = self.pending()
         if waiting is not None:
             raise InvalidInputError(
@@ -344,9 +320,6 @@ class SessionStore:
             scene_seed: Seed of the scene now.
             prior: xi of the new picture. Length 22. [m, rad]
             residual: The same epsilon; in a trial the delta that follows from the new picture.
-
-        Raises:
-            InvalidInputError: The episode is not open.
         """
         with self._transaction() as connection:
             self._advance(connection, episode_id, {'asked', 'executed'}, 'asked')
@@ -357,11 +330,7 @@ class SessionStore:
             )
 
     def record_outcome(self, episode_id: str, outcome: Outcome) -> None:
-        """Commit how the motion of the open episode ended.
-
-        Raises:
-            InvalidInputError: The episode is not the one that was asked.
-        """
+        """Commit how the motion of the open episode ended."""
         with self._transaction() as connection:
             self._advance(connection, episode_id, {'asked'}, 'executed')
             connection.execute(
@@ -371,17 +340,7 @@ class SessionStore:
     def record_reward(
         self, episode_id: str, reward: float, source: str, success: bool | None
     ) -> None:
-        """Commit the score of the executed episode.
-
-        Args:
-            episode_id: The open episode.
-            reward: 0..1.
-            source: Who scored.
-            success: Task criterion met; None when not judged.
-
-        Raises:
-            InvalidInputError: Not the open episode, or not a reward.
-        """
+        """Commit the score of the executed episode."""
         if not math.isfinite(reward) or not 0.0 <= reward <= 1.0:
             raise InvalidInputError(f'reward is {reward!r}, expected a number from 0 to 1')
         with self._transaction() as connection:
@@ -393,28 +352,14 @@ class SessionStore:
             )
 
     def record_discard(self, episode_id: str, reason: str) -> None:
-        """Commit that the open episode does not count; its place in the schedule is taken again.
-
-        Raises:
-            InvalidInputError: The episode is not open.
-        """
+        """Commit that the open episode does not count; its place is taken again."""
         with self._transaction() as connection:
             self._discard(connection, episode_id, reason)
 
     def record_skip(
         self, position: int, phase: Phase, episode_id: str | None, reason: str
     ) -> None:
-        """Commit that a place in the schedule stays empty.
-
-        Args:
-            position: Place in the schedule.
-            phase: Part of the session.
-            episode_id: The episode that is open there, if any; it is discarded.
-            reason: Why.
-
-        Raises:
-            InvalidInputError: The episode is not open.
-        """
+        """Commit that a place in the schedule stays empty."""
         with self._transaction() as connection:
             if episode_id is not None:
                 self._discard(connection, episode_id, reason)

@@ -33,19 +33,12 @@ _PACKAGES: Final = ('mcap', 'mujoco', 'numpy', 'rosbags', 'scipy', 'torch')
 
 @dataclass
 class PeakMemory:
-    """Largest sum of resident memory over the processes of a graph.
+    """Largest sum of resident memory over the processes of a graph."""
 
-    Attributes:
-        peak: Largest sum seen so far. [byte].
-    """
-
-    peak: int = 0
+    peak: int = 0  # largest sum seen so far [byte]
 
     def sample(self, root: int) -> int:
         """Add up the process `root` with all its descendants and keep the largest sum.
-
-        Args:
-            root: Process id whose children are the nodes: normally the launcher.
 
         Returns:
             The present sum. [byte].
@@ -148,13 +141,7 @@ def summarise(
 
 
 def object_set_of(task: str, object_name: str, otherwise: str) -> str:
-    """Set of an object by the task's file.
-
-    Args:
-        task: Name of the task; its file may be gone.
-        object_name: What lay on the table.
-        otherwise: Answer for an object that the task does not list.
-    """
+    """Set of an object by the task's file."""
     directory = config_directory()
     sets = load_task(task, directory).object_sets if task in task_names(directory) else {}
     return next((name for name, objects in sets.items() if object_name in objects), otherwise)
