@@ -79,9 +79,7 @@ class BusStatistics:
     """Counters since the port was opened.
 
     Attributes:
-        requests: Instructions that wanted a reply.
         dropped: Replies of single motors that did not come or were broken.
-        retries: Requests that were sent again.
     """
 
     requests: int = 0
@@ -178,7 +176,6 @@ class DynamixelBus:
         """Raw counts of a register of a motor with a control table.
 
         Raises:
-            NoReplyError: No intelligible reply.
             RefusedError: The motor has no such register.
         """
         register = table[name]
@@ -207,11 +204,7 @@ class DynamixelBus:
         self._ask(identifier, Instruction.WRITE, content, 0, f'writing {what}')
 
     def reboot(self, identifier: int) -> None:
-        """Restart a motor; it answers first, then forgets everything in its RAM.
-
-        Raises:
-            NoReplyError: No intelligible reply.
-        """
+        """Restart a motor; it answers first, then forgets everything in its RAM."""
         self._ask(identifier, Instruction.REBOOT, b'', 0, 'rebooting')
 
     def wait_for(self, identifier: int, duration: float) -> PingReply:

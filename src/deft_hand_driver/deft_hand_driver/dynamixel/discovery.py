@@ -26,7 +26,6 @@ class Scan:
 
     Attributes:
         baud_rate: [bit/s].
-        motors: Answers by rising id.
         garbled: Ids whose answers make no packet, as when motors share them.
     """
 
@@ -61,9 +60,6 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
         path: Of the port.
         baud_rate: [bit/s].
         expected: Ids that are asked one by one where the common question brings no answer.
-
-    Raises:
-        PortError: The port cannot be opened or has gone.
     """
     with DynamixelBus.open(path, baud_rate) as bus:
         skipped = bus.port.reader.skipped_bytes
@@ -88,9 +84,6 @@ def scan_other_rates(path: str, but: int) -> list[Scan]:
     Args:
         path: Of the port.
         but: Rate that was tried before. [bit/s].
-
-    Raises:
-        PortError: The port cannot be opened or has gone.
     """
     found = [scan(path, rate) for rate in SCAN_RATES if rate != but]
     return [result for result in found if result.motors or result.garbled]
@@ -107,7 +100,6 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
     Raises:
         NoReplyError: It answers at none.
         BusError: Several motors answer to the id.
-        PortError: The port cannot be opened or has gone.
     """
     for rate in (first_rate, *(rate for rate in SCAN_RATES if rate != first_rate)):
         with DynamixelBus.open(path, rate) as bus:

@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.validation import FloatArray
-from deft_hand_driver.description import HandDescription
+from deft_hand_driver.description import HandDescription, MotorDescription
 from deft_hand_driver.dynamixel.bus import DynamixelBus, PingReply, SyncRead
 from deft_hand_driver.dynamixel.port import BusError
-from deft_hand_driver.motors import MotorDescription
 from dynamixel_simulator.control_table import ControlTable
 from dynamixel_simulator.motor_models import (
     CENTRE_PULSE,
@@ -218,10 +217,7 @@ class HandMotors:
     """Drives the motors of one hand over an open bus; a port that has gone raises `PortError`.
 
     Attributes:
-        description: The hand.
-        bus: The bus.
         names: Motor names, in the order of every array.
-        identifiers: Ids, in the same order.
     """
 
     def __init__(self, bus: DynamixelBus, description: HandDescription) -> None:

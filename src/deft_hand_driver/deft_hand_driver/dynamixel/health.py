@@ -33,7 +33,6 @@ class HealthReport:
 
     Attributes:
         fault: Why the hand must stop, empty where it need not.
-        warnings: What the operator should know.
         current_share: Share of the current limits that is allowed. Shape (n,). [-].
     """
 
