@@ -281,11 +281,7 @@ class HandDescription:
         return np.array([m.lower for m in motors]), np.array([m.upper for m in motors])
 
     def moment_arms(self) -> FloatArray:
-        """Tendon excursion per joint angle in `HAND_JOINT_NAMES` order. Shape (16,). [m/rad].
-
-        Raises:
-            ConfigurationError: A joint has none.
-        """
+        """Tendon excursion per joint angle in `HAND_JOINT_NAMES` order. Shape (16,). [m/rad]."""
         return self._of_each_joint('moment_arm', lambda joint: joint.moment_arm)
 
     def motor_weights(self) -> FloatArray:
@@ -301,19 +297,11 @@ class HandDescription:
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
     def stiffnesses(self) -> FloatArray:
-        """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad].
-
-        Raises:
-            ConfigurationError: A joint has none.
-        """
+        """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad]."""
         return self._of_each_joint('stiffness', lambda joint: joint.stiffness)
 
     def pose(self, name: str) -> FloatArray:
-        """Joint positions of a named pose in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-
-        Raises:
-            InvalidInputError: The hand has no such pose.
-        """
+        """Joint positions of a named pose in `HAND_JOINT_NAMES` order. Shape (16,). [rad]."""
         if name not in self.poses:
             raise InvalidInputError(
                 f'Hand {self.name} has no pose {name!r}; {nearest(name, self.poses)}'
@@ -389,15 +377,7 @@ def measurements_path(name: str, directory: Path | None = None) -> Path:
 def save_measurements(
     name: str, motors: Mapping[str, MeasuredMotor], directory: Path | None = None
 ) -> Path:
-    """Write what was measured at some motors; what the file says of the others stays.
-
-    Returns:
-        The file.
-
-    Raises:
-        ConfigurationError: The file that is there is wrong.
-        RecordingError: It cannot be written.
-    """
+    """Write what was measured at some motors; what the file says of the others stays."""
     path = measurements_path(name, directory)
     document = HandMeasurements({**_load_measurements(path), **motors})
     write_atomically(path, json.dumps(asdict(document), indent=1, allow_nan=False) + '\n')

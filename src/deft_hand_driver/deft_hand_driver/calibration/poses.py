@@ -50,9 +50,6 @@ def calibration_poses(
 
     Every kind of motor is swept over its whole travel, up and down again, because friction makes
     the way matter. Random postures follow.
-
-    Raises:
-        InvalidInputError: Too few levels, or a negative number.
     """
     if levels < 2 or postures < 0:
         raise InvalidInputError(

@@ -106,11 +106,7 @@ class PairsRecording:
         return self.place >= len(self._poses)
 
     def on_state(self, snapshot: HandSnapshot, now: float) -> None:
-        """Take what the driver says; `now` is real time [s].
-
-        Raises:
-            SafetyError: The hand is in fault or was switched off.
-        """
+        """Take what the driver says; `now` is real time [s]."""
         self._heard = now
         self._snapshot = snapshot
         if snapshot.fault:

@@ -35,11 +35,7 @@ class Scan:
 
 
 def choose_port(given: str | None) -> str:
-    """The port that was given, or the only serial adapter there is.
-
-    Raises:
-        PortError: None was given, and there is none or more than one.
-    """
+    """The port that was given, or the only serial adapter there is."""
     if given is not None:
         return given
     found = serial_ports()
@@ -79,12 +75,7 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
 
 
 def scan_other_rates(path: str, but: int) -> list[Scan]:
-    """Baud rates at which motors answer, other than one.
-
-    Args:
-        path: Of the port.
-        but: Rate that was tried before. [bit/s].
-    """
+    """Baud rates at which motors answer, other than one."""
     found = [scan(path, rate) for rate in SCAN_RATES if rate != but]
     return [result for result in found if result.motors or result.garbled]
 

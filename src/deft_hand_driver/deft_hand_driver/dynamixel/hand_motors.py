@@ -160,12 +160,7 @@ class SampleBuilder:
         self._seen = np.full(count, -np.inf)
 
     def build(self, replies: Sequence[Status | None], stamp: float) -> MotorSample:
-        """Sample of one cycle.
-
-        Args:
-            replies: Answers of all motors, in their order.
-            stamp: Monotonic time of the answers. [s].
-        """
+        """Sample of the answers of all motors, in their order, at a monotonic time [s]."""
         fresh = np.array([reply is not None for reply in replies])
         if fresh.all():
             joined = b''.join(reply.parameters for reply in replies if reply is not None)
@@ -354,11 +349,7 @@ class HandMotors:
         self._write_all('torque_enable', bytes((int(on),)) * len(self._motors))
 
     def switch_on(self, place: int) -> None:
-        """Switch one motor on and wait for its answer.
-
-        Raises:
-            BusError: It does not answer, or refuses.
-        """
+        """Switch one motor on and wait for its answer."""
         self.bus.write(self.identifiers[place], self._tables[place], 'torque_enable', 1)
 
     def set_speed(self, speed: float) -> None:
