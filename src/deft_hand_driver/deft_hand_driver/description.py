@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hand is made of, from `config/hands/<name>.yaml` (paper, appendix B)."""
+"""What a hand is made of, from `config/hands/<name>.yaml` (paper, appendix B).
+
+A motor position is the angle of its spool (or of its joint, without tendons), counted from the
+straight finger. The servo sees `centre + (zero + sign * gear * position)` in its own pulses.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +21,8 @@ from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import read_json, write_atomically
 from deft_core.grasp import FINGERS, HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.motors import BusDescription, MeasuredMotor, MotorDescription, check_motors
+from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
+from dynamixel_simulator.packet import MAX_ID
 
 MOTORS_PER_FINGER: Final = ('side', 'forward', 'curl')
 MOTOR_NAMES: Final = tuple(
@@ -32,6 +38,101 @@ MOTOR_OF_JOINT: Final = tuple(
 _MOTOR_NAMES_OF: Final = {TENDON: MOTOR_NAMES, DIRECT: HAND_JOINT_NAMES}
 
 _ANGLE: Final = {'minimum': -3.1416, 'maximum': 3.1416, 'unit': 'rad'}
+_GAIN: Final = {'minimum': 0, 'maximum': 16383}
+_CURRENT: Final = {'minimum': 0.01, 'maximum': 3.0, 'unit': 'A'}
+
+
+@dataclass(frozen=True)
+class MotorDescription:
+    """One motor of a hand.
+
+    Attributes:
+        model: A name of `motor_models.MODELS`.
+        sign: 1 or -1: which way the servo turns when the position rises.
+        gear: Servo angle per motor position, where gears stand between them.
+        zero: Servo angle at position 0. [rad].
+        lower: Lowest position that may ever be commanded. [rad].
+        upper: Highest position that may ever be commanded. [rad].
+        current_limit: Largest current in normal operation: caps the tendon force. [A].
+        hold_current: Largest current while the hand holds still in a fault. [A].
+    """
+
+    id: int = field(metadata={'minimum': 0, 'maximum': MAX_ID})
+    model: str
+    sign: int
+    gear: float = field(metadata={'minimum': 0.01, 'maximum': 100.0})
+    zero: float = field(metadata={'minimum': -100.0, 'maximum': 100.0, 'unit': 'rad'})
+    lower: float = field(metadata={'minimum': -50.0, 'maximum': 50.0, 'unit': 'rad'})
+    upper: float = field(metadata={'minimum': -50.0, 'maximum': 50.0, 'unit': 'rad'})
+    current_limit: float = field(metadata=_CURRENT)
+    hold_current: float = field(metadata=_CURRENT)
+
+    def __post_init__(self) -> None:
+        """Refuse what no motor can be."""
+        try:
+            specification = motor_model(self.model).specification
+        except InvalidInputError as error:
+            raise ConfigurationError(f'motor {self.id}: {error}') from error
+        if self.sign not in (-1, 1):
+            raise ConfigurationError(
+                f'The sign of motor {self.id} must be 1 or -1, got {self.sign}.'
+            )
+        if self.lower >= self.upper:
+            raise ConfigurationError(
+                f'Motor {self.id} must have lower < upper, got {self.lower} to {self.upper} rad.'
+            )
+        if not self.hold_current <= self.current_limit <= specification.stall_current:
+            raise ConfigurationError(
+                f'Motor {self.id} needs hold_current <= current_limit <= '
+                f'{specification.stall_current} A, the stall current of {self.model}; got '
+                f'{self.hold_current} and {self.current_limit} A.'
+            )
+
+
+@dataclass(frozen=True)
+class MeasuredMotor:
+    """What a calibration measured of a motor, and what that depends on; as `MotorDescription`."""
+
+    id: int
+    sign: int
+    gear: float
+    zero: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class BusDescription:
+    """How the motors are talked to, and what they are told before they move.
+
+    Attributes:
+        baud_rate: That every motor of the hand is set to. [bit/s].
+        position_p: Gain of the position loop, in counts of the register.
+        position_i: Gain of the position loop, in counts of the register.
+        position_d: Gain of the position loop, in counts of the register.
+        temperature_warning: Above it the current limit is lowered. [degC].
+        temperature_limit: At it the hand stops. [degC].
+        lowest_voltage: Below it the hand stops. [V].
+    """
+
+    baud_rate: int
+    position_p: int = field(metadata=_GAIN)
+    position_i: int = field(metadata=_GAIN)
+    position_d: int = field(metadata=_GAIN)
+    temperature_warning: float = field(metadata={'minimum': 20.0, 'maximum': 80.0, 'unit': 'degC'})
+    temperature_limit: float = field(metadata={'minimum': 20.0, 'maximum': 80.0, 'unit': 'degC'})
+    lowest_voltage: float = field(metadata={'minimum': 3.0, 'maximum': 14.0, 'unit': 'V'})
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that no servo knows, and limits in the wrong order."""
+        if self.baud_rate not in BAUD_RATES:
+            known = ', '.join(str(rate) for rate in BAUD_RATES)
+            raise ConfigurationError(f'The baud rate must be {known}, got {self.baud_rate}.')
+        if self.temperature_warning >= self.temperature_limit:
+            raise ConfigurationError(
+                'temperature_warning must be below temperature_limit, got '
+                f'{self.temperature_warning} and {self.temperature_limit} degC.'
+            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +196,6 @@ class HandDescription:
     """A hand with the fingers and joints that grasp parameters name.
 
     Attributes:
-        name: Name of the hand.
         grasp_centre: Point in the flange frame that the position of a grasp places. [m].
         transmission: `tendon`, or `direct` for a motor on every joint.
         motor_speed_limit: Largest commanded motor speed. [rad/s].
@@ -103,7 +203,6 @@ class HandDescription:
         motor_deceleration: With which a motion that is broken off comes to rest. [rad/s^2].
         duration_limit: Longest ramp of a command. [s].
         fingers: Description of each finger in `FINGERS`.
-        bus: What all motors share.
         motors: Description of each motor in `motor_names`.
         poses: Joint positions by name, in `HAND_JOINT_NAMES` order. Each (16,). [rad].
         tendons: Spools and their servos; None for a direct hand.
@@ -143,7 +242,18 @@ class HandDescription:
                 f'Hand {self.name}: a {TENDON} hand has an entry tendons and no other hand has '
                 f'one; the transmission is {self.transmission}.'
             )
-        check_motors(self.name, self.motors, self.motor_names)
+        if set(self.motors) != set(self.motor_names):
+            raise ConfigurationError(
+                f'Hand {self.name} needs the motors {", ".join(self.motor_names)}; '
+                f'differing: {sorted(set(self.motors) ^ set(self.motor_names))}.'
+            )
+        ids = Counter(motor.id for motor in self.motors.values())
+        double = [number for number, count in ids.items() if count > 1]
+        if double:
+            raise ConfigurationError(
+                f'Hand {self.name}: the motor ids {double} are given twice; every motor needs its '
+                'own.'
+            )
         for name, joints in self.poses.items():
             try:
                 finite_array(f'pose {name}', joints, (len(HAND_JOINT_NAMES),))
@@ -171,11 +281,7 @@ class HandDescription:
         return np.array([m.lower for m in motors]), np.array([m.upper for m in motors])
 
     def moment_arms(self) -> FloatArray:
-        """Tendon excursion per joint angle in `HAND_JOINT_NAMES` order. Shape (16,). [m/rad].
-
-        Raises:
-            ConfigurationError: A joint has none.
-        """
+        """Tendon excursion per joint angle in `HAND_JOINT_NAMES` order. Shape (16,). [m/rad]."""
         return self._of_each_joint('moment_arm', lambda joint: joint.moment_arm)
 
     def motor_weights(self) -> FloatArray:
@@ -191,19 +297,11 @@ class HandDescription:
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
     def stiffnesses(self) -> FloatArray:
-        """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad].
-
-        Raises:
-            ConfigurationError: A joint has none.
-        """
+        """Flexure stiffness in `HAND_JOINT_NAMES` order. Shape (16,). [N m/rad]."""
         return self._of_each_joint('stiffness', lambda joint: joint.stiffness)
 
     def pose(self, name: str) -> FloatArray:
-        """Joint positions of a named pose in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-
-        Raises:
-            InvalidInputError: The hand has no such pose.
-        """
+        """Joint positions of a named pose in `HAND_JOINT_NAMES` order. Shape (16,). [rad]."""
         if name not in self.poses:
             raise InvalidInputError(
                 f'Hand {self.name} has no pose {name!r}; {nearest(name, self.poses)}'
@@ -279,15 +377,7 @@ def measurements_path(name: str, directory: Path | None = None) -> Path:
 def save_measurements(
     name: str, motors: Mapping[str, MeasuredMotor], directory: Path | None = None
 ) -> Path:
-    """Write what was measured at some motors; what the file says of the others stays.
-
-    Returns:
-        The file.
-
-    Raises:
-        ConfigurationError: The file that is there is wrong.
-        RecordingError: It cannot be written.
-    """
+    """Write what was measured at some motors; what the file says of the others stays."""
     path = measurements_path(name, directory)
     document = HandMeasurements({**_load_measurements(path), **motors})
     write_atomically(path, json.dumps(asdict(document), indent=1, allow_nan=False) + '\n')

@@ -52,7 +52,6 @@ class HandSettings:
     """How a hand is driven over its bus.
 
     Attributes:
-        path: Of the serial port.
         rate: Cycles per second. [Hz].
         reply_margin: Time that a reply may take beyond that on the wire. [s].
         silence_limit: How long a motor may be silent. [s].
@@ -204,11 +203,8 @@ class Hand:
     """State machine of a hand and its bus; `cycle` at a fixed rate, from one thread.
 
     Attributes:
-        mode: What it does with commands.
         fault: Why it is in fault, else empty.
         problem: Why it cannot be connected, else empty.
-        warnings: What the operator should know.
-        sample: Last measurement; None before the first.
         sequence: Number of the command that is executed.
         interruption: Why the running command was broken off, else empty.
         clipped: Number of commands cut to the travel since the start.

@@ -16,7 +16,7 @@ what friction and contact add to this.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,13 @@ from deft_hand_driver.description import MOTOR_NAMES, MOTOR_OF_JOINT, TENDON, Ha
 _JOINT_COUNT = len(HAND_JOINT_NAMES)
 _MOTOR_COUNT = len(MOTOR_NAMES)
 
-SPOOL: Final = 'spool'
-TENDON_LENGTH: Final = 'tendon length'
-MEASURED: Final = (SPOOL, TENDON_LENGTH)
-"""What a measured motor position is: that of the spool, behind which the tendon gives way as it
-does for a command; or that of the tendon itself, as ideal motors behind topics report it."""
-
 
 class JointMap(Protocol):
-    """Joints to motors and back, for one hand with n motors."""
+    """Joints to motors and back, for one hand with n motors.
+
+    Joints are in `HAND_JOINT_NAMES` order, motors in `HandDescription.motor_names` order. Every
+    method raises InvalidInputError where it gets no finite numbers of the shape it names.
+    """
 
     @property
     def description(self) -> HandDescription:
@@ -52,53 +50,17 @@ class JointMap(Protocol):
         """Motor commands at the highest joint positions. Shape (n,). [rad]."""
 
     def motors_from_joints(self, joint_positions: npt.ArrayLike) -> FloatArray:
-        """Motor commands that bring the free hand to joint positions.
-
-        Args:
-            joint_positions: In `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-
-        Returns:
-            In `HandDescription.motor_names` order. Shape (n,). [rad].
-
-        Raises:
-            InvalidInputError: Not sixteen finite numbers.
-        """
+        """Commands (n,) [rad] that bring the free hand to joint positions (16,) [rad]."""
 
     def joints_from_commands(self, commands: npt.ArrayLike) -> FloatArray:
-        """Joint positions where the free hand settles under motor commands.
-
-        Args:
-            commands: In `HandDescription.motor_names` order. Shape (n,). [rad].
-
-        Returns:
-            In `HAND_JOINT_NAMES` order, within the travel. Shape (16,). [rad].
-
-        Raises:
-            InvalidInputError: Not n finite numbers.
-        """
+        """Joints (16,) [rad], within the travel, where commands (n,) [rad] let the hand settle."""
 
     def joints_from_motors(self, motor_positions: npt.ArrayLike) -> FloatArray:
-        """Joint positions of the free hand at measured motor positions.
-
-        Args:
-            motor_positions: In `HandDescription.motor_names` order. Shape (n,). [rad].
-
-        Returns:
-            In `HAND_JOINT_NAMES` order, within the travel. Shape (16,). [rad].
-
-        Raises:
-            InvalidInputError: Not n finite numbers.
-        """
+        """Joints (16,) [rad], within the travel, of the free hand at measured (n,) [rad]."""
 
 
 class DirectMap:
-    """Joints to motor commands and back; both are one.
-
-    Attributes:
-        description: The hand.
-        lower: Motor commands at the lowest joint positions. Shape (16,). [rad].
-        upper: Motor commands at the highest joint positions. Shape (16,). [rad].
-    """
+    """Joints to motor commands and back; both are one."""
 
     def __init__(self, description: HandDescription) -> None:
         """Take the travel of the joints."""
@@ -125,25 +87,14 @@ class DirectMap:
 
 
 class TendonMap:
-    """Joints to motor commands and back, for one hand.
+    """Joints to motor commands and back, for one hand."""
 
-    Attributes:
-        description: The hand.
-        lower: Motor commands at the lowest joint positions. Shape (12,). [rad].
-        upper: Motor commands at the highest joint positions. Shape (12,). [rad].
-    """
-
-    def __init__(self, description: HandDescription, *, spool_measured: bool = False) -> None:
-        """Precompute the linear maps of the hand.
-
-        Raises:
-            ConfigurationError: The hand has no tendons.
-        """
+    def __init__(self, description: HandDescription) -> None:
+        """Precompute the linear maps of the hand."""
         tendons = description.tendons
         if tendons is None:
             raise ConfigurationError(f'Hand {description.name} has no tendons to map.')
         self.description = description
-        self._spool_measured = spool_measured
         self._joint_lower, self._joint_upper = description.joint_limits()
         self._spool_radius = tendons.spool_radius
         moment_arms = description.moment_arms()
@@ -174,14 +125,9 @@ class TendonMap:
         return self._joints(checked * self._spool_radius / (1.0 + self._give))
 
     def joints_from_motors(self, motor_positions: npt.ArrayLike) -> FloatArray:
-        """See `JointMap`.
-
-        A measured tendon length is taken as it is: what the position loop gives way is already
-        missing in it. A measured spool is taken like a command.
-        """
+        """See `JointMap`; behind a spool the tendon gives way as it does for a command."""
         checked = finite_array('motor positions', motor_positions, (_MOTOR_COUNT,))
-        give = self._give if self._spool_measured else 0.0
-        return self._joints(checked * self._spool_radius / (1.0 + give))
+        return self._joints(checked * self._spool_radius / (1.0 + self._give))
 
     def _command(self, joints: FloatArray) -> FloatArray:
         excursion = self._arms @ joints
@@ -209,8 +155,8 @@ class TendonMap:
         return np.asarray(shared, dtype=np.float64)
 
 
-def closed_form_map(description: HandDescription, measured: str = SPOOL) -> JointMap:
+def closed_form_map(description: HandDescription) -> JointMap:
     """The map that follows from the numbers in the file of the hand."""
     if description.transmission == TENDON:
-        return TendonMap(description, spool_measured=measured == SPOOL)
+        return TendonMap(description)
     return DirectMap(description)

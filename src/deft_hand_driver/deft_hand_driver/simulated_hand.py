@@ -16,8 +16,7 @@ import numpy as np
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.description import HandDescription, load_hand_description
-from deft_hand_driver.motors import MotorDescription
+from deft_hand_driver.description import HandDescription, MotorDescription, load_hand_description
 from dynamixel_simulator.__main__ import serve, server_parser
 from dynamixel_simulator.bus import SimulatedBus
 from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
@@ -125,10 +124,6 @@ def motor_position(motor: MotorDescription, angle: float) -> float:
 
 def build_hand_bus(description: HandDescription, firmware: int = DEFAULT_FIRMWARE) -> SimulatedBus:
     """Servos of a hand on one wire, every motor at position 0, all other registers as delivered.
-
-    Args:
-        description: Which motors, ids and baud rate.
-        firmware: Of all servos.
 
     Returns:
         In the order of `HandDescription.motor_names`.

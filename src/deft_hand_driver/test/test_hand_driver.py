@@ -44,7 +44,7 @@ from deft_hand_driver.calibration.learned_map import (  # noqa: E402
 from deft_hand_driver.calibration.pairs import hand_identity  # noqa: E402
 from deft_hand_driver.description import load_hand_description  # noqa: E402
 from deft_hand_driver.dynamixel.bus import DynamixelBus  # noqa: E402
-from deft_hand_driver.joint_map import SPOOL, closed_form_map  # noqa: E402
+from deft_hand_driver.joint_map import closed_form_map  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_msgs.msg import EmergencyStop, HandCommand, HandState  # noqa: E402
 from dynamixel_simulator.motor_models import XC330_T288  # noqa: E402
@@ -589,12 +589,12 @@ def save_learned_map(path, zero=0.0):
     )
     save_map(
         MapRecord(
-            '2026-11-21', 'test', 100, SPOOL, 0.01, 0.01, 0.03, {}, model, model,
+            '2026-11-21', 'test', 100, 0.01, 0.01, 0.03, {}, model, model,
             hand_identity(changed),
         ),
         path,
     )  # fmt: skip
-    return load_map(path, changed, SPOOL)[0]
+    return load_map(path, changed)[0]
 
 
 def test_a_learned_map_is_used_and_named(graph, tmp_path):

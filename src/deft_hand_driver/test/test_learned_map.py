@@ -20,7 +20,7 @@ from deft_hand_driver.calibration.learned_map import CLOSED_FORM, choose_map, lo
 from deft_hand_driver.calibration.pairs import PairsFile, TendonPairs, load_pairs
 from deft_hand_driver.calibration.poses import calibration_poses, random_poses
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, TendonMap, closed_form_map
+from deft_hand_driver.joint_map import TendonMap, closed_form_map
 from deft_hand_driver.simulated_hand import HandMounting, MountingErrors
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
@@ -41,7 +41,7 @@ class MountedHand:
                 joint = getattr(finger, key)
                 joints[key] = replace(joint, moment_arm=next(factors) * joint.moment_arm)
             fingers[name] = replace(finger, **joints)
-        self.truth = TendonMap(replace(description, fingers=fingers), spool_measured=True)
+        self.truth = TendonMap(replace(description, fingers=fingers))
 
     def joints(self, motors):
         return self.truth.joints_from_motors(motors - self.mounting.zeros)
@@ -62,7 +62,6 @@ def pairs(description, mounted):
     commands = np.array([closed.motors_from_joints(pose.joints) for pose in poses])
     joints = np.array([mounted.joints(row) for row in commands])
     return TendonPairs(
-        measured=SPOOL,
         source='test',
         date='2026-11-21',
         sweeps=np.array([pose.sweep for pose in poses]),
@@ -158,7 +157,7 @@ def test_a_direct_hand_learns_too():
     sweeps = np.array([pose.sweep for pose in poses])
     joints = np.clip(1.04 * commands - 0.02, *leap.joint_limits())
     learned = fit_map(
-        TendonPairs(SPOOL, 'test', '2026-11-21', sweeps, commands, commands, joints), leap
+        TendonPairs('test', '2026-11-21', sweeps, commands, commands, joints), leap
     ).learned
     np.testing.assert_allclose(learned.joints_from_motors(np.full(16, 0.5)), 0.5, atol=0.02)
     np.testing.assert_allclose(learned.motors_from_joints(np.full(16, 0.5)), 0.5, atol=0.03)
@@ -189,15 +188,15 @@ def test_pairs_without_a_map_in_them_are_refused(pairs, description):
 
 
 def test_a_map_survives_its_file(map_file, fitted, description, learned):
-    loaded, record = load_map(map_file, description, SPOOL)
+    loaded, record = load_map(map_file, description)
     joints, motors = np.full(16, 0.3), np.full(12, 0.2)
     for method, values in (('motors_from_joints', joints), ('joints_from_motors', motors)):
         np.testing.assert_array_equal(
             getattr(loaded, method)(values), getattr(learned, method)(values)
         )
     assert record == fitted.record
-    assert choose_map(str(map_file), description, SPOOL)[1] == record.summary
-    assert choose_map('', description, SPOOL)[1] == CLOSED_FORM
+    assert choose_map(str(map_file), description)[1] == record.summary
+    assert choose_map('', description)[1] == CLOSED_FORM
 
 
 WRONG = {
@@ -221,17 +220,15 @@ def test_a_broken_map_is_refused(map_file, description, edit, message):
     edit(values)
     map_file.write_text(json.dumps(values))
     with pytest.raises(ConfigurationError, match=message):
-        load_map(map_file, description, SPOOL)
+        load_map(map_file, description)
 
 
-def test_a_map_of_another_hand_or_other_measurements_is_refused(map_file, description):
+def test_a_map_of_another_hand_is_refused(map_file, description):
     leap = load_hand_description('leap', CONFIGURATION)
     with pytest.raises(ConfigurationError, match=r"hand 'dash', not to 'leap'.*calibrate map"):
-        load_map(map_file, leap, SPOOL)
-    with pytest.raises(ConfigurationError, match='measured the spool, and these measure the tend'):
-        load_map(map_file, description, TENDON_LENGTH)
+        load_map(map_file, leap)
     with pytest.raises(ConfigurationError, match='Cannot read'):
-        choose_map(str(map_file.with_name('none.json')), description, SPOOL)
+        choose_map(str(map_file.with_name('none.json')), description)
 
 
 def test_a_map_from_before_a_change_is_refused(map_file, description):
@@ -241,14 +238,14 @@ def test_a_map_from_before_a_change_is_refused(map_file, description):
     with pytest.raises(
         ConfigurationError, match=r'motors.ring_curl.zero is 0.0 there and 0.2 here.*hand_map'
     ):
-        load_map(map_file, changed, SPOOL)
+        load_map(map_file, changed)
     # What does not change where the joints are may change.
     motors['ring_curl'] = replace(description.motors['ring_curl'], hold_current=0.1, upper=2.8)
-    load_map(map_file, replace(description, motors=motors), SPOOL)
+    load_map(map_file, replace(description, motors=motors))
 
 
 def write_pairs(path, description, pairs, count):
-    file = PairsFile(path, description, pairs.measured, pairs.source)
+    file = PairsFile(path, description, pairs.source)
     for row in range(count):
         file.append(
             int(pairs.sweeps[row]), pairs.commands[row], pairs.motors[row], pairs.joints[row]
@@ -261,7 +258,6 @@ def test_pairs_survive_their_file(tmp_path, description, pairs):
     loaded = load_pairs(path, description)
     for name in ('sweeps', 'commands', 'motors', 'joints'):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(pairs, name))
-    assert loaded.measured == SPOOL
     with pytest.raises(RecordingError, match='exists'):
         write_pairs(path, description, pairs, 1)
     with pytest.raises(ConfigurationError, match='belongs to hand'):
@@ -276,7 +272,6 @@ def test_pairs_survive_their_file(tmp_path, description, pairs):
         (lambda v: v['motors'][1].append(1.0), 'motors must be numbers of shape'),
         (lambda v: v['joints'].pop(), 'joints must have shape'),
         (lambda v: v['joint_names'].reverse(), 'names must be'),
-        (lambda v: v.update(measured='luck'), 'luck'),
         (lambda v: v.update(sweeps=[], commands=[], motors=[], joints=[]), 'holds no pair'),
     ],
 )

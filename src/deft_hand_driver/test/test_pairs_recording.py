@@ -43,7 +43,7 @@ from deft_hand_driver.calibration.poses import calibration_poses  # noqa: E402
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording  # noqa: E402
 from deft_hand_driver.commands import calibrate_map, hand  # noqa: E402
 from deft_hand_driver.description import MOTOR_NAMES  # noqa: E402
-from deft_hand_driver.joint_map import SPOOL, closed_form_map  # noqa: E402
+from deft_hand_driver.joint_map import closed_form_map  # noqa: E402
 from deft_hand_driver.nodes import map_calibration_node  # noqa: E402
 from deft_hand_driver.nodes.hand_driver_node import HandDriverNode  # noqa: E402
 from deft_hand_driver.nodes.map_calibration_node import MapCalibrationNode  # noqa: E402
@@ -61,7 +61,7 @@ class Hand:
     def __init__(self, description, path, poses=3):
         self.closed = closed_form_map(description)
         self.poses = calibration_poses(description, np.random.default_rng(0), 2, 0)[:poses]
-        self.file = PairsFile(path, description, SPOOL, 'test')
+        self.file = PairsFile(path, description, 'test')
         self.recording = PairsRecording(description, self.poses, self.file, 7, 0.0)
         self.now = 0.0
         self.sequence = 6
@@ -254,7 +254,6 @@ def test_the_node_sweeps_through_the_driver_and_records(
     pairs = load_pairs(path, description)
     poses = calibration_poses(description, np.random.default_rng(1), 2, 3)
     assert len(pairs) == len(poses)
-    assert pairs.measured == SPOOL
     assert pairs.source == '/tracker'
     seen = np.array([cell.closed.joints_from_commands(row) for row in pairs.commands]) + SHIFT
     np.testing.assert_allclose(pairs.joints, seen, atol=0.05)
@@ -313,7 +312,7 @@ def write_pairs(path, description, count=60):
     closed = closed_form_map(description)
     poses = calibration_poses(description, np.random.default_rng(0), 3, count)
     lower, upper = description.joint_limits()
-    file = PairsFile(path, description, SPOOL, '/tracker')
+    file = PairsFile(path, description, '/tracker')
     for pose in poses:
         commands = closed.motors_from_joints(pose.joints)
         joints = np.clip(0.9 * closed.joints_from_commands(commands) + 0.05, lower, upper)
@@ -330,7 +329,7 @@ def test_the_command_fits_pairs_again_and_writes_the_map(
     assert 'observed by /tracker' in shown
     assert 'closed form' in shown
     assert 'hand_map:=' in shown
-    _, record = load_map(tmp_path / 'map.json', description, SPOOL)
+    _, record = load_map(tmp_path / 'map.json', description)
     assert record.source == '/tracker'
     assert record.joint_rmse < 0.5 * record.closed_form_joint_rmse
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from deft_core.errors import ConfigurationError, DeviceError
 from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension, measured_motor
-from deft_hand_driver.description import load_hand_description, save_measurements
-from deft_hand_driver.motors import MeasuredMotor
+from deft_hand_driver.description import MeasuredMotor, load_hand_description, save_measurements
 
 FRICTION = 0.03  # [A]
 CURL, FORWARD, SIDE = 'index_curl', 'index_forward', 'index_side'

@@ -39,7 +39,6 @@ class FittedMap:
     """The fitted map and how good it is.
 
     Attributes:
-        learned: Fitted to all pairs.
         record: The same with its errors, as its file holds it.
         closed_form_command_rmse: From commands, of the closed form. [rad].
         outliers: Pairs that were left out, at the motor with most of them.
@@ -72,13 +71,12 @@ def fit_map(pairs: TendonPairs, description: HandDescription) -> FittedMap:
             f'{error} Check that motors and joints are named right and that nothing touched the '
             'fingers.'
         ) from error
-    closed = closed_form_map(description, pairs.measured)
+    closed = closed_form_map(description)
     errors = _held_out_errors(pairs.motors, pairs, description)
     record = MapRecord(
         date=pairs.date,
         source=pairs.source,
         pairs=len(pairs),
-        measured=pairs.measured,
         joint_rmse=_rmse(errors),
         command_rmse=_rmse(_held_out_errors(pairs.commands, pairs, description)),
         closed_form_joint_rmse=_rmse(

@@ -28,7 +28,7 @@ from deft_hand_driver.joint_map import JointMap, closed_form_map
 CLOSED_FORM: Final = 'closed form'
 """What `choose_map` says of the map that needs no file; `/diagnostics` shows it."""
 
-_SCHEMA: Final = 'deft_tendon_map/2'
+_SCHEMA: Final = 'deft_tendon_map/3'
 _REMEDY: Final = 'calibrate again with `deft hand calibrate map`, or leave hand_map empty'
 _SMALLEST_SLOPE: Final = 0.02  # of a joint per motor angle: below it a command could jump
 _JOINTS: Final = len(HAND_JOINT_NAMES)
@@ -68,23 +68,17 @@ class MapRecord:
 
     Attributes:
         date: Day on which the pairs were recorded, ISO 8601.
-        source: Who observed the joints.
-        pairs: Number of pairs behind it.
-        measured: What its measured motor positions are, one of `joint_map.MEASURED`.
         joint_rmse: From measured motors to observed joints, on sweeps left out of the fit. [rad].
         command_rmse: Likewise, from commands. [rad].
         closed_form_joint_rmse: As `joint_rmse`, of the closed form. [rad].
         joint_rmse_by_joint: As `joint_rmse`, of each joint. [rad].
-        from_commands: Where the hand settles under commands.
         from_motors: Where it is at measured motor positions.
         hand: What it depends on, by `hand_identity`.
-        schema: Of the file.
     """
 
     date: str
     source: str
     pairs: int
-    measured: str
     joint_rmse: float
     command_rmse: float
     closed_form_joint_rmse: float
@@ -101,24 +95,12 @@ class MapRecord:
 
 
 class LearnedMap:
-    """Joints to motor commands and back for one hand, as it was observed; a `JointMap`.
-
-    Attributes:
-        description: The hand.
-        lower: Motor commands at the lowest joint positions. Shape (m,). [rad].
-        upper: Motor commands at the highest joint positions. Shape (m,). [rad].
-    """
+    """Joints to motor commands and back for one hand, as it was observed; a `JointMap`."""
 
     def __init__(
         self, description: HandDescription, from_commands: AffineModel, from_motors: AffineModel
     ) -> None:
-        """Take fitted models.
-
-        Raises:
-            ConfigurationError: Numbers are missing or not finite, a range is empty within the
-                limits of the motors, or a joint does not rise with its motor, so that a wanted
-                joint would not belong to one command.
-        """
+        """Take fitted models."""
         self.description = description
         self._from_commands, self._from_motors = from_commands, from_motors
         count = len(description.motor_names)
@@ -178,19 +160,12 @@ def save_map(record: MapRecord, path: Path) -> None:
     write_atomically(path, json.dumps(asdict(record), indent=1, allow_nan=False) + '\n')
 
 
-def load_map(
-    path: Path, description: HandDescription, measured: str
-) -> tuple[LearnedMap, MapRecord]:
+def load_map(path: Path, description: HandDescription) -> tuple[LearnedMap, MapRecord]:
     """Read a map and check that it belongs to the hand in use.
 
-    Args:
-        path: The file.
-        description: The hand in use.
-        measured: What measured motor positions are there, one of `joint_map.MEASURED`.
-
     Raises:
-        ConfigurationError: The file is missing or broken, belongs to another hand or to this one
-            before it was changed, or to other measurements.
+        ConfigurationError: The file is missing or broken, belongs to another hand, or to this one
+            before it was changed.
     """
     values = read_json(path)
     if values.get('schema') != _SCHEMA:
@@ -199,24 +174,15 @@ def load_map(
         )
     record = build(MapRecord, values, str(path))
     require_identity(str(path), record.hand, description, _REMEDY)
-    if record.measured != measured:
-        raise ConfigurationError(
-            f'{path} was fitted where motors measured the {record.measured}, and these measure '
-            f'the {measured}; {_REMEDY}.'
-        )
     try:
         return LearnedMap(description, record.from_commands, record.from_motors), record
     except ConfigurationError as error:
         raise ConfigurationError(f'{path}: {error}') from error
 
 
-def choose_map(path: str, description: HandDescription, measured: str) -> tuple[JointMap, str]:
-    """The map of a file, or the closed form where the path is empty; and one line about it.
-
-    Raises:
-        ConfigurationError: See `load_map`.
-    """
+def choose_map(path: str, description: HandDescription) -> tuple[JointMap, str]:
+    """The map of a file, or the closed form where the path is empty; and one line about it."""
     if not path:
-        return closed_form_map(description, measured), CLOSED_FORM
-    learned, record = load_map(Path(path), description, measured)
+        return closed_form_map(description), CLOSED_FORM
+    learned, record = load_map(Path(path), description)
     return learned, record.summary

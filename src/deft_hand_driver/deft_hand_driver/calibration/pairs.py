@@ -23,9 +23,8 @@ from deft_core.files import read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.joint_map import MEASURED
 
-_SCHEMA: Final = 'deft_tendon_pairs/2'
+_SCHEMA: Final = 'deft_tendon_pairs/3'
 _REMEDY: Final = 'record new pairs with `deft hand calibrate map`'
 _LARGEST_FILE: Final = 50_000_000  # bytes
 _SHOWN: Final = 3  # differences that a message names
@@ -36,29 +35,18 @@ class TendonPairs:
     """What was commanded, measured and observed in n settled postures of one hand with m motors.
 
     Attributes:
-        measured: What a measured motor position is, one of `joint_map.MEASURED`.
-        source: Who observed the joints.
-        date: Day of the recording, ISO 8601.
         sweeps: Number of the sweep that each posture belongs to. Shape (n,).
         commands: Motor commands that were really sent. Shape (n, m). [rad].
         motors: Measured motor positions. Shape (n, m). [rad].
         joints: Observed joint positions. Shape (n, 16). [rad].
     """
 
-    measured: str
     source: str
     date: str
     sweeps: npt.NDArray[np.int64]
     commands: FloatArray
     motors: FloatArray
     joints: FloatArray
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown kind of measurement."""
-        if self.measured not in MEASURED:
-            raise InvalidInputError(
-                f'Measured motor positions are of {" or ".join(MEASURED)}, got {self.measured!r}.'
-            )
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -81,7 +69,6 @@ class _Document:
 
     schema: str
     date: str
-    measured: str
     source: str
     joint_names: tuple[str, ...]
     motor_names: tuple[str, ...]
@@ -93,33 +80,16 @@ class _Document:
 
 
 class PairsFile:
-    """A file of pairs that grows; after every pair it is written whole.
+    """A file of pairs that grows; after every pair it is written whole."""
 
-    Attributes:
-        path: The file.
-    """
-
-    def __init__(
-        self, path: Path, description: HandDescription, measured: str, source: str
-    ) -> None:
-        """Begin a file that does not exist.
-
-        Args:
-            path: The file.
-            description: The hand.
-            measured: One of `joint_map.MEASURED`.
-            source: Who observes the joints.
-
-        Raises:
-            RecordingError: It exists, or cannot be written.
-        """
+    def __init__(self, path: Path, description: HandDescription, source: str) -> None:
+        """Begin a file that does not exist."""
         if path.exists():
             raise RecordingError(f'{path} exists; name another file for the pairs.')
         self.path = path
         self._document = _Document(
             schema=_SCHEMA,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            measured=measured,
             source=source,
             joint_names=HAND_JOINT_NAMES,
             motor_names=description.motor_names,
@@ -153,10 +123,6 @@ class PairsFile:
 def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
     """Read a file of pairs.
 
-    Args:
-        path: The file.
-        description: The hand they must belong to.
-
     Raises:
         ConfigurationError: The file is missing, broken, of another hand, or holds no pair.
     """
@@ -178,7 +144,6 @@ def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
         raise ConfigurationError(f'{path} holds no pair; {_REMEDY}.')
     try:
         return TendonPairs(
-            measured=document.measured,
             source=document.source,
             date=document.date,
             sweeps=np.array(document.sweeps, dtype=np.int64),
@@ -228,17 +193,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def require_identity(
     what: str, found: Mapping[str, Any], description: HandDescription, remedy: str
 ) -> None:
-    """Refuse a measurement of another hand, or of this one before its file was changed.
-
-    Args:
-        what: What was measured, for the message.
-        found: Identity that came with it.
-        description: The hand in use.
-        remedy: A clause for the message.
-
-    Raises:
-        ConfigurationError: They differ.
-    """
+    """Refuse a measurement of another hand, or of this one before its file was changed."""
     expected = hand_identity(description)
     if found.get('name') != description.name:
         raise ConfigurationError(

@@ -50,15 +50,6 @@ def calibration_poses(
 
     Every kind of motor is swept over its whole travel, up and down again, because friction makes
     the way matter. Random postures follow.
-
-    Args:
-        description: The hand.
-        rng: Source of the random postures.
-        levels: Of a sweep, one way; at least 2.
-        postures: Random ones; not negative.
-
-    Raises:
-        InvalidInputError: Too few levels, or a negative number.
     """
     if levels < 2 or postures < 0:
         raise InvalidInputError(
@@ -85,14 +76,7 @@ def calibration_poses(
 def random_poses(
     description: HandDescription, rng: np.random.Generator, count: int, first_sweep: int = 0
 ) -> list[CalibrationPose]:
-    """Random postures; the hand opens whenever fingers and thumb change turns.
-
-    Args:
-        description: The hand.
-        rng: Source of the postures.
-        count: How many random ones; the open ones come on top.
-        first_sweep: Number of the first sweep.
-    """
+    """Random postures; the hand opens whenever fingers and thumb change turns."""
     lower, upper = (limits.reshape(_SHAPE) for limits in description.joint_limits())
     poses = []
     for number in range(count):

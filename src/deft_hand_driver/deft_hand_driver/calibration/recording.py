@@ -35,10 +35,7 @@ class HandSnapshot:
 
     Attributes:
         stamp: Of the measurement, on the clock of the hand. [s].
-        enabled: Whether it takes commands.
-        fault: Why it stopped, else empty.
         sequence: Of the command that it carries out.
-        settled: Whether that was sent in full.
         joint_targets: What was really sent, as joints; None where nothing is sent.
             Shape (16,). [rad].
         motors: Measured motor positions. Shape (m,). [rad].
@@ -67,7 +64,6 @@ class PairsRecording:
 
     Attributes:
         place: Number of the posture that is visited now, from 0.
-        recorded: Pairs so far.
         skipped: Postures in which the hand did not come to rest.
     """
 
@@ -110,11 +106,7 @@ class PairsRecording:
         return self.place >= len(self._poses)
 
     def on_state(self, snapshot: HandSnapshot, now: float) -> None:
-        """Take what the driver says; `now` is real time [s].
-
-        Raises:
-            SafetyError: The hand is in fault or was switched off.
-        """
+        """Take what the driver says; `now` is real time [s]."""
         self._heard = now
         self._snapshot = snapshot
         if snapshot.fault:

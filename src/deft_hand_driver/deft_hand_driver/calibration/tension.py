@@ -18,7 +18,7 @@ from scipy.optimize import brute, minimize, nnls
 
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
-from deft_hand_driver.motors import MeasuredMotor, MotorDescription
+from deft_hand_driver.description import MeasuredMotor, MotorDescription
 
 _POINTS: Final = 160  # of the common grid of both ways
 _PLACES: Final = 24  # of each bend, from the best of which the search goes on
@@ -78,12 +78,6 @@ class TensionFit:
 
 def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> TensionFit:
     """Find the bends in the pull of a tendon.
-
-    Args:
-        name: Of the motor, for messages.
-        up: While it wound up.
-        down: While it unwound.
-        both_ways: Whether the tendon may also pull below its zero.
 
     Raises:
         DeviceError: The tracks show no tendon, or it was never slack.
@@ -235,10 +229,6 @@ def measured_motor(motor: MotorDescription, fit: TensionFit) -> MeasuredMotor:
 
     Where a stop was met, the limit lies a margin beyond it; where the gentle current was too weak
     to meet it, the limit is where the motor came to.
-
-    Args:
-        motor: As it is described now.
-        fit: Measured in its positions.
     """
     upper = fit.highest if fit.upper_end is None else fit.upper_end + LIMIT_MARGIN
     if fit.lower_end is not None:

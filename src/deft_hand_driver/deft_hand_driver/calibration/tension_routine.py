@@ -85,10 +85,6 @@ class TensionRoutine:
         """Prepare for motors that are identified and configured; nothing is sent.
 
         Clock and sleep are of the motors' time. [s].
-
-        Raises:
-            ConfigurationError: The hand has no tendons.
-            InvalidInputError: The current is above the limit of a motor.
         """
         if description.tendons is None:
             raise ConfigurationError(
@@ -132,9 +128,6 @@ class TensionRoutine:
 
     def measure(self, name: str) -> TensionFit:
         """Unwind, wind up to the end, unwind again; then let this motor go.
-
-        Args:
-            name: Of the motor.
 
         Raises:
             SafetyError: A motor is not well.

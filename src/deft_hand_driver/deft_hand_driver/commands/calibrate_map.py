@@ -50,12 +50,7 @@ def _new_folder(arguments: argparse.Namespace) -> Path:
 
 
 def _record(pairs: Path, arguments: argparse.Namespace) -> None:
-    """Run the node that records, until it ends.
-
-    Raises:
-        DeviceError: It failed; its own sentence came before.
-        KeyboardInterrupt: Ctrl-C; the pairs so far are in the file.
-    """
+    """Run the node that records, until it ends."""
     parameters = {
         'pairs': str(pairs),
         'hand': arguments.hand,

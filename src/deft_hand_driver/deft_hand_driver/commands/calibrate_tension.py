@@ -12,13 +12,13 @@ from deft_hand_driver.calibration.tension_routine import TensionRoutine, Tension
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import (
     HandDescription,
+    MeasuredMotor,
     load_hand_description,
     save_measurements,
 )
 from deft_hand_driver.dynamixel.bus import DynamixelBus
 from deft_hand_driver.dynamixel.discovery import choose_port
 from deft_hand_driver.dynamixel.hand_motors import HandMotors
-from deft_hand_driver.motors import MeasuredMotor
 
 _REPLY_MARGIN = 0.1  # [s] a busy machine may be late; nothing here is in a hurry
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from deft_core.errors import InvalidInputError
 from deft_hand_driver.commands.table import print_rows
-from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.description import HandDescription, MotorDescription, load_hand_description
 from deft_hand_driver.dynamixel.bus import DynamixelBus
 from deft_hand_driver.dynamixel.discovery import (
     choose_port,
@@ -21,7 +21,6 @@ from deft_hand_driver.dynamixel.discovery import (
 from deft_hand_driver.dynamixel.hand_motors import REBOOT_TIME
 from deft_hand_driver.dynamixel.health import error_text
 from deft_hand_driver.dynamixel.port import BusError, NoReplyError
-from deft_hand_driver.motors import MotorDescription
 from dynamixel_simulator.motor_models import (
     BAUD_RATES,
     CENTRE_PULSE,

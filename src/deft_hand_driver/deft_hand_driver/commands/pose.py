@@ -15,7 +15,6 @@ from deft_hand_driver.dynamixel.bus import PATIENT_MARGIN
 from deft_hand_driver.dynamixel.discovery import choose_port
 from deft_hand_driver.dynamixel.port import BusError
 from deft_hand_driver.hand import LIMP, Hand, HandMode, HandSettings
-from deft_hand_driver.joint_map import SPOOL
 
 _RATE = 50.0  # [Hz]
 _CONNECTION_TIME = 10.0  # [s]
@@ -45,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Move, hold until told to let go, let go."""
     description = load_hand_description(arguments.hand)
     joints = description.pose(arguments.name)
-    joint_map, _ = choose_map(arguments.map, description, SPOOL)
+    joint_map, _ = choose_map(arguments.map, description)
     settings = HandSettings(
         choose_port(arguments.port),
         rate=_RATE,

@@ -79,9 +79,7 @@ class BusStatistics:
     """Counters since the port was opened.
 
     Attributes:
-        requests: Instructions that wanted a reply.
         dropped: Replies of single motors that did not come or were broken.
-        retries: Requests that were sent again.
     """
 
     requests: int = 0
@@ -98,16 +96,7 @@ class DynamixelBus:
 
     @classmethod
     def open(cls, path: str, baud_rate: int, reply_margin: float = REPLY_MARGIN) -> Self:
-        """Open a port.
-
-        Args:
-            path: Of the serial device.
-            baud_rate: [bit/s].
-            reply_margin: Time that a reply may take beyond that on the wire. [s].
-
-        Raises:
-            PortError: See `SerialPort`.
-        """
+        """Open a port; `reply_margin` is what a reply may take beyond the wire. [s]."""
         return cls(SerialPort(path, baud_rate, reply_margin))
 
     def close(self) -> None:
@@ -159,14 +148,7 @@ class DynamixelBus:
         return [], reader.skipped_bytes > before or bool(reader.pending)
 
     def broadcast_ping(self, duration: float = _BROADCAST_PING_TIME) -> list[PingReply]:
-        """Ask all motors at this baud rate whether they are there.
-
-        Args:
-            duration: How long to listen: every motor waits for its turn. [s].
-
-        Returns:
-            Answers by rising id; motors that share an id usually garble each other's.
-        """
+        """Answers of all motors at this baud rate within a duration [s], by rising id."""
         self.port.send(build_packet(BROADCAST_ID, Instruction.PING))
         self.port.expect(0, margin=duration)
         found = []
@@ -178,7 +160,6 @@ class DynamixelBus:
         """Raw counts of a register of a motor with a control table.
 
         Raises:
-            NoReplyError: No intelligible reply.
             RefusedError: The motor has no such register.
         """
         register = table[name]
@@ -207,19 +188,11 @@ class DynamixelBus:
         self._ask(identifier, Instruction.WRITE, content, 0, f'writing {what}')
 
     def reboot(self, identifier: int) -> None:
-        """Restart a motor; it answers first, then forgets everything in its RAM.
-
-        Raises:
-            NoReplyError: No intelligible reply.
-        """
+        """Restart a motor; it answers first, then forgets everything in its RAM."""
         self._ask(identifier, Instruction.REBOOT, b'', 0, 'rebooting')
 
     def wait_for(self, identifier: int, duration: float) -> PingReply:
-        """Ping until a motor answers, as after a reboot; `duration` is how long to try. [s].
-
-        Raises:
-            NoReplyError: It stayed silent.
-        """
+        """Ping until a motor answers, as after a reboot; `duration` is how long to try. [s]."""
         end = time.monotonic() + duration
         while True:
             try:

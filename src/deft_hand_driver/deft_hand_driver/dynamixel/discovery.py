@@ -26,7 +26,6 @@ class Scan:
 
     Attributes:
         baud_rate: [bit/s].
-        motors: Answers by rising id.
         garbled: Ids whose answers make no packet, as when motors share them.
     """
 
@@ -36,11 +35,7 @@ class Scan:
 
 
 def choose_port(given: str | None) -> str:
-    """The port that was given, or the only serial adapter there is.
-
-    Raises:
-        PortError: None was given, and there is none or more than one.
-    """
+    """The port that was given, or the only serial adapter there is."""
     if given is not None:
         return given
     found = serial_ports()
@@ -61,9 +56,6 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
         path: Of the port.
         baud_rate: [bit/s].
         expected: Ids that are asked one by one where the common question brings no answer.
-
-    Raises:
-        PortError: The port cannot be opened or has gone.
     """
     with DynamixelBus.open(path, baud_rate) as bus:
         skipped = bus.port.reader.skipped_bytes
@@ -83,15 +75,7 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
 
 
 def scan_other_rates(path: str, but: int) -> list[Scan]:
-    """Baud rates at which motors answer, other than one.
-
-    Args:
-        path: Of the port.
-        but: Rate that was tried before. [bit/s].
-
-    Raises:
-        PortError: The port cannot be opened or has gone.
-    """
+    """Baud rates at which motors answer, other than one."""
     found = [scan(path, rate) for rate in SCAN_RATES if rate != but]
     return [result for result in found if result.motors or result.garbled]
 
@@ -107,7 +91,6 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
     Raises:
         NoReplyError: It answers at none.
         BusError: Several motors answer to the id.
-        PortError: The port cannot be opened or has gone.
     """
     for rate in (first_rate, *(rate for rate in SCAN_RATES if rate != first_rate)):
         with DynamixelBus.open(path, rate) as bus:

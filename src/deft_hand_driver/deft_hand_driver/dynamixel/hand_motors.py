@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.validation import FloatArray
-from deft_hand_driver.description import HandDescription
+from deft_hand_driver.description import HandDescription, MotorDescription
 from deft_hand_driver.dynamixel.bus import DynamixelBus, PingReply, SyncRead
 from deft_hand_driver.dynamixel.port import BusError
-from deft_hand_driver.motors import MotorDescription
 from dynamixel_simulator.control_table import ControlTable
 from dynamixel_simulator.motor_models import (
     CENTRE_PULSE,
@@ -161,12 +160,7 @@ class SampleBuilder:
         self._seen = np.full(count, -np.inf)
 
     def build(self, replies: Sequence[Status | None], stamp: float) -> MotorSample:
-        """Sample of one cycle.
-
-        Args:
-            replies: Answers of all motors, in their order.
-            stamp: Monotonic time of the answers. [s].
-        """
+        """Sample of the answers of all motors, in their order, at a monotonic time [s]."""
         fresh = np.array([reply is not None for reply in replies])
         if fresh.all():
             joined = b''.join(reply.parameters for reply in replies if reply is not None)
@@ -218,10 +212,7 @@ class HandMotors:
     """Drives the motors of one hand over an open bus; a port that has gone raises `PortError`.
 
     Attributes:
-        description: The hand.
-        bus: The bus.
         names: Motor names, in the order of every array.
-        identifiers: Ids, in the same order.
     """
 
     def __init__(self, bus: DynamixelBus, description: HandDescription) -> None:
@@ -358,11 +349,7 @@ class HandMotors:
         self._write_all('torque_enable', bytes((int(on),)) * len(self._motors))
 
     def switch_on(self, place: int) -> None:
-        """Switch one motor on and wait for its answer.
-
-        Raises:
-            BusError: It does not answer, or refuses.
-        """
+        """Switch one motor on and wait for its answer."""
         self.bus.write(self.identifiers[place], self._tables[place], 'torque_enable', 1)
 
     def set_speed(self, speed: float) -> None:

@@ -33,7 +33,6 @@ class HealthReport:
 
     Attributes:
         fault: Why the hand must stop, empty where it need not.
-        warnings: What the operator should know.
         current_share: Share of the current limits that is allowed. Shape (n,). [-].
     """
 
@@ -68,12 +67,7 @@ class MotorHealth:
     """Watches the motors of one hand over time."""
 
     def __init__(self, description: HandDescription, silence_limit: float) -> None:
-        """Start with nothing seen.
-
-        Args:
-            description: The hand, with its limits.
-            silence_limit: How long a motor may be silent. [s].
-        """
+        """Start with nothing seen; a motor may be silent for `silence_limit` [s]."""
         self._names = description.motor_names
         self._motors = description.ordered_motors()
         self._bus = description.bus

@@ -76,10 +76,6 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
             path: Of the device, best one of /dev/serial/by-id.
             baud_rate: [bit/s].
             reply_margin: See the attribute. [s].
-
-        Raises:
-            PortError: It does not exist, is in use, is no serial port or must not be opened, or
-                it does not know the baud rate.
         """
         super().__init__(path)
         self.reader = PacketReader()
@@ -164,11 +160,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         self._deadline = min(end, now + longest)
 
     def send(self, packet: bytes) -> None:
-        """Send a packet; whatever came in before it is forgotten.
-
-        Raises:
-            PortError: The port has gone.
-        """
+        """Send a packet; whatever came in before it is forgotten."""
         self.clearPort()
         view = memoryview(packet)
         while view:
@@ -182,11 +174,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         self.expect(0)
 
     def receive(self) -> bytes:
-        """Wait for bytes until the time-out; empty when it is over.
-
-        Raises:
-            PortError: The port has gone.
-        """
+        """Wait for bytes until the time-out; empty when it is over."""
         descriptor = self._require_open()
         # A process that was held up beyond the time-out still takes what has come by then.
         remaining = max(0.0, self._deadline - time.monotonic())
@@ -203,11 +191,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         return data
 
     def receive_packet(self) -> Packet | None:
-        """Wait for the next good packet, None when none comes in time.
-
-        Raises:
-            PortError: The port has gone.
-        """
+        """Wait for the next good packet, None when none comes in time."""
         while not self._waiting:
             data = self.receive()
             if not data:

@@ -25,7 +25,6 @@ from deft_core.nodes.runner import run_node
 from deft_hand_driver.calibration.learned_map import choose_map
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.hand import Hand, HandMode
-from deft_hand_driver.joint_map import SPOOL
 from deft_hand_driver.nodes.hand_driver_parameters import (
     SIMULATION,
     WARN,
@@ -55,17 +54,11 @@ class HandDriverNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces; the hand stays disabled.
-
-        Raises:
-            ConfigurationError: A parameter, the file of the hand or its learned map is wrong.
-        """
+        """Create the interfaces; the hand stays disabled."""
         super().__init__('hand_driver', **options)
         self._settings = declare_parameters(self, HandDriverParameters)
         self._description = load_hand_description(self._settings.hand)
-        self._map, self._map_summary = choose_map(
-            self._settings.joint_map, self._description, SPOOL
-        )
+        self._map, self._map_summary = choose_map(self._settings.joint_map, self._description)
         self._hand = Hand(self._map, self._settings.hand_settings())
         self._commanded_at: float | None = None
         self._last_rejection = ''

@@ -88,11 +88,7 @@ class HandDriverParameters:
                 )
 
     def hand_settings(self) -> HandSettings:
-        """What the hand is told.
-
-        Raises:
-            ConfigurationError: There is no port.
-        """
+        """What the hand is told."""
         if not self.port:
             raise ConfigurationError(
                 'The motors need the parameter port (launch argument hand_port), best a path '

@@ -31,7 +31,6 @@ from deft_hand_driver.calibration.pairs import PairsFile
 from deft_hand_driver.calibration.poses import LEVELS, POSTURES, calibration_poses
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL
 from deft_msgs.msg import HandCommand, HandState
 
 _PERIOD: Final = 0.02  # [s] of real time
@@ -64,11 +63,7 @@ class MapCalibrationNode(Node):
     """Thin shell around `PairsRecording`."""
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces; nothing moves before the driver is known.
-
-        Raises:
-            ConfigurationError: A parameter is wrong.
-        """
+        """Create the interfaces; nothing moves before the driver is known."""
         super().__init__('map_calibration', **options)
         self._settings = declare_parameters(self, MapCalibrationParameters)
         if not self._settings.pairs:
@@ -151,7 +146,7 @@ class MapCalibrationNode(Node):
                 'hand_map empty while pairs are taken.'
             )
         self._file = PairsFile(
-            Path(self._settings.pairs), self._description, SPOOL, self._settings.observed
+            Path(self._settings.pairs), self._description, self._settings.observed
         )
         self._recording = PairsRecording(
             self._description, self._poses, self._file, snapshot.sequence + 1, time.monotonic()
