@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -170,28 +171,36 @@ class BagReader:
 
 
 def summary_of(path: Path) -> Summary | None:
-    """Index and statistics at the end of a file; None where it ends early.
+    """Index and statistics at the end of a file; None where it ends early or has none.
 
     Raises:
         RecordingError: The file is damaged.
     """
-    if not _closed(path):
+    with _opened(path) as stream:
+        reader = _indexed(path, stream)
+        return None if reader is None else reader.get_summary()
+
+
+def _indexed(path: Path, stream: IO[bytes]) -> SeekingReader | None:
+    """A reader of a file that has its end and an index, whose checksum is right."""
+    if not _has_end(stream):
         return None
-    with path.open('rb') as stream:
-        try:
-            _check_summary(stream)
-            summary = SeekingReader(stream).get_summary()
-            if summary is None:
-                raise ValueError('it has no index')
-            largest = max((c.uncompressed_size for c in summary.chunk_indexes), default=0)
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
+    try:
+        _check_summary(stream)
+        stream.seek(0)
+        reader = SeekingReader(stream, validate_crcs=True)
+        summary = reader.get_summary()
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    if summary is None:
+        return None
+    largest = max((c.uncompressed_size for c in summary.chunk_indexes), default=0)
     if largest > _LARGEST_CHUNK:
         raise RecordingError(
             f'{path}: a chunk unpacks to {largest / 1e6:.0f} MB, expected at most '
             f'{_LARGEST_CHUNK / 1e6:.0f} MB; move the file out of the bag'
         )
-    return summary
+    return reader
 
 
 def _check_summary(stream: IO[bytes]) -> None:
@@ -199,36 +208,49 @@ def _check_summary(stream: IO[bytes]) -> None:
     footer = len(_MAGIC) + 29  # opcode, length, start of summary and offsets, checksum
     end = stream.seek(-footer, 2)
     start, _, expected = struct.unpack('<QQI', stream.read(footer)[9:29])
+    start = start or end  # there is no index
     stream.seek(start)
     # 0: the writer made none.
     if expected and (start > end or zlib.crc32(stream.read(end + 25 - start)) != expected):
         raise ValueError('its index has another checksum')
-    stream.seek(0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        stream = path.open('rb')
+    except OSError as error:
+        raise _damaged(path, error) from error
+    with stream:
+        yield stream
+
+
+def _has_end(stream: IO[bytes]) -> bool:
+    """Whether a file is closed."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - len(_MAGIC)))
+    return size > len(_MAGIC) and stream.read() == _MAGIC
 
 
 def _closed(path: Path) -> bool:
-    """Whether a file has its end."""
-    try:
-        with path.open('rb') as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - len(_MAGIC)))
-            return size > len(_MAGIC) and stream.read() == _MAGIC
-    except OSError as error:
-        raise _damaged(path, error) from error
+    with _opened(path) as stream:
+        return _has_end(stream)
 
 
 def _read(
     path: Path, topics: Collection[str] | None
 ) -> Iterator[tuple[Schema | None, Channel, Message]]:
     """Messages of one file; a file without its end is read up to where it breaks off."""
-    summary = summary_of(path)
     wanted = None if topics is None else list(topics)
     counts: Counter[int] = Counter()
-    with path.open('rb') as stream:
+    with _opened(path) as stream:
+        indexed = _indexed(path, stream)
+        summary = None if indexed is None else indexed.get_summary()
         reader: McapReader
-        if summary is not None:
-            reader = SeekingReader(stream, validate_crcs=True)
+        if indexed is not None:
+            reader = indexed
         else:
+            stream.seek(0)
             reader = NonSeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST_CHUNK)
         try:
             for schema, channel, message in reader.iter_messages(wanted, log_time_order=False):

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
-from mcap.writer import Writer
+from mcap.writer import IndexType, Writer
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as RosbagsWriter
@@ -269,3 +269,26 @@ def test_every_own_message_has_a_definition_and_a_hash(whole_file: Path) -> None
     with whole_file.open('rb') as stream:
         (channel,) = make_reader(stream).get_summary().channels.values()
     assert channel.metadata['topic_type_hash'] == store.hash_rihs01(EPISODE_TYPE)
+
+
+def test_a_closed_file_without_an_index_is_read_from_front_to_back(
+    records, tmp_path: Path
+) -> None:
+    """As a recorder leaves that was asked to be fast."""
+    path = tmp_path / 'fast.mcap'
+    types = message_typestore()
+    with path.open('wb') as stream:
+        writer = Writer(
+            stream, use_summary_offsets=False, use_statistics=False, repeat_channels=False,
+            repeat_schemas=False, index_types=IndexType.NONE,
+        )  # fmt: skip
+        writer.start(profile='ros2')
+        text, _ = types.generate_msgdef(EPISODE_TYPE, ros_version=2)
+        schema = writer.register_schema(EPISODE_TYPE, 'ros2msg', text.encode())
+        channel = writer.register_channel(EPISODE_TOPIC, 'cdr', schema)
+        writer.add_message(channel, 0, cdr_of(records, 0), 0)
+        writer.finish()
+    reader = BagReader(path)
+    assert [e.index for e in reader.episodes()] == [0]
+    assert [t.name for t in reader.topics()] == [EPISODE_TOPIC]
+    assert reader.damaged == []
