@@ -172,7 +172,7 @@ def test_a_damaged_file_is_named_with_the_remedy(records, tmp_path: Path) -> Non
     assert [e.index for e in BagReader(tmp_path / 'bag').episodes()] == [0, 2]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_FIXTURES)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_FIXTURES)
 @given(place=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_changes_nothing(
     whole_file: Path, tmp_path: Path, place: float, bit: int

@@ -77,8 +77,7 @@ class RunningEpisode:
             Effect.PREDICT: self._predict,
             Effect.SAMPLE: self._sample,
             Effect.EXECUTE: self._execute,
-            Effect.ASK_REWARD: self._take_last_image,
-            Effect.SCORE_ZERO: self._take_last_image,
+            Effect.TAKE_LAST_IMAGE: self._take_last_image,
         }
 
     def perform(self, effect: Effect) -> None:

@@ -59,9 +59,7 @@ class Event(Enum):
     RESUME = 'resume'
     REDO = 'redo episode'  # the same residual once more
     SKIP = 'skip episode'  # its place in the schedule stays empty
-    ABORT = (
-        'abort episode'  # stop now; its place in the schedule is taken again, by a new residual
-    )
+    ABORT = 'abort episode'  # stop now; its place is taken again, by a new residual
     CANCEL = 'stop'
     FAULT = 'fault'  # a peer failed or did not answer
     EMERGENCY_STOP = 'emergency stop'
@@ -77,8 +75,8 @@ class Effect(Enum):
     PREDICT = 'predict'
     SAMPLE = 'sample'
     EXECUTE = 'execute'
-    ASK_REWARD = 'ask reward'  # take the last image, then wait for the score
-    SCORE_ZERO = 'score zero'  # take the last image and reward the episode with 0
+    # Then wait for the score; an episode that could not be executed is rewarded with 0.
+    TAKE_LAST_IMAGE = 'take last image'
     ANNOUNCE = 'announce'  # the rewarded episode is on the disk: tell everybody
     REPEAT = 'repeat'  # the open proposal, if any, is to be tried once more
     DISCARD = 'discard'  # the open proposal, if any, does not count
@@ -113,8 +111,8 @@ _TABLE: Final[MappingProxyType[tuple[State, Event], Step]] = MappingProxyType(
         (State.OBSERVE, Event.OBSERVED): (State.PREDICT, (Effect.PREDICT,)),
         (State.PREDICT, Event.PREDICTED): (State.SAMPLE, (Effect.SAMPLE,)),
         (State.SAMPLE, Event.SAMPLED): (State.EXECUTE, (Effect.EXECUTE,)),
-        (State.EXECUTE, Event.EXECUTED): (State.AWAIT_REWARD, (Effect.ASK_REWARD,)),
-        (State.EXECUTE, Event.NOT_EXECUTABLE): (State.AWAIT_REWARD, (Effect.SCORE_ZERO,)),
+        (State.EXECUTE, Event.EXECUTED): (State.AWAIT_REWARD, (Effect.TAKE_LAST_IMAGE,)),
+        (State.EXECUTE, Event.NOT_EXECUTABLE): (State.AWAIT_REWARD, (Effect.TAKE_LAST_IMAGE,)),
         (State.EXECUTE, Event.INTERRUPTED): (
             State.RESET,
             (Effect.DISCARD, Effect.PREPARE_SCENE),
