@@ -287,7 +287,7 @@ def rate_bars(axes: Axes, lines: Sequence[tuple[str, Rate | None, bool]]) -> Non
     axes.set_yticks(range(len(lines)), [label for label, _, _ in reversed(lines)])
     axes.set_xlabel('success rate, 95% interval')
     dress(axes, grid='x')
-    axes.tick_params(axis='y', labelcolor=INK)
+    axes.tick_params(axis='y', labelcolor=INK, pad=10)  # a dot may lie on the axis
 
 
 def residual_mean(record: RunRecord) -> Figure:
