@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile('deft', derandomize=True, deadline=None)
 hypothesis.settings.load_profile('deft')
@@ -35,3 +38,18 @@ def claim_domain() -> int:
 
 # Nodes in this process and programs that it starts take it from here; no test names a domain.
 os.environ['ROS_DOMAIN_ID'] = str(claim_domain())
+
+_GRAPHS = {'context', 'graph', 'make_graph', 'make_node'}  # fixtures that make nodes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let nothing of a graph outlive its test.
+
+    What is destroyed halfway, until Python collects it, is still found by the graph of the next
+    test: a service with one of its two topics left over is never ready.
+    """
+    result = yield
+    if _GRAPHS & set(getattr(item, 'fixturenames', ())):
+        gc.collect()
+    return result

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -174,7 +173,6 @@ class Graph:
             node.destroy_node()
         self.executor.shutdown()
         rclpy.try_shutdown(context=self.context)
-        gc.collect()  # what is left of this graph must not be found by the next one
 
 
 @pytest.fixture
