@@ -72,6 +72,25 @@ class Box:
         return np.where((near < far) & (near > 0.0), near, INFINITE)
 
 
+@dataclass(frozen=True)
+class Ellipsoid:
+    """Ellipsoid lying on the table with half axes `half` along the base axes."""
+
+    x: float
+    y: float
+    half: tuple[float, float, float]
+
+    def intersect(self, origin, rays):
+        scale = np.array(self.half)
+        o = (origin - np.array([self.x, self.y, self.half[2]])) / scale
+        d = rays / scale
+        a, b, c = np.sum(d * d, axis=-1), d @ o, o @ o - 1.0
+        root = b * b - a * c
+        with np.errstate(invalid='ignore'):
+            distance = (-b - np.sqrt(root)) / a
+        return np.where(root > 0.0, distance, INFINITE)
+
+
 def _cylinder(origin, rays, body, radius, wall):
     o = origin - np.array([body.x, body.y, body.base])
     a = np.sum(rays[..., :2] ** 2, axis=-1)
@@ -196,6 +215,12 @@ def cylinder() -> type[Cylinder]:
 def box() -> type[Box]:
     """Makes a box."""
     return Box
+
+
+@pytest.fixture(scope='session')
+def ellipsoid() -> type[Ellipsoid]:
+    """Makes an ellipsoid."""
+    return Ellipsoid
 
 
 def _photograph(pose, board=BOARD, sigma=0.0, oversampling=3):

@@ -113,6 +113,15 @@ def test_a_hole_is_bridged_and_called_a_plane_with_more_doubt(scene, box):
     assert np.linalg.norm(bridged.position - truth(flat, column, row)) < 0.003
 
 
+def test_a_pixel_between_two_surfaces_without_depth_is_doubtful(scene, box):
+    two = scene(bodies=(box(0.5, 0.0, (0.10, 0.10, 0.10)),))
+    depth, everything = two.render().depth, np.ones((240, 320), dtype=bool)
+    rows, columns = np.nonzero(np.abs(np.diff(depth, axis=1)) > 0.03)
+    row, column = rows[len(rows) // 2], columns[len(rows) // 2]
+    depth[row - 12 : row + 13, column - 2 : column + 4] = np.nan
+    assert locate(two, depth, everything, column, row).uncertainty > 0.01
+
+
 def test_the_normal_is_that_of_the_face_and_looks_to_the_camera(scene, box):
     flat = scene(bodies=(box(0.5, 0.0, (0.12, 0.12, 0.06)),), noise=0.0005)
     frame, mask = flat.render(), above_table(flat)

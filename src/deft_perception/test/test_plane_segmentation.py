@@ -125,6 +125,11 @@ def test_boxes_are_boxes_and_axes_are_axes(scene, box, width, ratio, height, yaw
     assert horizontal_error(found, 0.55, 0.0) < 0.012
 
 
+def test_a_lying_bulge_is_found_within_its_documented_bias(segment, scene, ellipsoid):
+    lemon = ellipsoid(0.5, 0.0, (0.033, 0.026, 0.026))
+    assert horizontal_error(segment(scene(bodies=(lemon,), **FAULTS)), 0.5, 0.0) < 0.009
+
+
 def test_the_table_is_found_though_it_is_tilted_and_raised(segment, scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), **FAULTS)
     tilt = transform(matrix_from_rotation_vector([0.03, 0.0, 0.0]), (0.0, 0.0, 0.01))
@@ -164,10 +169,20 @@ def test_what_hangs_in_the_air_is_the_robot(segment, scene, cylinder, box):
     assert horizontal_error(found, cup.x, cup.y) < 0.006
 
 
-def test_missing_depth_is_refused_and_never_guessed(segment, scene, cylinder):
-    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), hole_share=1.1)
+def test_an_object_outside_the_workspace_is_no_object(segment, scene, cylinder):
+    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
+    with pytest.raises(NoObjectError, match='workspace'):
+        segment(setting, workspace_minimum=(0.25, 0.1, -0.05))
+
+
+@pytest.mark.parametrize('missing', [np.nan, 0.0, np.inf])
+def test_missing_depth_is_refused_and_never_guessed(scene, missing):
+    setting = scene()
+    frame = replace(setting.render(), depth=np.full((240, 320), missing, dtype=np.float32))
     with pytest.raises(DepthMissingError, match='no valid pixel'):
-        segment(setting)
+        PlaneSegmentation(SegmentationSettings()).segment(
+            frame, setting.pose, np.random.default_rng(0)
+        )
 
 
 def test_a_camera_that_sees_no_table_is_refused(segment, scene, cylinder):
