@@ -135,6 +135,7 @@ class Scene:
     position: tuple[float, float, float] = CAMERA_POSITION
     target: tuple[float, float, float] = CAMERA_TARGET
     table_height: float = 0.0
+    distortion: tuple[float, ...] = ()
     pose: np.ndarray = field(init=False)
     camera: CameraIntrinsics = field(init=False)
 
@@ -142,7 +143,13 @@ class Scene:
         focal = 300.0 * self.width / 320
         object.__setattr__(self, 'pose', look_at(self.position, self.target))
         camera = CameraIntrinsics(
-            self.width, self.height, focal, focal, (self.width - 1) / 2, (self.height - 1) / 2
+            self.width,
+            self.height,
+            focal,
+            focal,
+            (self.width - 1) / 2,
+            (self.height - 1) / 2,
+            self.distortion,
         )
         object.__setattr__(self, 'camera', camera)
 
@@ -185,11 +192,9 @@ class Scene:
         k = oversampling
         columns = (np.arange(self.width * k) + 0.5) / k - 0.5
         rows = (np.arange(self.height * k) + 0.5) / k - 0.5
-        x = (columns - self.camera.cx) / self.camera.fx
-        y = (rows - self.camera.cy) / self.camera.fy
-        directions = np.stack(
-            [*np.broadcast_arrays(x[None, :], y[:, None]), np.ones((len(y), len(x)))], axis=-1
-        )
+        pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+        flat = self.camera.rays(pixels).reshape(pixels.shape)
+        directions = np.concatenate([flat, np.ones((*flat.shape[:2], 1))], axis=-1)
         rays = directions @ self.pose[:3, :3].T
         origin = self.pose[:3, 3]
         with np.errstate(divide='ignore'):

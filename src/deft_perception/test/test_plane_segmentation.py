@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from deft_core.configuration import build, config_directory, read_yaml
 from deft_core.errors import InvalidInputError, NoObjectError
-from deft_core.rotations import matrix_from_rotation_vector, transform
+from deft_core.rotations import (
+    invert_transform,
+    matrix_from_rotation_vector,
+    transform,
+    transform_points,
+)
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import DepthMissingError, square_crop
@@ -50,6 +55,17 @@ def test_a_cup_is_found_within_millimetres(segment, scene, cylinder, radius, hei
     assert sorted(found.extents) == pytest.approx(sorted([2 * radius] * 2 + [height]), abs=0.007)
     assert found.quality['round_fraction'] > 0.0
     assert horizontal_error(found, cup.x, cup.y) < 4.0 * found.quality['centre_uncertainty_m']
+
+
+def test_lens_distortion_is_undone(segment, scene, cylinder):
+    lens = (-0.12, 0.08, 0.001, -0.001, -0.02)
+    cup = cylinder(0.62, -0.14, 0.036, 0.095)  # far from the middle of the image
+    setting = scene(bodies=(cup,), noise=0.001, width=640, height=480, distortion=lens)
+    found = segment(setting)
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    assert found.height == pytest.approx(cup.height, abs=0.004)
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
 
 
 @pytest.mark.parametrize('bearing', [-2.5, -1.0, 0.5, 2.2])
