@@ -44,6 +44,11 @@ _COMMANDS: Final = (
         'deft_bringup.commands.trajectory',
         'the post-grasp trajectory from one human demonstration',
     ),
+    _Command(
+        'segment',
+        'deft_bringup.commands.segment',
+        'what perception makes of two pictures or of a bag',
+    ),
     _Command('tasks', 'deft_bringup.commands.tasks', 'list the tasks'),
 )
 
