@@ -25,6 +25,7 @@ from deft_perception.segmentation.quality import depth_figures
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.surface_normals import surface_normals
 from deft_perception.segmentation.table_plane import TablePlane, fit_table_plane
+from deft_perception.segmentation.walls import without_walls
 
 _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
 _ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat
@@ -47,7 +48,7 @@ class TableScene:
         plane: The table.
         above: Height of every pixel above the table. Shape (h, w). [m].
         least: Lower pixels are the table. [m].
-        candidates: Pixels above the table inside the workspace. Shape (h, w).
+        candidates: Pixels above the table inside the workspace, without walls. Shape (h, w).
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class TableScene:
         )
         self.least = max(settings.minimum_height, settings.noise_factor * self.plane.residual)
         self.above -= self._warp()
-        self.candidates: Mask = self._inside_workspace() & (self.above > self.least)
+        standing = self._inside_workspace() & (self.above > self.least)
+        self.candidates: Mask = without_walls(standing, self.view, rng)
 
     def clusters(self) -> list[Cluster]:
         """Bodies that stand on the table inside the workspace, largest first."""
