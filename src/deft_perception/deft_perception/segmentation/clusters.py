@@ -16,11 +16,12 @@ from deft_core.camera import ColorImage, DepthImage, Mask
 from deft_core.errors import NoObjectError
 from deft_perception.segmentation.depth_view import DepthView, Indices
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.touching import tell_apart
+from deft_perception.segmentation.touching import is_fragment, tell_apart
 
 _SAMPLES: Final = 400  # points by which the gap between two parts is measured
 _CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on
 _LEAST_CONTACT: Final = 5  # pixels
+_FRAGMENT: Final = 0.25  # of the area of a body; what is larger is no fragment of it
 _BORDER: Final = 2  # [pixel] nearer than this is cut by the border
 _SPECK: Final = 0.2  # of the least area of a body; smaller parts are not even joined to one
 
@@ -87,7 +88,22 @@ def find_clusters(
                 area = float(view.pixel_areas(np.flatnonzero(thing)).sum())
                 if area >= settings.minimum_area:
                     clusters.append(Cluster(thing, area))
-    return sorted(clusters, key=lambda cluster: -cluster.area)
+    return _whole(sorted(clusters, key=lambda cluster: -cluster.area), color)
+
+
+def _whole(clusters: list[Cluster], color: ColorImage) -> list[Cluster]:
+    """Bodies, largest first, each with its fragments."""
+    whole: list[Cluster] = []
+    for cluster in clusters:
+        for index, larger in enumerate(whole):
+            if cluster.area < _FRAGMENT * larger.area and is_fragment(
+                cluster.mask, larger.mask, color
+            ):
+                whole[index] = Cluster(larger.mask | cluster.mask, larger.area + cluster.area)
+                break
+        else:
+            whole.append(cluster)
+    return whole
 
 
 def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radius: int) -> int:

@@ -94,12 +94,28 @@ def _shifted(depth: npt.NDArray[np.float32], down: int, right: int) -> npt.NDArr
     return moved
 
 
+def is_fragment(small: Mask, large: Mask, color: ColorImage) -> bool:
+    """Whether a body lies in the outline of a larger one and has its colours.
+
+    Behind what is half transparent or shiny a camera sees patches of wrong depth.
+    """
+    hull = cv2.convexHull(cv2.findNonZero(large.view(np.uint8)))
+    corners = cv2.boxPoints(cv2.minAreaRect(cv2.findNonZero(small.view(np.uint8))))
+    if any(cv2.pointPolygonTest(hull, corner.tolist(), False) < 0 for corner in corners):
+        return False
+    left, top, width, height = cv2.boundingRect(hull)
+    window = (slice(top, top + height), slice(left, left + width))
+    lab = cv2.cvtColor(np.ascontiguousarray(color[window]), cv2.COLOR_RGB2LAB)
+    shares = [color_histogram(lab, mask[window]) for mask in (small, large)]
+    return float(np.minimum(*shares).sum()) >= _SAME_COLOURS
+
+
 def _same_things(
     cores: list[Mask], view: DepthView, color: ColorImage, window: tuple[slice, slice]
 ) -> npt.NDArray[np.int32]:
     """Number of the thing that each core belongs to."""
     lab = cv2.cvtColor(np.ascontiguousarray(color[window]), cv2.COLOR_RGB2LAB)
-    colours = [_histogram(lab, core) for core in cores]
+    colours = [color_histogram(lab, core) for core in cores]
     clouds: list[cKDTree] = []
     for core in cores:
         rows, columns = np.nonzero(core)
@@ -134,7 +150,7 @@ def _curvature(points: FloatArray, view: DepthView) -> float:
     return float(np.linalg.solve(normal, system.T @ (offset @ ahead))[2])
 
 
-def _histogram(lab: npt.NDArray[np.uint8], mask: Mask) -> npt.NDArray[np.float32]:
+def color_histogram(lab: npt.NDArray[np.uint8], mask: Mask) -> npt.NDArray[np.float32]:
     """Share of the pixels in each bin of colour, smoothed so that neighbours count as alike."""
     counts = cv2.calcHist(
         [lab], [0, 1, 2], mask.astype(np.uint8), list(_BINS), [0, 256, 68, 188, 68, 188]
