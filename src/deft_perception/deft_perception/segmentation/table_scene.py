@@ -198,12 +198,14 @@ class TableScene:
             columns * (_PLANE_STRIDE / width) - 0.5, rows * (_PLANE_STRIDE / height) - 0.5
         )
         kept = np.abs(heights) < self.least
-        bend = np.zeros(system.shape[1])
+        bend: FloatArray = np.zeros(system.shape[1])
         for _ in range(3):
             if np.count_nonzero(kept) < _LEAST_WARPED:
                 return flat
             used = system[kept]
-            bend = np.linalg.lstsq(used.T @ used, used.T @ heights[kept], rcond=None)[0]
+            bend = np.asarray(
+                np.linalg.lstsq(used.T @ used, used.T @ heights[kept], rcond=None)[0]
+            )
             kept = np.abs(heights - system @ bend) < self.least
         if np.percentile(np.abs(system[kept] @ bend), 98.0) < 0.5 * self.least:
             return flat
@@ -211,7 +213,7 @@ class TableScene:
         y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None]
         b = bend.astype(np.float32)
         surface = (b[0] + b[1] * x + b[3] * x * x) + (b[2] * y + b[5] * y * y) + (b[4] * y) * x
-        return np.clip(surface, np.float32(-_MOST_WARP), np.float32(_MOST_WARP))
+        return np.asarray(np.clip(surface, -_MOST_WARP, _MOST_WARP), dtype=np.float32)
 
     def _inside_workspace(self) -> Mask:
         inside = self.view.valid.copy()

@@ -105,7 +105,7 @@ def is_fragment(small: Mask, large: Mask, color: ColorImage) -> bool:
         return False
     left, top, width, height = cv2.boundingRect(hull)
     window = (slice(top, top + height), slice(left, left + width))
-    lab = cv2.cvtColor(np.ascontiguousarray(color[window]), cv2.COLOR_RGB2LAB)
+    lab = _lab(color[window])
     shares = [color_histogram(lab, mask[window]) for mask in (small, large)]
     return float(np.minimum(*shares).sum()) >= _SAME_COLOURS
 
@@ -114,7 +114,7 @@ def _same_things(
     cores: list[Mask], view: DepthView, color: ColorImage, window: tuple[slice, slice]
 ) -> npt.NDArray[np.int32]:
     """Number of the thing that each core belongs to."""
-    lab = cv2.cvtColor(np.ascontiguousarray(color[window]), cv2.COLOR_RGB2LAB)
+    lab = _lab(color[window])
     colours = [color_histogram(lab, core) for core in cores]
     clouds: list[cKDTree] = []
     for core in cores:
@@ -134,6 +134,11 @@ def _same_things(
                 distance, _ = first.query(second.data, distance_upper_bound=limit)
                 same[i, j] = np.isfinite(distance).any()
     return np.asarray(connected_components(same, directed=False)[1])
+
+
+def _lab(color: ColorImage) -> ColorImage:
+    converted = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2LAB)
+    return np.asarray(converted, dtype=np.uint8)
 
 
 def _curvature(points: FloatArray, view: DepthView) -> float:
