@@ -53,6 +53,12 @@ def test_what_was_found_is_one_json_object(segment, tmp_path, unit):
     assert cv2.imread(str(picture)).shape == (240, 320, 3)
 
 
+def test_from_straight_above_a_high_thing_is_found_too(segment):
+    code, found = segment(blocks=((140, 100, 190, 150, 0.65),))
+    assert code == 0
+    assert found['height'] == pytest.approx(0.15, abs=0.003)
+
+
 def test_a_click_chooses_and_without_one_the_choice_is_flagged(segment):
     two = ((60, 60, 110, 110, 0.775), (200, 120, 250, 170, 0.775))
     assert 'no_clear_choice' in segment(blocks=two)[1]['flags']

@@ -133,7 +133,9 @@ def _segment(
     else:
         pose = pose_over_table(frame, rng)
         settings = SegmentationSettings(
-            workspace_minimum=(-2.0, -2.0, -0.05), workspace_maximum=(2.0, 2.0, 0.5)
+            workspace_minimum=(-2.0, -2.0, -0.05),
+            workspace_maximum=(2.0, 2.0, 0.5),
+            maximum_clearance=0.5,  # from straight above no side is seen on which a thing stands
         )
     observation = PlaneSegmentation(settings).segment(
         frame,
