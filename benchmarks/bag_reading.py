@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reading the episodes of a bag costs, against a plain pass of the bag libraries.
 
-Every pass finds all episode records in the file and decodes each with `rosbags`, from the
-definition that the bag holds. `BagReader` does more: it verifies the checksum of every chunk it
-opens, checks every field, makes an `Episode` of the record, and reads files without an end. Plain
-passes are timed with the three readers that people use; the ratio is that to the fastest of them.
+Every pass finds all episode records in the bag and decodes each with `rosbags`. `BagReader` does
+more: it verifies the checksum of every chunk it opens, checks every field, makes an `Episode` of
+the record, and reads files without an end. Plain passes are timed with the three readers that
+people use; the ratio is that to the fastest of them.
 Passes take turns, so that a busy machine slows all of them.
 
     python benchmarks/bag_reading.py                     # makes a bag of 30 episodes by itself
@@ -27,29 +27,25 @@ from mcap.reader import NonSeekingReader, make_reader
 from mcap.records import Channel, Message, Schema
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from sensor_msgs.msg import JointState
+from rosbags.typesys.store import Typestore
 
-from deft_cem.bag_parts import part_file
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE, BagReader
-from deft_cem.bag_writer import BagWriter
-from deft_cem.message_types import message_typestore
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TOPIC, BagReader, bag_files
+from deft_bag.writer import EpisodeBag
+from deft_cem.optimisers.cem import initial_standard_deviation
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import DeftError, RecordingError
-from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
+from deft_core.grasp import GraspParameters, GraspPrior, GraspResidual
 from deft_core.nodes.encode import episode_to_msg
 
 EPISODES: Final = 30
-# What a recorded session holds beside each episode, roughly: 16 s of joint states at 50 Hz.
-JOINT_STATES: Final = 800
-FILM_FRAMES: Final = 20
+VIDEO_FRAMES: Final = 20
 IMAGE_SHAPE: Final = (480, 640, 3)
-_FILM_BYTES: Final = 12_000
+_VIDEO_BYTES: Final = 12_000
 
 
 def synthetic_episode(index: int, rng: np.random.Generator) -> Episode:
-    """An episode of the usual size: two VGA images that compress like a camera's, and a film."""
+    """An episode of the usual size: two VGA images that compress like a camera's, and a video."""
     position = rng.uniform(0.3, 0.5, 3)
     grasp = GraspParameters(position, rng.uniform(-1.0, 1.0, 3), np.full(16, 0.4))
     sigma = initial_standard_deviation()
@@ -77,7 +73,9 @@ def synthetic_episode(index: int, rng: np.random.Generator) -> Episode:
         success=None,
         first_image=image(),
         last_image=image(),
-        film=tuple(FilmFrame(0.5 * k, rng.bytes(_FILM_BYTES)) for k in range(FILM_FRAMES)),
+        rollout_video=tuple(
+            VideoFrame(0.5 * k, rng.bytes(_VIDEO_BYTES)) for k in range(VIDEO_FRAMES)
+        ),
         sample_seed=0,
         calibration_id='c',
         distribution_mean=np.zeros(22),
@@ -90,71 +88,68 @@ def synthetic_episode(index: int, rng: np.random.Generator) -> Episode:
 def write_synthetic_bag(folder: Path, episodes: int) -> None:
     """Write a session of the usual size."""
     rng = np.random.default_rng(0)
-    with BagWriter(folder, message_typestore()) as writer:
-        writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-        writer.add_topic('/hand/joint_states', 'sensor_msgs/msg/JointState', latched=False)
-        for index in range(episodes):
-            for step in range(JOINT_STATES):
-                state = JointState(name=list(HAND_JOINT_NAMES), position=rng.normal(size=16))
-                stamp = round((16.0 * index + 0.02 * step) * 1e9)
-                writer.write('/hand/joint_states', serialize_message(state), stamp)
-            record = episode_to_msg(synthetic_episode(index, rng), 'synthetic', '', '0')
-            writer.write(EPISODE_TOPIC, serialize_message(record), (16 * index + 15) * 10**9)
-            writer.flush()
+    bag = EpisodeBag(folder)
+    for index in range(episodes):
+        record = episode_to_msg(synthetic_episode(index, rng), 'synthetic', '', '0')
+        bag.write_episode(index, serialize_message(record), (16 * index + 15) * 10**9)
 
 
-def read_with_deft(file: Path) -> int:
+def read_with_deft(bag: Path) -> int:
     """What training does: `Episode` objects, every field checked."""
-    return sum(1 for _ in BagReader(file).episodes())
+    return sum(1 for _ in BagReader(bag).episodes())
 
 
-def _decode(messages: Iterator[tuple[Schema | None, Channel, Message]]) -> int:
-    """Decode what an `mcap` reader gives, with the definition that the bag holds."""
-    store = get_typestore(Stores.EMPTY)
+def _decode(messages: Iterator[tuple[Schema | None, Channel, Message]], types: Typestore) -> int:
+    """Decode what an `mcap` reader gives."""
     count = 0
     for schema, _, message in messages:
         assert schema is not None, 'a ROS 2 channel has a schema'
-        if count == 0:
-            store.register(get_types_from_msg(schema.data.decode(), schema.name))
-        store.deserialize_cdr(message.data, schema.name)
+        types.deserialize_cdr(message.data, schema.name)
         count += 1
     return count
 
 
-def read_with_mcap(file: Path) -> int:
+def read_with_mcap(bag: Path) -> int:
     """`mcap`'s reader as its documentation shows it: through the index, in order of time."""
-    with file.open('rb') as stream:
-        return _decode(make_reader(stream).iter_messages(topics=[EPISODE_TOPIC]))
+    types, count = message_typestore(), 0
+    for file in bag_files(bag):
+        with file.open('rb') as stream:
+            count += _decode(make_reader(stream).iter_messages(topics=[EPISODE_TOPIC]), types)
+    return count
 
 
-def read_with_mcap_stream(file: Path) -> int:
+def read_with_mcap_stream(bag: Path) -> int:
     """`mcap`'s reader from front to back, checksums verified."""
-    with file.open('rb') as stream:
-        reader = NonSeekingReader(stream, validate_crcs=True)
-        return _decode(reader.iter_messages(topics=[EPISODE_TOPIC], log_time_order=False))
+    types, count = message_typestore(), 0
+    for file in bag_files(bag):
+        with file.open('rb') as stream:
+            reader = NonSeekingReader(stream, validate_crcs=True)
+            messages = reader.iter_messages(topics=[EPISODE_TOPIC], log_time_order=False)
+            count += _decode(messages, types)
+    return count
 
 
-def read_with_rosbags(file: Path) -> int:
+def read_with_rosbags(bag: Path) -> int:
     """`rosbags`' own reader, checksums verified."""
-    with AnyReader([file]) as reader:
+    with AnyReader([bag]) as reader:
         chosen = [c for c in reader.connections if c.topic == EPISODE_TOPIC]
         messages = reader.messages(chosen)
         return sum(1 for c, _, data in messages if reader.deserialize(data, c.msgtype) is not None)
 
 
 PASSES: Final[dict[str, Callable[[Path], int]]] = {
-    'deft_cem.BagReader': read_with_deft,
+    'deft_bag.BagReader': read_with_deft,
     'mcap, by index': read_with_mcap,
     'mcap, front to back': read_with_mcap_stream,
     'rosbags': read_with_rosbags,
 }
 
 
-def measure(file: Path, repetitions: int) -> dict[str, Any]:
+def measure(bag: Path, repetitions: int) -> dict[str, Any]:
     """Time all passes in turn.
 
     Args:
-        file: A closed .mcap file.
+        bag: Folder of a closed bag.
         repetitions: Rounds that count; one more before them warms the caches.
 
     Returns:
@@ -168,11 +163,11 @@ def measure(file: Path, repetitions: int) -> dict[str, Any]:
     for round_number in range(repetitions + 1):
         for name, read in PASSES.items():
             start = time.perf_counter()
-            counts[name] = read(file)
+            counts[name] = read(bag)
             if round_number > 0:
                 durations[name].append(time.perf_counter() - start)
     if len(set(counts.values())) != 1 or counts['rosbags'] == 0:
-        raise RecordingError(f'the passes do not see the same episodes of {file.name}: {counts}')
+        raise RecordingError(f'the passes do not see the same episodes of {bag.name}: {counts}')
     medians = {name: float(np.median(values)) for name, values in durations.items()}
     own, *plain = PASSES
     fastest = min(plain, key=medians.__getitem__)
@@ -182,7 +177,7 @@ def measure(file: Path, repetitions: int) -> dict[str, Any]:
         'ratio_to_plain_pass': float(np.median(ratios)),
         'fastest_plain_pass': fastest,
         'episodes': counts[own],
-        'file_mb': file.stat().st_size / 1e6,
+        'bag_mb': sum(file.stat().st_size for file in bag_files(bag)) / 1e6,
         'repetitions': repetitions,
         'passes': [
             {
@@ -209,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
             if bag is None:
                 bag = Path(folder) / 'bag'
                 write_synthetic_bag(bag, options.episodes)
-            measurements = measure(bag / part_file(0), options.repetitions)
+            measurements = measure(bag, options.repetitions)
         given = ' --bag runs/NAME/bag' if options.bag else ''
         measurements['input'] = 'a recorded session' if options.bag else 'a synthetic session'
         print_table(measurements['passes'])

@@ -12,11 +12,11 @@ import numpy as np
 
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.bus.block import MotorScale
 from deft_hand_driver.calibration.pairs import TendonPairs
 from deft_hand_driver.calibration.poses import CalibrationPose
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.joint_map import SPOOL, JointMap
+from deft_hand_driver.dynamixel.hand_motors import MotorScale
+from deft_hand_driver.joint_map import JointMap
 from deft_hand_driver.simulated_hand import HandMounting
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
@@ -82,7 +82,7 @@ class FreeHand:
         self._cell.advance(SETTLE_TIME)
         return self._cell.motor_state().positions, self._cell.observed_hand_joints()
 
-    def take_pairs(
+    def record_pairs(
         self, poses: Sequence[CalibrationPose], joint_map: JointMap, rng: np.random.Generator
     ) -> TendonPairs:
         """Visit postures and observe the joints with noise.
@@ -97,7 +97,6 @@ class FreeHand:
         joints = np.array([true for _, true in settled])
         noise = self._sigma * rng.standard_normal((len(poses), len(HAND_JOINT_NAMES)))
         return TendonPairs(
-            measured=SPOOL,
             source=_SOURCE,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             sweeps=np.array([pose.sweep for pose in poses]),

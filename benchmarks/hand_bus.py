@@ -5,7 +5,7 @@ Simulated servos of DASH run in a process of their own, behind a pseudo-terminal
 is the driver, the SDK and the kernel, not the time on a wire. Both loops read position, velocity
 and current of every motor and write every position in each cycle; they take turns on one port. The
 driver reads state, supply, temperature, errors and watchdog of every motor as well, and judges
-them. A second part lets the thread of the driver run at 100 Hz and measures its processor time.
+them. A second part lets the driver run at 100 Hz and measures its processor time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from common import print_table, time_calls, write_result
 from dynamixel_sdk import COMM_SUCCESS, GroupSyncRead, GroupSyncWrite, PacketHandler, PortHandler
 
 from deft_core.errors import DeviceError
-from deft_hand_driver.bus.session import BusSession
-from deft_hand_driver.bus.state import BusSettings, BusState
-from deft_hand_driver.bus.worker import BusWorker
 from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.hand import Hand, HandMode, HandSettings
+from deft_hand_driver.joint_map import closed_form_map
 from dynamixel_simulator.motor_models import CENTRE_PULSE
 
 HAND: Final = 'dash'
@@ -59,38 +58,39 @@ def servos(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
-def settings(path: str) -> BusSettings:
-    """Of the driver in this measurement."""
-    return BusSettings(
+@contextmanager
+def enabled_hand(path: str, description: HandDescription) -> Iterator[Callable[[], None]]:
+    """A hand that moves back and forth within its travel; gives what one cycle of it does."""
+    settings = HandSettings(
         path, rate=RATE, reply_margin=REPLY_MARGIN, silence_limit=10.0, watchdog=2.0
     )
+    hand = Hand(closed_form_map(description), settings)
+    poses = [description.pose('half_closed'), 0.5 * description.pose('half_closed')]
 
+    def cycle() -> None:
+        now = time.monotonic()
+        if hand.settled or hand.sequence == 0:
+            hand.command(poses[hand.sequence % 2], 1.0, hand.sequence + 1, now)
+        hand.cycle(now)
 
-def wave(count: int) -> Callable[[], np.ndarray]:
-    """Goals that keep every motor moving within its travel. Shape (count,). [rad]."""
-    return lambda: np.full(count, 0.2 + 0.05 * np.sin(2.0 * time.monotonic()))
+    try:
+        end = time.monotonic() + CONNECTION_TIME
+        while hand.sample is None:
+            hand.cycle(time.monotonic())
+            if time.monotonic() > end:
+                raise DeviceError(f'The driver cannot connect: {hand.problem}')
+        hand.enable()
+        yield cycle
+        if hand.mode is not HandMode.ENABLED or hand.statistics.dropped:
+            raise DeviceError(f'The measurement is void: {hand.fault or "packets were lost"}.')
+    finally:
+        hand.finish()
 
 
 def driver_loop(path: str, description: HandDescription, cycles: int) -> np.ndarray:
     """Duration of each cycle of the driver, as fast as it can. Shape (cycles,). [s]."""
-    session = BusSession(description, settings(path))
-    goals = wave(len(description.motor_names))
-    try:
-        end = time.monotonic() + CONNECTION_TIME
-        while session.report().sample is None:
-            session.step(None, 0.0)
-            if time.monotonic() > end:
-                raise DeviceError(f'The driver cannot connect: {session.report().fault}')
-        session.enable()
-        durations = time_calls(
-            lambda: session.step(goals(), time.monotonic()), repetitions=cycles, warm_up=WARM_UP
-        )
-        report = session.report()
-        if report.state is not BusState.ACTIVE or report.statistics.dropped:
-            raise DeviceError(f'The measurement is void: {report.fault or "packets were lost"}.')
-        return durations
-    finally:
-        session.finish()
+    with enabled_hand(path, description) as cycle:
+        return time_calls(cycle, repetitions=cycles, warm_up=WARM_UP)
 
 
 def plain_loop(path: str, description: HandDescription, cycles: int) -> tuple[np.ndarray, int]:
@@ -127,26 +127,16 @@ def plain_loop(path: str, description: HandDescription, cycles: int) -> tuple[np
 
 
 def processor_share(path: str, description: HandDescription, duration: float) -> float:
-    """Processor time of the driver's thread at 100 Hz, as a share of one core."""
-    worker = BusWorker(description, settings(path))
-    goals = wave(len(description.motor_names))
-    worker.start()
-    try:
-        end = time.monotonic() + CONNECTION_TIME
-        while worker.report.sample is None and time.monotonic() < end:
-            time.sleep(0.05)
-        worker.enable().result(timeout=CONNECTION_TIME)
+    """Processor time of the driver at 100 Hz, as a share of one core."""
+    with enabled_hand(path, description) as cycle:
         before, begin = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         while time.monotonic() - begin < duration:
-            worker.send(goals())
-            time.sleep(1.0 / RATE)
+            due = time.monotonic() + 1.0 / RATE
+            cycle()
+            time.sleep(max(0.0, due - time.monotonic()))
         after = resource.getrusage(resource.RUSAGE_SELF)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        if worker.report.state is not BusState.ACTIVE:
-            raise DeviceError(f'The measurement is void: {worker.report.fault}')
         return used / (time.monotonic() - begin)
-    finally:
-        worker.finish()
 
 
 def main() -> int:

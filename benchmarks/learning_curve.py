@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
 
-from deft_affordance.registry import GraspPredictor, make_predictor
+from deft_affordance import predictors
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
@@ -49,7 +49,7 @@ class Practice:
         predictor: Proposes the prior of every episode.
     """
 
-    def __init__(self, predictor: GraspPredictor) -> None:
+    def __init__(self, predictor: predictors.GraspPredictor) -> None:
         """Build the cell."""
         self.environment = TableTopEnvironment.open(TASK)
         self._predictor = predictor
@@ -77,7 +77,7 @@ class Practice:
         observation = self._segmentation.segment(
             frame, environment.settings.calibration.T_base_camera, generator
         )
-        prior = self._predictor.predict(observation, environment.task, generator)
+        prior = self._predictor(observation, environment.task, generator)
         outcome = environment.execute(
             prior.grasp + GraspResidual.from_vector(residual), self._trajectory
         )
@@ -198,7 +198,7 @@ def collect(
         if not path.exists():
             if time.monotonic() - start > budget:
                 continue
-            practice = practice or Practice(make_predictor(predictor))
+            practice = practice or Practice(predictors.predictor(predictor))
             result = run_seed(practice, settings, seed)
             unfinished = path.with_suffix('.part')
             unfinished.write_text(json.dumps(result), encoding='utf-8')

@@ -25,11 +25,20 @@ import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
 from optimisation import cup
+from optimisation.ablations import ABLATIONS
 from optimisation.landscapes import DESCRIPTIONS, FAMILIES, HELD_OUT
 from optimisation.peers import PEERS, missing_packages
-from optimisation.study import NOISES, Method, collect, looked_at, own_method, peer_method
+from optimisation.study import (
+    NOISES,
+    Method,
+    ablation_method,
+    collect,
+    looked_at,
+    own_method,
+    peer_method,
+)
 
-from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES
+from deft_cem.optimisers.cem import DEFAULT_EPISODES
 from deft_cem.optimisers.registry import DEFAULT_METHOD, OptimiserSettings
 from deft_core.errors import DeftError
 
@@ -41,19 +50,11 @@ CUP_SEEDS: Final = 20
 # Seconds per update: what fits in a night, in steps of five episodes.
 SLOW_SEEDS, SLOW_STEP = 4, 5
 SLOW: Final = ('gp_bayesian_optimisation', 'turbo_1')
-OWN: Final = {
-    'cem': OptimiserSettings('cem'),
-    'softmax_cem': OptimiserSettings('softmax_cem'),
-    'quadratic_regression_22d': OptimiserSettings('quadratic_regression', {'basis': 'parameters'}),
-    'quadratic_regression': OptimiserSettings('quadratic_regression'),
-    'gaussian_process_screening': OptimiserSettings('gaussian_process_screening'),
-    'screened_regression': OptimiserSettings('screened_regression'),
-}
-ON_THE_CUP: Final = {name: OWN[name] for name in (PAPER, 'quadratic_regression', DEFAULT_METHOD)}
+OWN: Final = {name: OptimiserSettings(name) for name in (PAPER, DEFAULT_METHOD)}
 
 
 def all_methods(seeds: int) -> list[Method]:
-    """The project's methods and the peers that are installed."""
+    """The project's methods, what they were chosen from, and the peers that are installed."""
     missing = missing_packages()
     if missing:
         print(
@@ -61,7 +62,7 @@ def all_methods(seeds: int) -> list[Method]:
             f'{", ".join(name for name, (_, package) in PEERS.items() if package in missing)}; '
             'install requirements/benchmarks.txt'
         )
-    return [own_method(name, settings, seeds) for name, settings in OWN.items()] + [
+    peers = [
         peer_method(
             name,
             min(SLOW_SEEDS, seeds) if name in SLOW else seeds,
@@ -70,6 +71,10 @@ def all_methods(seeds: int) -> list[Method]:
         for name, (_, package) in PEERS.items()
         if package not in missing
     ]
+    ablations = [ablation_method(name, seeds) for name in ABLATIONS]
+    return (
+        [own_method(name, settings, seeds) for name, settings in OWN.items()] + ablations + peers
+    )
 
 
 def final(kept: dict[str, Any], noise: str, families: Sequence[str]) -> FloatArray:
@@ -169,7 +174,7 @@ def main() -> int:
         for noise in NOISES:
             print(f'{noise} noise of the scores')
             print_table(rows[noise])
-        found = cup.collect(ON_THE_CUP, options.cup_seeds, deadline)
+        found = cup.collect(OWN, options.cup_seeds, deadline)
         on_the_cup = cup_rows(found)
         if on_the_cup:
             print_table(on_the_cup)
@@ -203,7 +208,7 @@ def write(
     if packages:
         versions = [f'{package} {importlib.metadata.version(package)}' for package in packages]
         measurements['peers_from'] = ', '.join(versions)
-    absent = [name for name in (*OWN, *PEERS) if name not in results]
+    absent = [name for name in (*OWN, *ABLATIONS, *PEERS) if name not in results]
     if absent:
         measurements['not_measured'] = ', '.join(absent)
     for noise in NOISES:

@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the software itself adds to an episode, from the store of a session.
+"""What the software itself adds to an episode, seen from outside the session.
 
-At every moment of an episode the session waits for exactly one thing: the robot's motion, the next
-picture of the camera (or state of the robot), the operator, or software (planning, segmentation,
-prediction, commits to the disk, messages between the nodes). Only the last is the overhead; the
-other three are listed beside it. The session is a short one of the simulated cell in real time,
-with the geometric segmentation. The simulator runs on the same machine but stands for the robot,
-and must not take time from what is measured: where the system allows it, as for root, the nodes
-run at real-time priority and the simulator at normal one. The result says how it was.
+The streams that the recorder notes beside a session say when the session changed its state, when
+a picture of the camera came and when the arm moved. Three stretches of an episode are software:
+
+- look: from the first picture after the scene is laid out to the first motion of the grasp
+  (segmentation, prediction, the commit of the sample, planning);
+- end: from the first picture after the grasp has ended to the request for a score;
+- score: from that request to the first motion of the way home (the answer of the scripted
+  operator, the commit of the episode to bag and store, the refit, planning).
+
+Waiting for the camera is not in it, motion and settling of the arm are not; messages between the
+nodes and the answer of the simulator's operator are. Times are those of the ROS clock, which a
+simulation publishes every 20 ms, so each stretch may be off by that much. The session is a short
+one of the simulated cell in real time, with the geometric segmentation. The simulator runs on the
+same machine but stands for the robot, and must not take time from what is measured: where the
+system allows it, as for root, the nodes run at real-time priority and the simulator at normal one.
 
     python benchmarks/session_overhead.py              # run a session and measure
-    python benchmarks/session_overhead.py --run DIR    # measure a session that was run before
+    python benchmarks/session_overhead.py --run DIR    # measure one that was run in real time
 """
 
 from __future__ import annotations
@@ -22,23 +30,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import yaml
 from common import print_table, write_result
 
-from deft_cem.episode_timing import Stretch, overhead_spread, timing_table
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import BagReader, bag_of
 from deft_core.configuration import config_directory
+from deft_core.episode import Episode, Outcome
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
 
 COMMAND: Final = 'python benchmarks/session_overhead.py'
 # In real time, as on a robot: a faster simulator takes the processor from what is measured.
 REAL_TIME_FACTOR: Final = 1.0
+PARTS: Final = ('look', 'end', 'score')
+STATUS: Final = '/session/status'
+CAMERA: Final = '/camera/camera/color/camera_info'
+JOINTS: Final = ('/xarm/joint_states', '/joint_states')
+MOVING: Final = 0.02  # [rad/s]; what a joint at rest does not reach
 ARGUMENTS: Final = ('episodes:=12', 'warm_up:=6', 'evaluation_trials:=4')
+SMOKE: Final = ('episodes:=5', 'warm_up:=3', 'evaluation_trials:=0')
 TIMEOUT_S: Final = 1800.0
 SIMULATOR: Final = re.compile(r'\[launch\] simulation_node-\d+: process started with pid (\d+)')
 
@@ -52,21 +68,21 @@ def claim_real_time() -> bool:
     return True
 
 
-def run_session(folder: Path) -> None:
+def run_session(folder: Path, arguments: Sequence[str]) -> None:
     """Run a short session in simulation.
 
     Args:
         folder: Folder of the run.
+        arguments: Of the launch file.
 
     Raises:
         RecordingError: It did not come to its end.
     """
     command = [sys.executable, '-m', 'deft_bringup', 'launch', 'fine_tune.launch.xml']
-    # A domain of its own: another graph on this machine must neither hear nor slow this one.
-    environment = {**os.environ, 'DEFT_LAUNCH': 'own', 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)}
+    environment = {**os.environ, 'DEFT_LAUNCH': 'own'}
     end = time.monotonic() + TIMEOUT_S
     with subprocess.Popen(
-        [*command, f'run:={folder}', f'real_time_factor:={REAL_TIME_FACTOR}', *ARGUMENTS],
+        [*command, f'run:={folder}', f'real_time_factor:={REAL_TIME_FACTOR}', *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -84,49 +100,93 @@ def run_session(folder: Path) -> None:
         raise RecordingError(f'the session ended with exit code {session.returncode}')
 
 
-def episodes_of(run: Path) -> list[list[Stretch]]:
-    """Where the time of each rated episode went.
+class Streams:
+    """Times at which a session, its camera and its arm did something, ROS clock. [s]."""
 
-    Args:
-        run: Folder of a session.
+    def __init__(self, run: Path) -> None:
+        """Read the streams of a run.
+
+        Raises:
+            RecordingError: There are none.
+        """
+        types = message_typestore()
+        enums = types.types['deft_msgs/msg/SessionStatus']
+        names = {enums.OBSERVE: 'observe', enums.AWAIT_REWARD: 'await', enums.TRAIN: 'train'}
+        self.states: list[tuple[float, str, str]] = []  # time, state, episode
+        self.pictures: list[tuple[float, float]] = []  # stamp, time of arrival
+        self.motion: list[float] = []
+        folders = sorted((run / 'streams').glob('*'))
+        if not folders:
+            raise RecordingError(f'{run} has no recorded streams')
+        for folder in folders:
+            for message in BagReader(folder).messages((STATUS, CAMERA, *JOINTS)):
+                arrived = message.log_time * 1e-9
+                content: Any = types.deserialize_cdr(message.data, message.type)
+                if message.topic in JOINTS:
+                    if np.abs(content.velocity[:6]).max(initial=0.0) > MOVING:
+                        self.motion.append(arrived)
+                elif message.topic == CAMERA:
+                    stamp = content.header.stamp
+                    self.pictures.append((stamp.sec + 1e-9 * stamp.nanosec, arrived))
+                elif content.state in names:
+                    self.states.append((arrived, names[content.state], content.episode_id))
+
+    def picture_after(self, moment: float) -> float:
+        """When the first picture arrived that was taken after a moment; infinite for none."""
+        at = bisect_left(self.pictures, (moment, 0.0))
+        return self.pictures[at][1] if at < len(self.pictures) else np.inf
+
+    def motion_after(self, moment: float) -> float:
+        """When the arm first moved after a moment; infinite for never."""
+        at = bisect_left(self.motion, moment)
+        return self.motion[at] if at < len(self.motion) else np.inf
+
+
+def overheads(streams: Streams, episodes: Sequence[Episode]) -> list[dict[str, float]]:
+    """Seconds of each part, for every episode that was carried out and followed by another."""
+    ended = {e.episode_id: e.ended for e in episodes if e.outcome is Outcome.COMPLETED}
+    found = []
+    observed = 0.0
+    for place, (moment, state, name) in enumerate(streams.states[:-1]):
+        if state == 'observe':
+            observed = moment
+        elif state == 'await' and name in ended and streams.states[place + 1][1] != 'train':
+            look = streams.picture_after(observed)
+            home = streams.motion_after(moment)
+            parts = (
+                streams.motion_after(look) - look,
+                max(0.0, moment - streams.picture_after(ended[name])),
+                home - moment,
+            )
+            if np.isfinite(parts).all():
+                found.append(dict(zip(PARTS, map(float, parts), strict=True)))
+    return found
+
+
+def measure(run: Path) -> dict[str, Any]:
+    """Spread of the overhead of a run, and of its parts.
 
     Raises:
-        DeftError: There is no store, or one without times.
+        DeftError: The run has no streams, or too few episodes.
     """
-    with SessionRecord.open(run / STORE_FILE) as record:
-        timings = record.timings()
-    if len(timings) < 2:
-        raise RecordingError(f'{run.name} holds the times of {len(timings)} episodes, needs two')
-    return [timings[number] for number in sorted(timings)]
-
-
-def measure(episodes: Sequence[Sequence[Stretch]]) -> dict[str, Any]:
-    """Spread of the overhead, and of every part of an episode.
-
-    Args:
-        episodes: Stretches of each episode, at least one.
-    """
-    spread = overhead_spread(episodes)
-    assert spread is not None, 'measured without episodes'
-    rows = timing_table(episodes)
-    software = [_without_kind(row) for row in rows if row['kind'] == 'software']
-    waits = [
-        {'waits_for': row['kind'], **_without_kind(row)}
-        for row in rows
-        if row['kind'] != 'software'
-    ]
+    found = overheads(Streams(run), list(BagReader(bag_of(run)).episodes()))
+    if len(found) < 2:
+        raise RecordingError(f'{run.name} shows the times of {len(found)} episodes, needs two')
+    total = [sum(parts.values()) for parts in found]
     return {
-        'p95_s': spread['p95_s'],
-        'median_s': spread['median_s'],
-        'episodes': spread['episodes'],
+        'p95_s': float(np.percentile(total, 95)),
+        'median_s': float(np.median(total)),
+        'episodes': len(found),
         'camera_period_s': camera_period(),
-        'software_by_part': software,
-        'waits_outside_the_software': waits,
+        'software_by_part': [
+            {
+                'part': part,
+                'median_s': float(np.median([parts[part] for parts in found])),
+                'p95_s': float(np.percentile([parts[part] for parts in found], 95)),
+            }
+            for part in PARTS
+        ],
     }
-
-
-def _without_kind(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != 'kind'}
 
 
 def camera_period() -> float:
@@ -147,24 +207,22 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--run', type=Path, help='folder of a session; without, one is run')
+    parser.add_argument('--smoke', action='store_true', help='few episodes; nothing is written')
     options = parser.parse_args()
     try:
         if options.run is not None:
-            episodes = episodes_of(options.run)
+            measurements = measure(options.run)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                run = Path(folder) / 'run'
                 real_time = claim_real_time()
-                run_session(run)
-                episodes = episodes_of(run)
-        measurements = measure(episodes)
-        if options.run is None:
+                run_session(Path(folder) / 'run', SMOKE if options.smoke else ARGUMENTS)
+                measurements = measure(Path(folder) / 'run')
             measurements['nodes_at_real_time_priority'] = real_time
         print_table([{key: measurements[key] for key in ('p95_s', 'median_s', 'episodes')}])
-        for table in ('software_by_part', 'waits_outside_the_software'):
-            print()
-            print_table(measurements[table])
-        write_result('session_overhead', measurements, COMMAND)
+        print()
+        print_table(measurements['software_by_part'])
+        if options.run is None and not options.smoke:
+            write_result('session_overhead', measurements, COMMAND)
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from common import Stopwatch, interval, print_table, write_result
 
-from deft_affordance.registry import make_predictor
+from deft_affordance.predictors import predictor
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
@@ -64,7 +64,7 @@ def measure(repetitions: int) -> dict[str, Any]:
     environment = TableTopEnvironment.open(TASK)
     trajectory = environment.task.load_trajectory(config_directory())
     segmentation = PlaneSegmentation(SegmentationSettings())
-    predictor = make_predictor('geometric')
+    propose = predictor('geometric')
     T_base_camera = environment.settings.calibration.T_base_camera
     names = environment.task.object_sets['train']
 
@@ -73,7 +73,7 @@ def measure(repetitions: int) -> dict[str, Any]:
         with watch('perception'):
             generator = np.random.default_rng(scene_seed)
             observation = segmentation.segment(frame, T_base_camera, generator)
-            prior = predictor.predict(observation, environment.task, generator)
+            prior = propose(observation, environment.task, generator)
         environment.execute(prior.grasp, trajectory)
         environment.final_image()
         environment.score()

@@ -3,8 +3,8 @@
 
 Every hand hangs in MuJoCo on its simulated servos. The nominal one is as its file says; the others
 drew spool zeros, moment arms and friction. The routine of `deft hand calibrate map` takes pairs
-with the noise of a tracker and fits every family; the best on left-out sweeps is kept. Both maps
-are then judged on new postures that no fit has seen, against the true joints:
+with the noise of a tracker and fits the map. Both maps are then judged on new postures that no fit
+has seen, against the true joints:
 
 - joint: the joints that measured motor angles are taken for;
 - reached: the joints that the hand comes to when these postures are wanted.
@@ -85,7 +85,7 @@ def measure_hand(
     hand = FreeHand(settings, description, mounting)
     closed = closed_form_map(description)
     poses = calibration_poses(description, poses_rng, LEVELS, POSTURES)
-    pairs = hand.take_pairs(poses, closed, noise_rng)
+    pairs = hand.record_pairs(poses, closed, noise_rng)
     fitted = fit_map(pairs, description)
     wanted = [pose.joints for pose in random_poses(description, judge_rng, HELD_OUT)]
     joint, reached = judge(hand, fitted.learned, closed, wanted)
@@ -93,7 +93,6 @@ def measure_hand(
     hand.close()
     row = {
         'hand': NOMINAL if seed is None else f'seed {seed}',
-        'family': fitted.chosen.label,
         'pairs': len(pairs),
         'joint_rmse_rad': joint,
         'closed_form_joint_rmse_rad': closed_joint,
@@ -140,22 +139,24 @@ def measure(hands: int) -> dict[str, Any]:
         'largest_moment_arm_error_share': errors.moment_arm_share,
         'largest_friction_nm': errors.friction,
         'hands': rows,
-        'families_on_left_out_sweeps': _families(fits[1:]),
+        'errors_on_left_out_sweeps': _left_out(fits[1:]),
     }
 
 
-def _families(fits: list[FittedMap]) -> list[dict[str, Any]]:
+def _left_out(fits: list[FittedMap]) -> list[dict[str, Any]]:
     """Mean held-out error against the noisy observations, over the hands with errors."""
-    columns = [(fit.closed_form, *fit.candidates) for fit in fits]
+    records = [fit.record for fit in fits]
     return [
         {
-            'family': errors[0].label,
-            'joint_rmse_rad': interval([error.joint_rmse for error in errors]),
-            'command_rmse_rad': interval([error.command_rmse for error in errors]),
-            'hands_where_usable': sum(error.usable for error in errors),
-            'chosen_for_hands': sum(fit.chosen.label == errors[0].label for fit in fits),
-        }
-        for errors in zip(*columns, strict=True)
+            'map': 'closed form',
+            'joint_rmse_rad': interval([record.closed_form_joint_rmse for record in records]),
+            'command_rmse_rad': interval([fit.closed_form_command_rmse for fit in fits]),
+        },
+        {
+            'map': 'learned',
+            'joint_rmse_rad': interval([record.joint_rmse for record in records]),
+            'command_rmse_rad': interval([record.command_rmse for record in records]),
+        },
     ]
 
 
@@ -166,7 +167,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         measurements = measure(options.hands)
-        tables = ('hands', 'families_on_left_out_sweeps')
+        tables = ('hands', 'errors_on_left_out_sweeps')
         single = {key: value for key, value in measurements.items() if key not in tables}
         print_table([{'quantity': key, 'value': value} for key, value in single.items()])
         for table in tables:

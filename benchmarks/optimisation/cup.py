@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from learning_curve import Practice, fingerprint
 
-from deft_affordance.registry import make_predictor
+from deft_affordance.predictors import predictor
 from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.grasp import GRASP_DIMENSION
@@ -88,7 +88,7 @@ def collect(
             if not path.exists():
                 if time.monotonic() > deadline:
                     break
-                practice = practice or Practice(make_predictor(PREDICTOR))
+                practice = practice or Practice(predictor(PREDICTOR))
                 _keep(path, run_seed(practice, settings, seed, search=name != PRIOR))
                 print(f'cup, seed {seed}: {name} is done', flush=True)
             row[name] = json.loads(path.read_text(encoding='utf-8'))

@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.paper_parameters import (
-    DEFAULT_ELITES,
+from deft_cem.optimisers.cem import (
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
     initial_standard_deviation,
 )
-from deft_cem.optimisers.registry import OptimiserSettings, Practice
+from deft_cem.optimisers.registry import OptimiserSettings
+from optimisation.ablations import ABLATIONS
 from optimisation.landscapes import DIMENSION, FAMILIES, make_landscape
 from optimisation.peers import PEERS
 
@@ -55,11 +55,7 @@ class OwnSearch:
 
     def __init__(self, settings: OptimiserSettings, seed: int) -> None:
         """Start with E, M and the first spread of the paper."""
-        self._optimiser = settings.make(
-            SIGMA,
-            np.random.default_rng([seed, 0]),
-            Practice(elites=DEFAULT_ELITES, warm_up=DEFAULT_WARM_UP),
-        )
+        self._optimiser = settings.make(SIGMA, seed)
 
     def ask(self) -> FloatArray:
         """Next z. Shape (22,)."""
@@ -114,6 +110,13 @@ def own_method(name: str, settings: OptimiserSettings, seeds: int) -> Method:
         seeds,
         sources=(*code, settings.method, json.dumps(settings.parameters, sort_keys=True)),
     )
+
+
+def ablation_method(name: str, seeds: int) -> Method:
+    """An ablation; its results depend on its own module and on all of deft_cem.optimisers."""
+    code = tuple(path.read_text(encoding='utf-8') for path in sorted(OPTIMISERS.glob('*.py')))
+    own = (Path(__file__).parent / 'ablations.py').read_text(encoding='utf-8')
+    return Method(name, ABLATIONS[name], seeds, sources=(*code, own))
 
 
 def peer_method(name: str, seeds: int, step: int = 1) -> Method:

@@ -21,8 +21,6 @@ setup(
     entry_points={
         'console_scripts': [
             f'session_node = {PACKAGE}.nodes.session_node:main',
-            f'recorder_node = {PACKAGE}.nodes.recorder_node:main',
-            f'bag_player = {PACKAGE}.nodes.bag_player:main',
             f'visual_reward = {PACKAGE}.nodes.visual_reward:main',
             f'replay_trainer = {PACKAGE}.nodes.replay_trainer:main',
         ],

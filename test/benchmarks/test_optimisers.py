@@ -11,7 +11,7 @@ import pytest
 from optimisation import peers, study
 from optimisation.landscapes import DIMENSION, FAMILIES, HELD_OUT, make_landscape
 
-from deft_cem.optimisers.registry import CATALOGUE, DEFAULT_METHOD, OptimiserSettings
+from deft_cem.optimisers.registry import DEFAULT_METHOD, METHODS, OptimiserSettings
 
 NAMES = list(FAMILIES)
 
@@ -110,8 +110,8 @@ def test_runs_go_on_where_they_stopped(kept) -> None:
     assert again == json.loads(path.read_text(encoding='utf-8'))
 
 
-def test_every_method_of_the_catalogue_is_compared() -> None:
-    assert {settings.method for settings in optimisers.OWN.values()} == set(CATALOGUE)
+def test_every_method_of_the_registry_is_compared() -> None:
+    assert {settings.method for settings in optimisers.OWN.values()} == set(METHODS)
     assert optimisers.OWN[DEFAULT_METHOD].method == DEFAULT_METHOD
     assert not optimisers.OWN[DEFAULT_METHOD].parameters
 
@@ -119,7 +119,7 @@ def test_every_method_of_the_catalogue_is_compared() -> None:
 def test_a_missing_peer_is_told_in_one_line(monkeypatch, capsys) -> None:
     monkeypatch.setattr(optimisers, 'missing_packages', lambda: ['botorch', 'cmaes'])
     names = [method.name for method in optimisers.all_methods(1)]
-    assert names == list(optimisers.OWN)
+    assert names == [*optimisers.OWN, *optimisers.ABLATIONS]
     told = capsys.readouterr().out
     assert told.count('\n') == 1
     for word in ('botorch', 'cmaes', *peers.PEERS, 'requirements/benchmarks.txt'):

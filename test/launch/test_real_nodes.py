@@ -27,7 +27,9 @@ LIGHT = """<launch>
     <param name="use_sim_time" value="true" type="bool"/>
   </node>
   <node pkg="deft_hand_driver" exec="hand_driver_node" name="hand_driver" namespace="/"
-        output="screen" on_exit="shutdown">{}</node>
+        output="screen" on_exit="shutdown">
+    <param name="port" value="/dev/no_such_port" type="str"/>{}
+  </node>
 </launch>
 """
 

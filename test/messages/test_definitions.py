@@ -88,7 +88,9 @@ def test_a_record_survives_serialisation_by_both():
     record = deft_msgs.EpisodeRecord(episode_id='a', reward=0.5, scene_seed=-1)
     record.prior.grasp.position[2] = 0.25
     record.executed.joint_names[3] = 'index_dip'
-    record.film = [importlib.import_module('sensor_msgs.msg').CompressedImage(format='jpeg')]
+    record.rollout_video = [
+        importlib.import_module('sensor_msgs.msg').CompressedImage(format='jpeg')
+    ]
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict = {}
     for path in INTERFACES:
@@ -100,7 +102,7 @@ def test_a_record_survives_serialisation_by_both():
     assert (read.episode_id, read.reward, read.scene_seed) == ('a', 0.5, -1)
     assert read.prior.grasp.position[2] == 0.25
     assert read.executed.joint_names[3] == 'index_dip'
-    assert read.film[0].format == 'jpeg'
+    assert read.rollout_video[0].format == 'jpeg'
     back = rclpy_serialization.deserialize_message(
         bytes(store.serialize_cdr(read, 'deft_msgs/msg/EpisodeRecord')), deft_msgs.EpisodeRecord
     )

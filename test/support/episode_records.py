@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.bag_writer import BagWriter
-from deft_cem.message_types import message_typestore
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_bag.message_types import message_typestore
+from deft_bag.reader import EPISODE_TYPE
+from deft_bag.writer import EpisodeBag
+from deft_cem.optimisers.cem import initial_standard_deviation
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
 
 SIGMA = initial_standard_deviation()
@@ -44,7 +44,7 @@ def make_episode(index: int, *, reward: float | None = 0.5, seed: int = 0, **cha
         'success': None if reward is None else reward > 0.7,
         'first_image': rng.integers(0, 256, (48, 64, 3), dtype=np.uint8),
         'last_image': rng.integers(0, 256, (48, 64, 3), dtype=np.uint8),
-        'film': (FilmFrame(float(index), b'\xff\xd8film'),),
+        'rollout_video': (VideoFrame(float(index), b'\xff\xd8film'),),
         'sample_seed': 3,
         'calibration_id': 'cell',
         'distribution_mean': np.zeros(22),
@@ -136,13 +136,13 @@ def record_of(episode: Episode):
         ended=time(episode.ended),
         first_image=image(episode.first_image),
         last_image=image(episode.last_image),
-        film=[
+        rollout_video=[
             m['sensor_msgs/msg/CompressedImage'](
                 header=header(frame.stamp),
                 format='jpeg',
                 data=np.frombuffer(frame.jpeg, dtype=np.uint8),
             )
-            for frame in episode.film
+            for frame in episode.rollout_video
         ],
         calibration_id=episode.calibration_id,
         software_version='0.1.0',
@@ -153,12 +153,14 @@ def cdr(record) -> bytes:
     return bytes(TYPESTORE.serialize_cdr(record, EPISODE_TYPE))
 
 
-def write_bag(folder, episodes) -> None:
-    """A finished bag of the given episodes."""
-    with BagWriter(folder, TYPESTORE) as writer:
-        writer.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-        for episode in episodes:
-            writer.write(EPISODE_TOPIC, cdr(record_of(episode)), round(episode.ended * 1e9))
+def write_bag(folder, episodes, session_id: str = 'test') -> None:
+    """A bag of the given episodes; without any it is an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bag = EpisodeBag(folder)
+    for number, episode in enumerate(episodes):
+        record = record_of(episode)
+        record.session_id = session_id
+        bag.write_episode(number, cdr(record), round(episode.ended * 1e9))
 
 
 @pytest.fixture(scope='session')

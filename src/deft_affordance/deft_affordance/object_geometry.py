@@ -14,37 +14,22 @@ from deft_core.validation import FloatArray, finite_array
 
 @dataclass(frozen=True, eq=False)
 class ObjectGeometry:
-    """An object on the table, base frame.
+    """An object on the table, base frame."""
 
-    Attributes:
-        centre: Centre of the box. Shape (3,). [m].
-        foot: Point of the table under the centre. Shape (3,). [m].
-        up: Unit normal of the table, away from it. Shape (3,).
-        height: Top above the table. [m].
-        long_axis: Longest lying unit axis of the box. Shape (3,).
-        length: Extent along the long axis. [m].
-        width: Extent along the other lying axis. [m].
-        points: Seen surface points. Shape (n, 3), n >= 1. [m].
-    """
-
-    centre: FloatArray
-    foot: FloatArray
-    up: FloatArray
-    height: float
-    long_axis: FloatArray
-    length: float
-    width: float
-    points: FloatArray
+    foot: FloatArray  # point of the table under the centre, shape (3,) [m]
+    up: FloatArray  # unit normal of the table, away from it, shape (3,)
+    height: float  # top above the table [m]
+    long_axis: FloatArray  # longest lying unit axis of the box, shape (3,)
+    length: float  # extent along the long axis [m]
+    width: float  # extent along the other lying axis [m]
 
 
 def object_geometry(observation: ObjectObservation) -> ObjectGeometry:
     """Check an observation and tell its lying axes from the standing one.
 
     Raises:
-        InvalidInputError: There are no points, or the table plane, the box or the height make
-            no object.
+        InvalidInputError: The table plane, the box or the height make no object.
     """
-    points = observed_points(observation)
     centre = finite_array('object centre', observation.centre, (3,))
     plane = finite_array('table plane', observation.table_plane, (4,))
     axes = finite_array('object axes', observation.axes, (3, 3))
@@ -70,14 +55,12 @@ def object_geometry(observation: ObjectObservation) -> ObjectGeometry:
     lying = [column for column in range(3) if column != standing]
     lying.sort(key=lambda column: -float(extents[column]))
     return ObjectGeometry(
-        centre=centre,
         foot=centre - (up @ centre + offset) * up,
         up=up,
         height=float(observation.height),
         long_axis=axes[:, lying[0]],
         length=float(extents[lying[0]]),
         width=float(extents[lying[1]]),
-        points=points,
     )
 
 

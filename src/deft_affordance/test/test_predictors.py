@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_affordance.registry import PREDICTORS, make_predictor
+from deft_affordance.predictors import PREDICTORS, predictor
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.grasp import WRIST
 from deft_core.observation import ObjectObservation
@@ -58,7 +58,7 @@ def observe(size=(0.08, 0.07, 0.10), angle=0.0, **changes):
 
 
 def propose(observation, name='geometric', seed=0, task=TASK):
-    return make_predictor(name).predict(observation, task, np.random.default_rng(seed))
+    return predictor(name)(observation, task, np.random.default_rng(seed))
 
 
 FLAT = (0.16, 0.03, 0.02)
@@ -212,4 +212,4 @@ def test_task_without_a_direction_of_approach_is_refused():
 
 def test_unknown_predictor_is_refused_with_the_nearest():
     with pytest.raises(ConfigurationError, match=r"'geometrik'; did you mean 'geometric'\?"):
-        make_predictor('geometrik')
+        predictor('geometrik')

@@ -12,27 +12,27 @@ import numpy as np
 from deft_arm.planning.geometry import Obstacle
 from deft_arm.planning.paths import ARM_JOINTS, MotionLimits
 from deft_arm.planning.plan import Phase
-from deft_core.configuration import config_directory, load_yaml
+from deft_core.configuration import bounds, config_directory, load_named
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
 
 Six: TypeAlias = tuple[float, float, float, float, float, float]
 Three: TypeAlias = tuple[float, float, float]
 
-_ANGLE: Final = {'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
-_LENGTH: Final = {'minimum': -1.0, 'maximum': 1.0, 'unit': 'm'}
-_BOX: Final = {'minimum': -1.5, 'maximum': 1.5, 'unit': 'm'}
+_ANGLE: Final = bounds(-6.2832, 6.2832, 'rad')
+_LENGTH: Final = bounds(-1.0, 1.0, 'm')
+_BOX: Final = bounds(-1.5, 1.5, 'm')
 _FASTEST_CAP: Final = 2.0  # [m/s] the controller stops faster tools by itself
-_DURATION: Final = {'minimum': 0.1, 'maximum': 30.0, 'unit': 's'}
+_DURATION: Final = bounds(0.1, 30.0, 's')
 
 
 @dataclass(frozen=True)
 class ControllerSettings:
     """What is set on the controller of the arm before it moves."""
 
-    collision_sensitivity: int = field(metadata={'minimum': 1, 'maximum': 5})
-    tool_mass: float = field(metadata={'minimum': 0.0, 'maximum': 5.0, 'unit': 'kg'})
-    tool_centre_of_mass: Three = field(metadata={'minimum': -0.5, 'maximum': 0.5, 'unit': 'm'})
+    collision_sensitivity: int = field(metadata=bounds(1, 5))
+    tool_mass: float = field(metadata=bounds(0.0, 5.0, 'kg'))
+    tool_centre_of_mass: Three = field(metadata=bounds(-0.5, 0.5, 'm'))
     fence_lower: Three = field(metadata=_BOX)
     fence_upper: Three = field(metadata=_BOX)
 
@@ -48,10 +48,10 @@ class ArmConfiguration:
     joint_names: tuple[str, str, str, str, str, str]
     position_lower: Six = field(metadata=_ANGLE)
     position_upper: Six = field(metadata=_ANGLE)
-    position_margin: float = field(metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'rad'})
-    speed_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 3.14, 'unit': 'rad/s'})
-    acceleration_limit: Six = field(metadata={'minimum': 0.01, 'maximum': 20.0, 'unit': 'rad/s^2'})
-    jerk_limit: Six = field(metadata={'minimum': 1.0, 'maximum': 500.0, 'unit': 'rad/s^3'})
+    position_margin: float = field(metadata=bounds(0.0, 0.5, 'rad'))
+    speed_limit: Six = field(metadata=bounds(0.01, 3.14, 'rad/s'))
+    acceleration_limit: Six = field(metadata=bounds(0.01, 20.0, 'rad/s^2'))
+    jerk_limit: Six = field(metadata=bounds(1.0, 500.0, 'rad/s^3'))
     speed_caps: dict[str, float]
     home: Six = field(metadata=_ANGLE)
     workspace_lower: Three = field(metadata=_LENGTH)
@@ -59,19 +59,19 @@ class ArmConfiguration:
     envelope_lower: Three = field(metadata=_BOX)
     envelope_upper: Three = field(metadata=_BOX)
     obstacles: tuple[Obstacle, ...]
-    obstacle_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
+    obstacle_clearance: float = field(metadata=bounds(0.0, 0.3, 'm'))
     table_height: float = field(metadata=_LENGTH)
-    rigid_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
-    palm_clearance: float = field(metadata={'minimum': -0.05, 'maximum': 0.1, 'unit': 'm'})
-    finger_clearance: float = field(metadata={'minimum': -0.15, 'maximum': 0.1, 'unit': 'm'})
-    travel_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.5, 'unit': 'm'})
-    fold_clearance: float = field(metadata={'minimum': 0.0, 'maximum': 0.1, 'unit': 'm'})
+    rigid_clearance: float = field(metadata=bounds(0.0, 0.1, 'm'))
+    palm_clearance: float = field(metadata=bounds(-0.05, 0.1, 'm'))
+    finger_clearance: float = field(metadata=bounds(-0.15, 0.1, 'm'))
+    travel_clearance: float = field(metadata=bounds(0.0, 0.5, 'm'))
+    fold_clearance: float = field(metadata=bounds(0.0, 0.1, 'm'))
     move_duration: float = field(metadata=_DURATION)
-    lift_speed: float = field(metadata={'minimum': 0.01, 'maximum': 0.5, 'unit': 'm/s'})
+    lift_speed: float = field(metadata=bounds(0.01, 0.5, 'm/s'))
     approach_duration: float = field(metadata=_DURATION)
-    approach_waypoints: int = field(metadata={'minimum': 2, 'maximum': 200})
+    approach_waypoints: int = field(metadata=bounds(2, 200))
     close_duration: float = field(metadata=_DURATION)
-    settle_duration: float = field(metadata={'minimum': 0.0, 'maximum': 10.0, 'unit': 's'})
+    settle_duration: float = field(metadata=bounds(0.0, 10.0, 's'))
     hold_duration: float = field(metadata=_DURATION)
     controller: ControllerSettings
 
@@ -129,13 +129,6 @@ class ArmConfiguration:
 
 
 def load_arm_configuration(name: str, directory: Path | None = None) -> ArmConfiguration:
-    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None.
-
-    Raises:
-        ConfigurationError: No such arm, or the file is wrong.
-    """
-    folder = (config_directory() if directory is None else directory) / 'arms'
-    known = sorted(path.stem for path in folder.glob('*.yaml'))
-    if name not in known:
-        raise ConfigurationError(f'Unknown arm {name!r}; {folder} has: {", ".join(known)}.')
-    return load_yaml(folder / f'{name}.yaml', ArmConfiguration)
+    """Read `arms/<name>.yaml` of a configuration folder, the installed one when None."""
+    folder = config_directory() if directory is None else directory
+    return load_named(ArmConfiguration, folder / 'arms', name)

@@ -17,6 +17,7 @@ import numpy as np
 from deft_arm.planning.paths import JointPath, braked
 from deft_arm.planning.plan import MotionPlan, Phase, PlannedPhase
 from deft_core.clock import Deadline, MonotonicClock
+from deft_core.configuration import bounds
 from deft_core.validation import FloatArray
 
 _FINISH_HOLD: Final = 0.25  # [s] in which a stopping arm comes to rest
@@ -35,67 +36,36 @@ class Failure(enum.StrEnum):
     MOTION_TIMEOUT = 'MOTION_TIMEOUT'
 
 
-def seconds(minimum: float, maximum: float, doc: str) -> dict[str, Any]:
-    """Metadata of a setting that is a time. [s]."""
-    return {'minimum': minimum, 'maximum': maximum, 'unit': 's', 'doc': doc}
+def setting(default: Any, minimum: float, maximum: float, unit: str, doc: str) -> Any:
+    """Field of a dataclass of settings, whose value must lie between two numbers."""
+    return field(default=default, metadata={**bounds(minimum, maximum, unit), 'doc': doc})
 
 
 @dataclass(frozen=True)
 class ExecutionSettings:
     """Tolerances and time-outs while moving; time-outs count real time."""
 
-    goal_tolerance: float = field(
-        default=0.05,
-        metadata={
-            'minimum': 0.001,
-            'maximum': 0.5,
-            'unit': 'rad',
-            'doc': 'of each joint at the end of a phase',
-        },
+    goal_tolerance: float = setting(0.05, 0.001, 0.5, 'rad', 'of each joint at the end of a phase')
+    path_tolerance: float = setting(0.25, 0.01, 1.0, 'rad', 'of each joint from its recent path')
+    path_window: float = setting(0.5, 0.0, 5.0, 's', 'how far back the recent path reaches')
+    lateness: float = setting(
+        2.0, 1.0, 20.0, '', 'times its planned duration that a phase may take at its own pace'
     )
-    path_tolerance: float = field(
-        default=0.25,
-        metadata={
-            'minimum': 0.01,
-            'maximum': 1.0,
-            'unit': 'rad',
-            'doc': 'of each joint from its recent path',
-        },
+    settle_timeout: float = setting(
+        5.0, 0.1, 60.0, 's', 'to arrive after the planned end of a phase'
     )
-    path_window: float = field(
-        default=0.5, metadata=seconds(0.0, 5.0, 'how far back the recent path reaches')
-    )
-    lateness: float = field(
-        default=2.0,
-        metadata={
-            'minimum': 1.0,
-            'maximum': 20.0,
-            'doc': 'times its planned duration that a phase may take at its own pace',
-        },
-    )
-    settle_timeout: float = field(
-        default=5.0, metadata=seconds(0.1, 60.0, 'to arrive after the planned end of a phase')
-    )
-    state_timeout: float = field(
-        default=2.0,
-        metadata=seconds(0.05, 60.0, 'without joint states, or with a ROS clock that stands'),
+    state_timeout: float = setting(
+        2.0, 0.05, 60.0, 's', 'without joint states, or with a ROS clock that stands'
     )
 
 
 class Observed(NamedTuple):
-    """What is known about the arm in one cycle.
+    """What is known about the arm in one cycle."""
 
-    Attributes:
-        now: ROS time. [s].
-        joint_positions: Newest measurement. Shape (6,). [rad].
-        age: Real time since it was received. [s].
-        idle: Whether the controller says that it has carried out all that it was sent.
-    """
-
-    now: float
-    joint_positions: FloatArray
-    age: float
-    idle: bool = True
+    now: float  # [s] ROS time
+    joint_positions: FloatArray  # (6,) [rad] newest measurement
+    age: float  # [s] real time since it was received
+    idle: bool = True  # whether the controller says that it has carried out all that it was sent
 
 
 class Update(NamedTuple):
@@ -115,11 +85,7 @@ class PassedMark(NamedTuple):
 
 
 class PlanExecution:
-    """One run of a plan; call `update` in every cycle until it finishes or fails.
-
-    Attributes:
-        marks: Measured arm at the end of each displacement passed so far.
-    """
+    """One run of a plan; call `update` in every cycle until it finishes or fails."""
 
     def __init__(
         self,
@@ -145,7 +111,7 @@ class PlanExecution:
         self._moving_clock = Deadline(settings.state_timeout, clock)
         self._settle: Deadline | None = None
         self._measured: list[tuple[float, FloatArray]] = []  # (ROS time, joints) of this phase
-        self.marks: list[PassedMark] = []
+        self.marks: list[PassedMark] = []  # displacements passed so far
 
     @property
     def phase(self) -> PlannedPhase:
@@ -193,7 +159,7 @@ class PlanExecution:
         elapsed = self._elapsed(observed.now)
         if self._own_pace:
             return self._update_own_pace(observed, elapsed)
-        distance = self._distance_from_path(observed, elapsed)
+        distance = self._distance_from_path(observed.joint_positions, elapsed)
         self._measured.append((observed.now, np.array(observed.joint_positions)))
         if distance > self._settings.path_tolerance:
             return self._off_path(distance)
@@ -303,14 +269,13 @@ class PlanExecution:
             return 'The ROS clock was set back during a motion; return home and start again.'
         return ''
 
-    def _distance_from_path(self, observed: Observed, elapsed: float) -> float:
+    def _distance_from_path(self, joints: FloatArray, elapsed: float) -> float:
         """Distance of the farthest joint from the nearest setpoint of the recent path. [rad]."""
         path = self.phase.arm
         since = elapsed - self._settings.path_window
         recent = path.positions[(path.times >= since) & (path.times <= elapsed)]
-        now = path.sample(elapsed)[None]
-        distances = np.abs(np.concatenate([recent, now]) - observed.joint_positions).max(axis=1)
-        return float(distances.min())
+        near = np.concatenate([recent, path.sample(elapsed)[None]])
+        return float(np.abs(near - joints).max(axis=1).min())
 
     def _record(self, observed: Observed, elapsed: float) -> None:
         """Keep the measured arm at the end of each displacement."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -32,7 +33,6 @@ from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa
 from deft_msgs.action import ExecuteGrasp, ReturnHome  # noqa: E402
 from deft_msgs.msg import ArmState, EmergencyStop, HandCommand, HandState  # noqa: E402
 
-DOMAIN = 1 + os.getpid() % 100
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NAMES = [f'joint{i}' for i in range(1, 7)]
 # The peer publishes joint2 first: names count, not places.
@@ -99,7 +99,7 @@ class Graph:
     def __init__(self, monkeypatch, configuration, cup):
         monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
         self.configuration, self.cup = configuration, cup
@@ -135,6 +135,14 @@ class Graph:
         self.until(future.done)
         return future.result().status, future.result().result
 
+    def cancel(self, handle, future):
+        """Cancel while time nearly stands, so that on a busy machine the motion is not over."""
+        self.cell.clock_step = SLOW_STEP
+        handle.cancel_goal_async()
+        answer = self.result(future)
+        self.cell.clock_step = CLOCK_STEP
+        return answer
+
     def grasp_goal(self, **changes):
         values = {
             'episode_id': 'test',
@@ -160,9 +168,13 @@ class Graph:
 
     def close(self):
         for node in self.nodes:
+            if node is self.cell:
+                node.grasp.destroy()
+                node.home.destroy()
             node.destroy_node()
         self.executor.shutdown()
         rclpy.try_shutdown(context=self.context)
+        gc.collect()  # what is left of this graph must not be found by the next one
 
 
 @pytest.fixture
@@ -231,8 +243,7 @@ def test_cancelling_holds_in_every_phase(graph, cell, phase):
     graph.until_phase(phase)
     graph.until(lambda: len(cell.trajectories) >= phase)
     count = len(cell.trajectories)
-    handle.cancel_goal_async()
-    status, result = graph.result(future)
+    status, result = graph.cancel(handle, future)
     assert (status, result.error_code) == (
         GoalStatus.STATUS_CANCELED,
         ExecuteGrasp.Goal.CANCELLED,
@@ -251,7 +262,7 @@ def test_cancelling_holds_in_every_phase(graph, cell, phase):
     assert graph.result(future)[1].error_code == ReturnHome.Goal.NONE
 
 
-@pytest.mark.parametrize('progress', [0.05, 0.4, 0.75])
+@pytest.mark.parametrize('progress', [0.05, 0.4, 0.6])
 def test_cancelling_holds_on_the_way_home(graph, cell, progress):
     """Release, retreat and the move home are phases of their own."""
     _, future = graph.send(cell.grasp, graph.grasp_goal())
@@ -259,8 +270,7 @@ def test_cancelling_holds_on_the_way_home(graph, cell, progress):
     cell.feedback.clear()
     handle, future = graph.send(cell.home, graph.home_goal())
     graph.until(lambda: cell.feedback and cell.feedback[-1].progress > progress)
-    handle.cancel_goal_async()
-    status, result = graph.result(future)
+    status, result = graph.cancel(handle, future)
     assert (status, result.error_code) == (GoalStatus.STATUS_CANCELED, ReturnHome.Goal.CANCELLED)
     graph.until(lambda: last_state(cell) == ArmState.IDLE)
     assert np.abs(cell.joints - graph.configuration.home).max() > 0.05
@@ -304,14 +314,14 @@ def kill(station):
 
 
 @pytest.fixture
-def open_station():
+def open_station(graph):
     """Start stations in processes of their own: a lease tells nothing inside of one process."""
     stations = []
 
     def start():
         command = [sys.executable, '-m', 'deft_arm.nodes.emergency_stop_station']
         paths = os.pathsep.join(sys.path)
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'PYTHONPATH': paths}
+        environment = {**os.environ, 'PYTHONPATH': paths}
         stations.append(subprocess.Popen(command, env=environment))
         return stations[-1]
 
@@ -509,7 +519,7 @@ def test_closing_the_node_stops_a_moving_arm(graph, cell):
 
 
 def test_wrong_parameters_are_refused(graph):
-    with pytest.raises(ConfigurationError, match='Unknown arm'):
+    with pytest.raises(ConfigurationError, match="no 'panda'"):
         graph.start(arm='panda')
     with pytest.raises(ConfigurationError, match="did you mean 'xarm_api'"):
         graph.start(arm_interface='xarm-api')

@@ -35,7 +35,7 @@ def test_limits_are_never_wider_than_the_published_ones(configuration):
     published = np.array([model.joint(name).range for name in configuration.joint_names])
     assert np.all(np.array(configuration.position_lower) >= published[:, 0] - 1e-9)
     assert np.all(np.array(configuration.position_upper) <= published[:, 1] + 1e-9)
-    assert np.all(np.array(configuration.speed_limit) <= models.ARM_VELOCITY_LIMIT)
+    assert np.all(np.array(configuration.speed_limit) <= 3.14)
     assert configuration.joint_names == models.ARM_JOINT_NAMES
 
 

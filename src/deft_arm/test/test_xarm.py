@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deft_arm.planning.paths import MotionLimits, constant_rate, hold, point_to_point
+from deft_arm.planning.plan import Phase
 from deft_arm.xarm.codes import COLLISIONS, describe_error, describe_return, describe_state
-from deft_arm.xarm.commands import CLEARING, ENABLING, motion_calls, settings_calls
+from deft_arm.xarm.commands import (
+    CLEAN_ERROR,
+    CLEAN_WARNING,
+    ENABLING,
+    motion_calls,
+    settings_calls,
+)
 
 LIMITS = MotionLimits(np.full(6, 2.0), np.full(6, 8.0), np.full(6, 400.0))
 
@@ -20,6 +27,8 @@ def test_numbers_in_words():
     assert describe_error(31).startswith('C31: abnormal current')
     assert describe_error(9999).startswith('C9999: ')
     assert {22, 31, 35, 37} == COLLISIONS
+    assert 'Blockly' in describe_return(-11)
+    assert 'Blockly' in describe_return(-12)
     assert describe_return(997) == '997: too few numbers in the request'
     assert 'not listed' in describe_return(555)
     assert describe_state(5, 0) == 'state 5 (changed), mode 0 (position)'
@@ -27,13 +36,17 @@ def test_numbers_in_words():
 
 
 def test_the_order_of_a_recovery(configuration):
-    """Clear, settings (which leave state 5), motors, mode (which stops), state 0 last."""
-    calls = [*CLEARING, *settings_calls(configuration.controller), *ENABLING]
+    """What the SDK takes: the load only in state 0, which settings end; state 0 last."""
+    calls = [*settings_calls(configuration.controller), *ENABLING]
     names = [call.service for call in calls]
-    assert names[:2] == ['clean_error', 'clean_warn']
-    assert names[-3:] == ['motion_enable', 'set_mode', 'set_state']
+    ready = ['motion_enable', 'set_mode', 'set_state']
+    assert names[:6] == [*ready, 'set_tcp_offset', 'set_state', 'set_tcp_load']
+    assert names[-3:] == ready
     assert calls[-3].fields == {'id': 8, 'data': 1}
-    assert calls[-1].fields == {'data': 0}
+    assert all(call.fields == {'data': 0} for call in calls if call.service == 'set_state')
+    # What is still pending is no reason not to go on with clearing, but for a setting it is.
+    assert all(call.taken == {0, 1, 2} for call in (CLEAN_ERROR, CLEAN_WARNING))
+    assert all(call.taken == {0} for call in calls)
     # Nothing waits: that would block the only thread of the driver.
     assert not any('wait' in call.fields for call in calls)
 
@@ -48,6 +61,20 @@ def test_the_fence_is_sent_in_millimetres_upper_before_lower(configuration):
     assert calls['set_tcp_load'].fields['center_of_gravity'][2] == pytest.approx(85.0)
 
 
+def flange(joints):
+    """A flange whose place depends on three joints only: turns of the others do not move it."""
+    return 0.5 * joints[:3]
+
+
+def assert_blends(path, commands, flange):
+    """At most 5 mm and half of the shorter of the two tracks that a blend connects."""
+    points = [flange(path.positions[0])] + [flange(np.array(c['angles'])) for c in commands]
+    tracks = 1000.0 * np.linalg.norm(np.diff(points, axis=0), axis=1)
+    for command, before, after in zip(commands, tracks, tracks[1:], strict=False):
+        assert 0.0 <= command['radius'] <= 5.0
+        assert command['radius'] <= 0.5 * min(before, after) + 1e-6
+
+
 WAYPOINTS = st.integers(2, 30).flatmap(
     lambda n: arrays(np.float64, (n, 6), elements=st.floats(-0.05, 0.05)).map(
         lambda steps: np.cumsum(steps, axis=0)
@@ -58,13 +85,14 @@ WAYPOINTS = st.integers(2, 30).flatmap(
 @given(WAYPOINTS)
 def test_commands_end_at_the_path_and_stop_only_there(waypoints):
     path = constant_rate(waypoints, 10.0, LIMITS)
-    commands = [call.fields for call in motion_calls(path, 6.0)]
+    commands = [call.fields for call in motion_calls(path, 6.0, flange)]
     if not commands:
         assert np.abs(path.positions - path.positions[0]).max() < 0.01
         return
     np.testing.assert_allclose(commands[-1]['angles'], path.positions[-1])
     stops = [command['radius'] < 0.0 for command in commands]
     assert stops == [False] * (len(commands) - 1) + [True]
+    assert_blends(path, commands, flange)
     for command in commands:
         # 0 would mean the last speed that anybody used.
         assert command['speed'] > 0.0
@@ -75,7 +103,7 @@ def test_commands_end_at_the_path_and_stop_only_there(waypoints):
 
 def test_commands_keep_the_pace_of_the_path():
     path = point_to_point(np.zeros(6), np.full(6, 1.0), 2.0, LIMITS)
-    commands = [call.fields for call in motion_calls(path, 6.0)]
+    commands = [call.fields for call in motion_calls(path, 6.0, flange)]
     # Ways too short for a command of their own are joined to the next one.
     assert len(commands) in (19, 20)
     position, total = path.positions[0], 0.0
@@ -86,4 +114,15 @@ def test_commands_keep_the_pace_of_the_path():
 
 
 def test_a_path_at_rest_needs_no_command():
-    assert motion_calls(hold(np.full(6, 0.3), 1.3), 6.0) == []
+    assert motion_calls(hold(np.full(6, 0.3), 1.3), 6.0, flange) == []
+
+
+@pytest.mark.parametrize('step', [0.004, 0.0005])
+def test_no_command_of_a_plan_is_blended_by_more_than_half_a_track(plan, planner, cup, step):
+    where = planner.kinematics.flange_position
+    for phase in plan(trajectory=cup.lift(step)).phases:
+        commands = [call.fields for call in motion_calls(phase.arm, 6.0, where)]
+        assert_blends(phase.arm, commands, where)
+        if phase.name == Phase.FOLLOW_TRAJECTORY:
+            radii = [command['radius'] for command in commands[1:-1]]
+            np.testing.assert_allclose(radii, 2.0 if step == 0.004 else 0.5, atol=0.3)

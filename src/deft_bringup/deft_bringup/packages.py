@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +14,7 @@ _REMEDY: Final = 'build the workspace with `make setup`'
 
 
 def share_directory(package: str) -> Path:
-    """`<prefix>/share/<package>` of an installed package.
-
-    Raises:
-        ConfigurationError: The package is not installed.
-    """
+    """`<prefix>/share/<package>` of an installed package."""
     return _prefix(package) / 'share' / package
 
 
@@ -39,11 +34,7 @@ def _prefix(package: str) -> Path:
 
 
 def executable_path(package: str, executable: str) -> Path:
-    """`<prefix>/lib/<package>/<executable>`.
-
-    Raises:
-        ConfigurationError: Package or executable do not exist, or it cannot be executed.
-    """
+    """`<prefix>/lib/<package>/<executable>`."""
     folder = _prefix(package) / 'lib' / package
     path = folder / executable
     if '/' in executable or not path.is_file():
@@ -55,29 +46,3 @@ def executable_path(package: str, executable: str) -> Path:
     if not os.access(path, os.X_OK):
         raise ConfigurationError(f'{path} is not executable; {_REMEDY}.')
     return path
-
-
-def check_node_name(name: str) -> str:
-    """A node name, checked by the rules of ROS.
-
-    Raises:
-        ConfigurationError: It is empty or holds something else than letters, digits and `_`.
-    """
-    if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]*', name):
-        raise ConfigurationError(
-            f'{name!r} is not a node name: letters, digits and underscores only.'
-        )
-    return name
-
-
-def check_namespace(namespace: str) -> str:
-    """An absolute namespace, checked by the rules of ROS.
-
-    Raises:
-        ConfigurationError: It is not absolute or one of its tokens is not a name.
-    """
-    if not re.fullmatch(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+', namespace):
-        raise ConfigurationError(
-            f'{namespace!r} is not a namespace: names joined by slashes, such as /robot/left.'
-        )
-    return namespace

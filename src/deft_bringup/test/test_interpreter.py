@@ -34,20 +34,30 @@ def said(plans: tuple[ProcessPlan, ...]) -> list[str]:
     return [parameters(plan)[0]['/left']['ros__parameters']['said'] for plan in plans]
 
 
-def test_argument_default_and_value(interpret: Interpret) -> None:
-    body = '<arg name="a" default="one"/>' + say('$(var a)')
-    assert said(interpret(body)) == ['one']
-    assert said(interpret(body, a='two')) == ['two']
+A = '<arg name="a" default="x"/>'
+LET = '<let name="a" value="{}"/>'
+SAY = say('$(var a)')
 
 
-def test_default_may_use_an_earlier_argument(interpret: Interpret) -> None:
-    body = '<arg name="a" default="x"/><arg name="b" default="$(var a)y"/>'
-    assert said(interpret(body + say('$(var b)'))) == ['xy']
+@pytest.mark.parametrize(
+    ('body', 'expected'),
+    [
+        (A + SAY, ['x']),
+        (A + '<arg name="b" default="$(var a)y"/>' + say('$(var b)'), ['xy']),
+        (A + '<arg name="a" default="y"/>' + SAY, ['x']),  # a second declaration changes nothing
+        (A + LET.format('$(var a)y') + SAY, ['xy']),
+        (LET.format('out') + f'<group>{LET.format("in")}{SAY}</group>' + SAY, ['in', 'out']),
+        (A + '<let name="a" value="y" if="false"/>' + SAY, ['x']),
+        ('<arg name="b" default="z" unless="true"/>' + say('$(var b -)'), ['-']),
+        ('<group if="false"><let name="a" value="$(var missing)"/></group>', []),
+    ],
+)
+def test_scope(interpret: Interpret, body: str, expected: list[str]) -> None:
+    assert said(interpret(body)) == expected
 
 
-def test_second_declaration_changes_nothing(interpret: Interpret) -> None:
-    body = '<arg name="a" default="x"/><arg name="a" default="y"/>'
-    assert said(interpret(body + say('$(var a)'))) == ['x']
+def test_value_wins_over_the_default(interpret: Interpret) -> None:
+    assert said(interpret(A + SAY, a='two')) == ['two']
 
 
 def test_missing_argument(interpret: Interpret) -> None:
@@ -64,22 +74,6 @@ def test_choices(interpret: Interpret) -> None:
     assert said(interpret(body, a='real')) == ['real']
     with pytest.raises(ConfigurationError, match=r":2: .*'a' cannot be 'reel'.*'real'"):
         interpret(body, a='reel')
-
-
-def test_let_sets_and_overwrites(interpret: Interpret) -> None:
-    body = '<arg name="a" default="x"/><let name="a" value="$(var a)y"/>'
-    assert said(interpret(body + say('$(var a)'))) == ['xy']
-
-
-def test_group_scope(interpret: Interpret) -> None:
-    body = f"""
-      <let name="a" value="outer"/>
-      <group>
-        <let name="a" value="inner"/>
-        {say('$(var a)')}
-      </group>
-      {say('$(var a)')}"""
-    assert said(interpret(body)) == ['inner', 'outer']
 
 
 def test_argument_declared_in_a_group_is_forgotten(interpret: Interpret) -> None:
@@ -103,19 +97,6 @@ def test_argument_declared_in_a_group_is_forgotten(interpret: Interpret) -> None
 def test_condition(interpret: Interpret, tag: str, condition: str, runs: bool) -> None:
     body = '<arg name="robot" default="sim"/>' + tag.format(condition, '')
     assert len(interpret(body)) == int(runs)
-
-
-def test_skipped_group_is_not_evaluated(interpret: Interpret) -> None:
-    assert interpret('<group if="false"><let name="a" value="$(var missing)"/></group>') == ()
-
-
-def test_condition_on_let_and_argument(interpret: Interpret) -> None:
-    body = f"""
-      <arg name="a" default="x"/>
-      <let name="a" value="y" if="false"/>
-      <arg name="b" default="z" unless="true"/>
-      {say('$(var a)$(var b -)')}"""
-    assert said(interpret(body)) == ['x-']
 
 
 def test_include_passes_arguments(interpret: Interpret, write: Write) -> None:
@@ -231,15 +212,17 @@ def test_refusal(interpret: Interpret, body: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
-def test_other_root_tag(tmp_path: Path, interpret: Interpret) -> None:
+@pytest.mark.parametrize(
+    ('document', 'reason'),
+    [
+        ('<robot/>', r'other.launch.xml:1: the root tag must be'),
+        ('<!DOCTYPE launch [<!ENTITY a "aaaa">]><launch/>', 'document type is not allowed'),
+    ],
+)
+def test_document_is_refused(
+    tmp_path: Path, interpret: Interpret, document: str, reason: str
+) -> None:
     other = tmp_path / 'other.launch.xml'
-    other.write_text('<robot/>')
-    with pytest.raises(ConfigurationError, match=r'other.launch.xml:1: the root tag must be'):
-        interpret(f'<include file="{other}"/>')
-
-
-def test_entities_are_refused(tmp_path: Path, interpret: Interpret) -> None:
-    other = tmp_path / 'other.launch.xml'
-    other.write_text('<!DOCTYPE launch [<!ENTITY a "aaaa">]><launch/>')
-    with pytest.raises(ConfigurationError, match='document type is not allowed'):
+    other.write_text(document)
+    with pytest.raises(ConfigurationError, match=reason):
         interpret(f'<include file="{other}"/>')

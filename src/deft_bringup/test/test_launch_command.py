@@ -18,7 +18,7 @@ from deft_bringup.command_line import build_parser
 from deft_bringup.commands import demo
 from deft_bringup.commands.demo import fresh_run_folder, summary_lines
 from deft_bringup.commands.launch import find_launch_file, node_environment
-from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).parents[3]
 SOURCES = [str(REPOSITORY / 'src' / name) for name in ('deft_bringup', 'deft_core', 'deft_cem')]
@@ -210,7 +210,7 @@ def test_demo_refuses_an_unknown_task_with_the_known_ones(tmp_path: Path) -> Non
     run = tmp_path / 'run'
     result = deft('demo', '--task', 'pick_cap', '--run', str(run))
     assert result.returncode == 2
-    assert one_sentence(result).startswith("deft: Unknown task 'pick_cap'; ")
+    assert one_sentence(result).startswith("deft: There is no 'pick_cap' in ")
     assert 'pick_cup' in result.stderr
     assert not run.exists()
 
@@ -258,7 +258,7 @@ def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
 
     reported: list[Path] = []
     monkeypatch.setattr('deft_bringup.commands.demo.launch', launch)
-    monkeypatch.setattr('deft_report.build.build_report', reported.append)
+    monkeypatch.setattr('deft_report.page.build_report', reported.append)
     parser = argparse.ArgumentParser()
     demo.add_arguments(parser)
     assert demo.main(parser.parse_args(['--run', str(tmp_path / 'run')])) == code
@@ -266,5 +266,5 @@ def test_a_complete_session_is_reported_though_a_node_had_to_be_killed(
 
 
 def test_run_without_summary(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match='Cannot read the summary'):
+    with pytest.raises(ConfigurationError, match='Cannot read'):
         summary_lines(tmp_path)

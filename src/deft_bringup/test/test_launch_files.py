@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from deft_bringup.commands.demo import add_arguments
+from deft_bringup.launching.document import Element, read_document
 from deft_bringup.launching.interpreter import Interpreter, ProcessPlan, declared_arguments
 from deft_core.configuration import build
 
@@ -135,7 +139,7 @@ def parameter_class(package: str, program: str) -> Any:
 
 
 @pytest.mark.parametrize('arguments', COMBINATIONS)
-def test_every_program_and_parameter_file_exists(
+def test_every_node_exists_is_named_required_and_knows_its_parameters(
     installed: Path, tmp_path: Path, arguments: dict[str, str]
 ) -> None:
     plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
@@ -147,35 +151,30 @@ def test_every_program_and_parameter_file_exists(
     assert ('camera' in names) == (not simulated)
     scripted = arguments.get('operator', 'scripted') == 'scripted'
     assert ('scripted_operator' in names) == (simulated and scripted)
+    assert len({remapped(plan, '__ns') + remapped(plan, '__node') for plan in plans}) == len(plans)
+    for plan in plans:
+        # Without a namespace the values of arguments would lose against those of files.
+        assert remapped(plan, '__node'), plan.label
+        assert remapped(plan, '__ns'), plan.label
+        # The streams of other topics are worth less than the session that they are recorded of.
+        assert plan.required == (remapped(plan, '__node') != 'recorder'), plan.label
+        assert_knows_its_parameters(plan)
 
 
-@pytest.mark.parametrize('arguments', COMBINATIONS)
-def test_nodes_know_their_parameters(
-    installed: Path, tmp_path: Path, arguments: dict[str, str]
-) -> None:
-    for plan in plans_of(tmp_path, 'fine_tune.launch.xml', arguments):
-        program = Path(plan.command[0])
-        if program.parent.name in FOREIGN:
-            continue
-        kind = parameter_class(program.parent.name, program.name)
+def assert_knows_its_parameters(plan: ProcessPlan) -> None:
+    """Nothing unknown, of a wrong type or out of range."""
+    program = Path(plan.command[0])
+    if program.parent.name not in FOREIGN:
         values = parameters(plan)
         own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
-        # Refuses what is unknown, of a wrong type or out of range.
-        build(kind, own, plan.label)
+        build(parameter_class(program.parent.name, program.name), own, plan.label)
 
 
-@pytest.mark.parametrize('arguments', COMBINATIONS)
-def test_every_node_is_named_required_and_shown(
-    installed: Path, tmp_path: Path, arguments: dict[str, str]
-) -> None:
+def test_the_drivers_of_others_are_known(installed: Path, tmp_path: Path) -> None:
+    arguments = {'robot': 'hardware', 'robot_ip': '192.168.1.203'}
     plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
-    for plan in plans:
-        assert remapped(plan, '__node'), plan.label
-        # Without a namespace the values of arguments would lose against those of files.
-        assert remapped(plan, '__ns'), plan.label
-        assert plan.required, plan.label
-    names = [remapped(plan, '__ns') + remapped(plan, '__node') for plan in plans]
-    assert len(set(names)) == len(names)
+    foreign = {remapped(plan, '__node') for plan in plans if plan.foreign}
+    assert foreign == {'camera', 'ufactory_driver'}
 
 
 def test_one_clock(installed: Path, tmp_path: Path) -> None:
@@ -244,11 +243,7 @@ def test_calibration_starts_without_a_calibration(
     assert 'calibration_publisher' not in names
     assert ('simulation' in names) == (robot == 'sim')
     for plan in plans:
-        program = Path(plan.command[0])
-        if program.parent.name not in FOREIGN:
-            values = parameters(plan)
-            own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
-            build(parameter_class(program.parent.name, program.name), own, plan.label)
+        assert_knows_its_parameters(plan)
 
 
 def test_a_session_on_the_robot_refuses_old_and_foreign_calibrations(
@@ -331,9 +326,7 @@ def test_offline_training_plays_a_bag_only_when_one_is_named(
     assert values['bag_player'] == {'bag': 'runs/one', 'rate': 5.0, 'train': True}
     for plan in both:
         assert plan.required
-        build(
-            parameter_class('deft_cem', Path(plan.command[0]).name), parameters(plan), plan.label
-        )
+        assert_knows_its_parameters(plan)
 
 
 @pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
@@ -370,3 +363,24 @@ def test_parameter_files_are_all_used(installed: Path, tmp_path: Path) -> None:
         if '/config/nodes/' in word
     }
     assert used == {path.name for path in (REPOSITORY / 'config' / 'nodes').glob('*.yaml')}
+
+
+def all_elements(element: Element) -> Iterator[Element]:
+    for child in element.children:
+        yield child
+        yield from all_elements(child)
+
+
+@pytest.mark.parametrize('file', LAUNCH_FILES, ids=lambda file: file.name)
+def test_remapped_topics_are_known(file: Path) -> None:
+    sources = ' '.join(path.read_text() for path in (REPOSITORY / 'src').glob('*/*/nodes/*.py'))
+    for element in all_elements(read_document(file)):
+        for text in element.attributes.values() if element.tag == 'remap' else ():
+            assert '$' in text or f"'{text}'" in sources, f'{file.name}: no node knows {text}'
+
+
+def test_demo_knows_arguments_of_the_launch_file() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    declared = declared_arguments(REPOSITORY / 'launch' / 'fine_tune.launch.xml', os.environ)
+    assert set(vars(parser.parse_args([]))) <= declared.keys()

@@ -25,8 +25,8 @@ def player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed player that writes down its arguments."""
     index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages'
     index.mkdir(parents=True)
-    (index / 'deft_cem').touch()
-    program = tmp_path / 'lib' / 'deft_cem' / 'bag_player'
+    (index / 'deft_bag').touch()
+    program = tmp_path / 'lib' / 'deft_bag' / 'bag_player'
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\nexit 0\n')
     program.chmod(0o755)
@@ -75,5 +75,5 @@ def test_the_command_becomes_the_node(player: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_node_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
-    with pytest.raises(ConfigurationError, match='deft_cem'):
+    with pytest.raises(ConfigurationError, match='deft_bag'):
         player_command(parse('runs/one'))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from deft_bringup.launching.supervisor import wants_colour
 
 PATIENCE_S = 30.0
 QUICK = {'sigterm_s': 0.3, 'sigkill_s': 0.6}
@@ -144,6 +147,25 @@ def test_failure_while_stopping_counts(start: Start, node: Node, tmp_path: Path)
     assert launch.lines[-1] == 'result: late-1 failed: exit code 9.'
 
 
+def test_what_a_foreign_driver_ends_with_when_asked_to_stop_does_not_count(
+    start: Start, node: Node, tmp_path: Path
+) -> None:
+    """The driver of xarm_ros2 ends with 255 on SIGINT; a failure before that counts."""
+    driver = node(
+        'driver-1', OBEYS.replace('sys.exit(0)', 'sys.exit(255)'), required=True, foreign=True
+    )
+    for code in (0, 4):
+        (tmp_path / 'go').unlink(missing_ok=True)
+        session = until_exists(tmp_path / 'go', f'sys.exit({code})')
+        launch = start(driver, node('session-2', session, required=True))
+        launch.wait_for('[driver-1] ready')
+        (tmp_path / 'go').touch()
+        assert launch.wait() == code
+        assert '[launch] driver-1: process has ended, exit code 255' in launch.lines
+    launch = start(node('lost-1', 'sys.exit(255)', required=True, foreign=True))
+    assert launch.wait() == 255
+
+
 @pytest.mark.parametrize(
     ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -263,3 +285,50 @@ def test_killed_guardian_takes_the_nodes_along(start: Start, node: Node, tmp_pat
     os.kill(os.getpgid(pid), signal.SIGKILL)
     assert launch.wait() == 137
     wait_until_gone(tmp_path, 'a-1')
+
+
+def test_output_is_whole_lines_of_both_streams(start: Start, node: Node) -> None:
+    body = (
+        "sys.stdout.write('one\\ntwo\\r\\nla'); sys.stdout.flush()\n"
+        "sys.stderr.write('error\\n'); sys.stderr.flush()\n"
+        "sys.stdout.buffer.write(b'st \\xff\\n'); sys.stdout.write('no end')\n"
+    )
+    launch = start(node('a-1', body))
+    assert launch.wait() == 0
+    shown = [line for line in launch.lines if line.startswith('[a-1]')]
+    assert sorted(shown) == sorted(
+        f'[a-1] {text}' for text in ('one', 'two', 'error', 'last �', 'no end')
+    )
+
+
+def test_much_output_is_complete(start: Start, node: Node) -> None:
+    launch = start(node('a-1', 'for i in range(20000): print(i, "x" * 50)'))
+    assert launch.wait() == 0
+    shown = [int(line.split()[1]) for line in launch.lines if line.startswith('[a-1]')]
+    assert shown == list(range(20000))
+
+
+def test_input_is_empty(start: Start, node: Node) -> None:
+    launch = start(node('a-1', "print(sys.stdin.read() == '')"))
+    assert launch.wait() == 0
+    assert '[a-1] True' in launch.lines
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ('stream', 'environment', 'expected'),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {'NO_COLOR': ''}, True),
+        (Terminal(), {'NO_COLOR': '1'}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colour_only_where_it_is_welcome(
+    stream: io.StringIO, environment: dict[str, str], expected: bool
+) -> None:
+    assert wants_colour(stream, environment) is expected

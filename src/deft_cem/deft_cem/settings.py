@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deft_cem.optimisers.interface import ResidualOptimiser
-from deft_cem.optimisers.paper_parameters import (
+from deft_cem.optimisers.ask_tell import ResidualOptimiser
+from deft_cem.optimisers.cem import (
     DEFAULT_ELITES,
     DEFAULT_EPISODES,
     DEFAULT_WARM_UP,
@@ -20,8 +20,8 @@ from deft_cem.optimisers.paper_parameters import (
     SIGMA_ROTATION,
     initial_standard_deviation,
 )
-from deft_cem.optimisers.registry import OptimiserSettings, Practice
-from deft_cem.policies.settings import PolicySettings
+from deft_cem.optimisers.registry import OptimiserSettings
+from deft_cem.policies.choice import PolicySettings
 from deft_core.configuration import config_directory, load_yaml
 
 LEARNING_FILE = 'learning.yaml'
@@ -71,18 +71,9 @@ class LearningSettings:
         )
 
     def make_optimiser(self, seed: int) -> ResidualOptimiser:
-        """The optimiser of a session.
-
-        Args:
-            seed: Seed of the session.
-
-        Raises:
-            ConfigurationError: Numbers that the method cannot run with.
-        """
+        """The optimiser of a session."""
         return self.optimiser.make(
-            self.initial_std,
-            np.random.default_rng([seed, 0]),
-            Practice(elites=self.elites, warm_up=self.warm_up_episodes),
+            self.initial_std, seed, elites=self.elites, warm_up=self.warm_up_episodes
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,10 +82,7 @@ class LearningSettings:
 
 
 def load_learning_settings(path: Path | None = None) -> LearningSettings:
-    """Read the settings.
-
-    Args:
-        path: A YAML file; None takes learning.yaml of the configuration folder.
+    """Read the settings; None takes learning.yaml of the configuration folder.
 
     Raises:
         ConfigurationError: The file is missing or wrong.

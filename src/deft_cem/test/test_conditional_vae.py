@@ -13,8 +13,6 @@ from deft_cem.policies.conditional_vae import (
     fit_conditional_vae,
     kl_divergence,
     left_out_predictions,
-    negative_bound,
-    weight_shapes,
 )
 from deft_core.errors import ConfigurationError, TrainingError
 
@@ -27,8 +25,9 @@ def predict(weights, z, condition):
     return decode(first, torch.tensor(z)[None], torch.tensor(condition)[None])[0].numpy()
 
 
-def left_out_error(weights, delta, condition, z) -> float:
-    predicted = left_out_predictions(weights, condition, z)
+def left_out_error(weights, delta, condition, z: str) -> float:
+    rng = np.random.default_rng(0)
+    predicted = left_out_predictions(weights, condition, VaeSettings(z=z), rng)
     return float(np.mean((predicted - delta[:, None, :]) ** 2))
 
 
@@ -47,19 +46,6 @@ def test_divergence_equals_the_closed_form_and_a_sampled_estimate() -> None:
     assert kl_divergence(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0.0
 
 
-def test_equal_seeds_give_equal_networks_and_leave_the_global_generator_alone() -> None:
-    rng = np.random.default_rng(0)
-    delta, condition = rng.standard_normal((8, 22)), rng.standard_normal((8, 5))
-    before = torch.random.get_rng_state()
-    first = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(5))
-    second = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(5))
-    other = fit_conditional_vae(delta, condition, QUICK, np.random.default_rng(6))
-    assert torch.equal(before, torch.random.get_rng_state())
-    for name in first:
-        assert torch.equal(first[name], second[name])
-    assert not torch.equal(first['decoder_1_weight'], other['decoder_1_weight'])
-
-
 def test_elites_without_structure_give_about_their_mean() -> None:
     """Ten random elites: the policy must not be much worse than the constant mean."""
     for seed in range(3):
@@ -67,7 +53,7 @@ def test_elites_without_structure_give_about_their_mean() -> None:
         delta = 1.0 + 0.7 * rng.standard_normal((10, 22))
         condition = rng.standard_normal((10, 5))
         fit = fit_conditional_vae(delta, condition, VaeSettings(), np.random.default_rng(seed))
-        for z in (np.zeros((1, 2)), rng.standard_normal((64, 2))):
+        for z in ('mean', 'sample'):
             assert left_out_error(fit, delta, condition, z) < 1.2 * constant_error(delta)
 
 
@@ -78,7 +64,7 @@ def test_a_strong_dependence_on_the_condition_is_learned() -> None:
     delta = condition @ slope + 0.2 * rng.standard_normal((30, 22))
     settings = VaeSettings(steps=400, weight_penalty=1.0, noise_ratio=0.3)
     fit = fit_conditional_vae(delta, condition, settings, np.random.default_rng(0))
-    error = left_out_error(fit, delta, condition, np.zeros((1, 2)))
+    error = left_out_error(fit, delta, condition, 'mean')
     assert error < 0.5 * constant_error(delta)
     probe = np.array([[1.0, 0.0], [-1.0, 0.0]])
     predicted = predict(fit, np.zeros((2, 2)), probe)
@@ -99,35 +85,6 @@ def test_two_clusters_live_in_the_latent() -> None:
     assert np.mean(along < -0.5) > 0.2
 
 
-def test_loss_gradient_agrees_with_finite_differences() -> None:
-    rng = np.random.default_rng(4)
-    settings = VaeSettings(latent=2, hidden=3)
-    weights = {
-        name: torch.tensor(0.3 * rng.standard_normal((1, *shape)), requires_grad=True)
-        for name, shape in weight_shapes(settings, 2, 4).items()
-    }
-    delta, condition = (torch.tensor(rng.standard_normal((1, 5, n))) for n in (4, 2))
-    noise = torch.tensor(rng.standard_normal((5, 2)))
-    arguments = (delta, condition, torch.ones(1, 5, dtype=torch.float64), noise)
-    std = torch.tensor([0.7], dtype=torch.float64)
-
-    def loss() -> torch.Tensor:
-        return negative_bound(weights, *arguments, std, settings)
-
-    loss().backward()
-    for name in ('encoder_1_weight', 'decoder_2_bias'):
-        with torch.no_grad():
-            flat = weights[name].view(-1)
-            flat[0] += 1e-6
-            up = loss().item()
-            flat[0] -= 2e-6
-            down = loss().item()
-            flat[0] += 1e-6
-        assert weights[name].grad.view(-1)[0].item() == pytest.approx(
-            (up - down) / 2e-6, rel=1e-4, abs=1e-6
-        )
-
-
 def test_equal_elites_are_no_division_by_zero() -> None:
     delta = np.tile(np.linspace(0, 1, 22), (5, 1))
     fit = fit_conditional_vae(delta, np.zeros((5, 0)), QUICK, np.random.default_rng(0))
@@ -143,7 +100,8 @@ def test_members_do_not_see_the_row_they_leave_out() -> None:
         left_out_predictions(
             fit_conditional_vae(d, condition, QUICK, np.random.default_rng(0)),
             condition,
-            np.zeros((1, 2)),
+            VaeSettings(z='mean'),
+            np.random.default_rng(0),
         )
         for d in (delta, moved)
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every policy promises, and what each is there for."""
+"""What every policy promises, what each is there for, and which one is deployed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from deft_cem.policies.conditional_vae import VaeSettings
-from deft_cem.policies.direct import Direct, wrap_wrist
-from deft_cem.policies.elite_mean import EliteMean
+from deft_cem.policies.choice import KINDS, PolicySettings, choose_policy
+from deft_cem.policies.conditional_vae import Direct, ResidualVae, VaeSettings, wrap_wrist
+from deft_cem.policies.constants import EliteMean, Recommendation
 from deft_cem.policies.interface import PracticeData
 from deft_cem.policies.mlp import Mlp, MlpSettings
-from deft_cem.policies.registry import KINDS
-from deft_cem.policies.residual_vae import ResidualVae
-from deft_cem.policies.ridge import Ridge, RidgeSettings
 from deft_cem.policies.transformer import Transformer, TransformerSettings
 from deft_core.errors import ConfigurationError, TrainingError
 
 METHODS = {
     'residual_vae': ResidualVae(VaeSettings(steps=40)),
-    'ridge': Ridge(),
     'mlp': Mlp(MlpSettings(steps=40)),
     'transformer': Transformer(TransformerSettings(steps=15)),
     'direct': Direct(VaeSettings(steps=40)),
     'elite_mean': EliteMean(),
+    'recommendation': Recommendation(),
 }
+QUICK = PolicySettings(
+    vae=VaeSettings(steps=100),
+    mlp=MlpSettings(steps=100),
+    transformer=TransformerSettings(steps=10),
+)
+
+
+def best_three(residual: np.ndarray, reward: np.ndarray) -> np.ndarray:
+    """Stands for an optimiser."""
+    return residual[np.argsort(-reward, kind='stable')[:3]].mean(axis=0)
 
 
 def practice(count: int = 14, elites: int = 6, size: int = 3, seed: int = 0) -> PracticeData:
@@ -42,6 +47,24 @@ def practice(count: int = 14, elites: int = 6, size: int = 3, seed: int = 0) -> 
         reward=reward,
         elites=np.argsort(-reward)[:elites],
         euler_period=np.full(3, 10.0 * np.pi),
+        recommend=best_three,
+    )
+
+
+def sloped(slope: float, seed: int, count: int = 30) -> PracticeData:
+    """Best residuals move with the condition by `slope` first spreads; 10 elites."""
+    rng = np.random.default_rng(seed)
+    condition = rng.uniform(-1.7, 1.7, (count, 3))
+    directions = rng.standard_normal((2, 22))
+    residual = slope * condition[:, :2] @ directions + 0.7 * rng.standard_normal((count, 22))
+    return PracticeData(
+        condition=condition,
+        prior=rng.standard_normal((count, 22)),
+        residual=residual,
+        reward=np.linspace(1.0, 0.2, count),
+        elites=np.arange(10),
+        euler_period=np.full(3, 10.0 * np.pi),
+        recommend=best_three,
     )
 
 
@@ -60,7 +83,9 @@ class TestEveryPolicy:
         fit = method.fit(data, np.random.default_rng(0))
         assert fit.left_out.shape == (6,)
         assert fit.error == fit.left_out.mean() > 0.0
-        predicted = fit.model.predict(data.condition[0], data.prior[0], np.random.default_rng(1))
+        predicted = method.predict(
+            fit.tensors, data.condition[0], data.prior[0], np.random.default_rng(1)
+        )
         assert predicted.shape == (22,)
         assert predicted.dtype == np.float64
         assert np.all(np.isfinite(predicted))
@@ -70,22 +95,13 @@ class TestEveryPolicy:
         first, second = (method.fit(practice(), np.random.default_rng(5)) for _ in range(2))
         assert torch.equal(before, torch.random.get_rng_state())
         np.testing.assert_array_equal(first.left_out, second.left_out)
-        for name, values in first.model.tensors().items():
-            np.testing.assert_array_equal(values, second.model.tensors()[name])
+        for name, values in first.tensors.items():
+            np.testing.assert_array_equal(values, second.tensors[name])
 
-    def test_tensors_have_the_announced_shapes_and_bring_the_policy_back(self, method) -> None:
-        data = practice()
-        model = method.fit(data, np.random.default_rng(0)).model
-        tensors = model.tensors()
+    def test_tensors_have_the_announced_shapes(self, method) -> None:
+        tensors = method.fit(practice(), np.random.default_rng(0)).tensors
         assert {n: list(v.shape) for n, v in tensors.items()} == method.shapes(3)
         assert all(v.dtype == np.float64 for v in tensors.values())
-        restored = method.restore(tensors)
-        for row in range(3):
-            answers = [
-                m.predict(data.condition[row], data.prior[row], np.random.default_rng(row))
-                for m in (model, restored)
-            ]
-            np.testing.assert_array_equal(*answers)
 
     def test_a_left_out_elite_has_no_say_in_its_own_prediction(self, method) -> None:
         """Moving an elite far away changes its own error by that alone."""
@@ -108,14 +124,15 @@ class TestEveryPolicy:
             reward=np.ones(14),
         )
         fit = method.fit(same, np.random.default_rng(0))
-        predicted = fit.model.predict(np.zeros(3), data.prior[0], np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        predicted = method.predict(fit.tensors, np.zeros(3), data.prior[0], rng)
         np.testing.assert_allclose(predicted, data.residual[0], atol=0.05)
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:
     data = practice()
     for change in (
-        {'elites': data.elites[:1]},
+        {'elites': data.elites[:2]},
         {'reward': data.reward[:-1]},
         {'condition': data.condition * np.nan},
         {'residual': data.residual[:, :3]},
@@ -123,43 +140,6 @@ def test_tables_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(TrainingError):
             replace(data, **change)
-
-
-@given(st.integers(0, 9))
-def test_without_an_episode_the_others_keep_their_places(row: int) -> None:
-    data = practice(count=10, elites=4)
-    rest = data.without(row)
-    expected = [data.residual[e] for e in data.elites if e != row]
-    np.testing.assert_array_equal(rest.elite_residual, expected)
-    assert len(rest.reward) == 9
-
-
-def test_ridge_is_least_squares_without_penalty_and_the_mean_with_a_large_one() -> None:
-    rng = np.random.default_rng(3)
-    data = practice(count=10, elites=10, size=2)
-    slope = rng.standard_normal((2, 22))
-    data = replace(data, residual=1.0 + data.condition @ slope)
-    rng = np.random.default_rng(0)
-    model = Ridge(RidgeSettings(penalty=1e-6)).fit(data, rng).model
-    for c in np.eye(2):
-        np.testing.assert_allclose(model.predict(c, np.zeros(22), rng), 1.0 + c @ slope, atol=1e-4)
-    shrunk = Ridge(RidgeSettings(penalty=1e9)).fit(data, rng).model
-    np.testing.assert_allclose(
-        shrunk.predict(np.ones(2), np.zeros(22), rng), data.elite_residual.mean(axis=0), atol=1e-5
-    )
-
-
-def test_ridge_leave_one_out_agrees_with_the_closed_form() -> None:
-    """With a fixed centre the left-out error is e / (1 - h); the mean shifts too, so: by hand."""
-    data = practice(count=8, elites=8, size=2)
-    fit = Ridge(RidgeSettings(penalty=3.0)).fit(data, np.random.default_rng(0))
-    for place, row in enumerate(data.elites):
-        kept = np.delete(np.arange(8), row)
-        x = np.column_stack([np.ones(7), data.condition[kept]])
-        penalty = np.diag([0.0, 3.0, 3.0])
-        beta = np.linalg.solve(x.T @ x + penalty, x.T @ data.residual[kept])
-        error = np.concatenate([[1.0], data.condition[row]]) @ beta - data.residual[row]
-        assert fit.left_out[place] == pytest.approx(np.mean(error**2))
 
 
 def test_transformer_gives_what_earned_the_highest_reward() -> None:
@@ -174,12 +154,13 @@ def test_transformer_gives_what_earned_the_highest_reward() -> None:
         residual=(4.0 * reward - 2.0)[:, None] * direction + 0.1 * rng.standard_normal((40, 22)),
     )
     settings = TransformerSettings(steps=150, noise_ratio=0.2, learning_rate=0.01)
-    model = Transformer(settings).fit(data, np.random.default_rng(0)).model
-    answer = np.mean(model.predict(np.zeros(3), np.zeros(22), np.random.default_rng(0)))
+    method, rng = Transformer(settings), np.random.default_rng(0)
+    tensors = method.fit(data, rng).tensors
+    answer = np.mean(method.predict(tensors, np.zeros(3), np.zeros(22), rng))
     assert answer > 1.3
     mean = np.mean(data.residual)
     assert abs(mean) < 0.5
-    assert model.tensors()['asked_reward'] == reward.max()
+    assert tensors['asked_reward'] == reward.max()
     with pytest.raises(ConfigurationError, match='multiple of heads'):
         TransformerSettings(width=15, heads=2)
 
@@ -190,10 +171,11 @@ def test_direct_learns_a_grasp_and_not_a_residual() -> None:
     data = practice(count=12, elites=10)
     grasp = rng.standard_normal(22)
     data = replace(data, residual=grasp - data.prior)
-    direct = Direct(VaeSettings(steps=100)).fit(data, np.random.default_rng(0))
+    method = Direct(VaeSettings(steps=100))
+    direct = method.fit(data, np.random.default_rng(0))
     assert direct.error < 1e-2 < EliteMean().fit(data, rng).error
     prior = rng.standard_normal(22)
-    answer = direct.model.predict(np.zeros(3), prior, np.random.default_rng(0))
+    answer = method.predict(direct.tensors, np.zeros(3), prior, np.random.default_rng(0))
     np.testing.assert_allclose(prior + answer, grasp, atol=0.1)
 
 
@@ -209,3 +191,83 @@ def test_direct_sees_no_jump_where_an_angle_wraps() -> None:
     close = wrap_wrist(np.full(22, 5.0), np.zeros(22), period)
     np.testing.assert_allclose(close[3:6], 1.0)
     np.testing.assert_allclose(np.delete(close, [3, 4, 5]), 5.0)
+
+
+def test_the_constants_are_the_mean_of_the_elites_and_what_the_optimiser_recommends() -> None:
+    data, rng = practice(), np.random.default_rng(0)
+    mean, recommended = (method.fit(data, rng) for method in (EliteMean(), Recommendation()))
+    np.testing.assert_allclose(mean.tensors['residual'], data.elite_residual.mean(axis=0))
+    np.testing.assert_allclose(
+        recommended.tensors['residual'], best_three(data.residual, data.reward)
+    )
+    best = data.elites[0]
+    others = best_three(np.delete(data.residual, best, 0), np.delete(data.reward, best))
+    assert recommended.left_out[0] == pytest.approx(np.mean((others - data.residual[best]) ** 2))
+
+
+def test_where_the_scene_matters_a_conditional_policy_is_deployed() -> None:
+    for seed in range(3):
+        choice = choose_policy(sloped(1.0, seed), QUICK, seed=seed)
+        assert choice.kind not in ('elite_mean', 'recommendation')
+        assert choice.r2(choice.kind) > 0.1
+        assert 'predicts left-out elites' in choice.reason
+
+
+@pytest.mark.parametrize('kind', ['residual_vae', 'mlp'])
+def test_where_it_matters_each_named_method_passes_the_gate(kind: str) -> None:
+    choice = choose_policy(sloped(1.5, 0), replace(QUICK, method=kind), seed=0)
+    assert choice.kind == kind
+    assert set(choice.fits) == {kind, 'elite_mean', 'recommendation'}
+
+
+def test_where_it_does_not_the_recommendation_is_deployed_unless_the_gate_is_off() -> None:
+    """Noise may look like structure, but not most of the time."""
+    settings = replace(QUICK, method='mlp', mlp=MlpSettings(steps=40))
+    choices = [choose_policy(sloped(0.0, seed), settings, seed=0) for seed in range(30)]
+    assert [choice.kind for choice in choices].count('recommendation') > 25
+    seed = next(seed for seed, choice in enumerate(choices) if choice.kind == 'recommendation')
+    assert 'so the recommendation is deployed' in choices[seed].reason
+    forced = choose_policy(sloped(0.0, seed), replace(settings, gate=False), seed=0)
+    assert forced.kind == 'mlp'
+    assert 'the gate is off' in forced.reason
+    np.testing.assert_array_equal(forced.fits['mlp'].left_out, choices[seed].fits['mlp'].left_out)
+
+
+def test_auto_reports_every_candidate_best_first_and_a_failure_by_name() -> None:
+    settings = replace(
+        QUICK, candidates=('mlp', 'direct'), vae=VaeSettings(kl_weight=0.0, steps=10)
+    )
+    data = sloped(1.0, 0)
+    rows = choose_policy(data, settings, seed=0).candidates()
+    assert {row['kind'] for row in rows} == {'mlp', 'direct', 'elite_mean', 'recommendation'}
+    errors = [row['left_out_error'] for row in rows]
+    assert errors == sorted(errors)
+    far = replace(data, prior=data.prior * 1e200)  # only direct looks at the prior itself
+    rows = choose_policy(far, settings, seed=0).candidates()
+    assert 'diverged' in next(row for row in rows if row['kind'] == 'direct')['failure']
+    with pytest.raises(TrainingError, match='diverged'):
+        choose_policy(far, replace(settings, method='direct'), seed=0)
+
+
+def test_a_constant_can_be_asked_for_and_equal_elites_are_no_division_by_zero() -> None:
+    data = sloped(0.0, 0)
+    for kind in ('elite_mean', 'recommendation'):
+        choice = choose_policy(data, replace(QUICK, method=kind), seed=0)
+        assert (choice.kind, choice.reason) == (kind, f'{kind} was asked for')
+    same = replace(data, residual=np.ones((30, 22)))
+    choice = choose_policy(same, replace(QUICK, method='mlp'), seed=0)
+    assert (choice.kind, choice.r2('mlp')) == ('recommendation', 0.0)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'method': 'residual_va'}, 'residual_vae'),
+        ({'encoder': 'r3m'}, 'encoder'),
+        ({'candidates': ('elite_mean',)}, 'candidates'),
+        ({'candidates': ('mlp', 'mlp')}, 'twice'),
+    ],
+)
+def test_unknown_names_are_refused(change, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        PolicySettings(**change)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.choice import KINDS
 from deft_cem.policies.condition import PRIOR_FEATURES, BlockProjection, ConditionProjection
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE, ResidualPolicy, load_policy
-from deft_cem.policies.registry import KINDS
 from deft_core.errors import TrainingError
 from deft_core.grasp import GraspParameters
 
@@ -26,7 +26,7 @@ SIGMA = np.concatenate([np.full(3, 0.02), np.full(3, 0.2), np.full(16, 0.05)])
 def make_policy(kind: str, seed: int = 0) -> ResidualPolicy:
     """A policy of random numbers: files do not depend on how it was trained."""
     rng = np.random.default_rng(seed)
-    settings_type, make_method = KINDS[kind]
+    settings_type, make_method, _ = KINDS[kind]
     method = make_method(settings_type())
     encoder = make_encoder('gradient_color_1')
     blocks = [
@@ -36,9 +36,7 @@ def make_policy(kind: str, seed: int = 0) -> ResidualPolicy:
     tensors = {n: 0.3 * rng.standard_normal(shape) for n, shape in method.shapes(5).items()}
     if 'euler_period' in tensors:
         tensors['euler_period'] = np.full(3, 31.4)
-    return ResidualPolicy(
-        encoder, ConditionProjection(*blocks), SIGMA, method, method.restore(tensors)
-    )
+    return ResidualPolicy(encoder, ConditionProjection(*blocks), SIGMA, method, tensors)
 
 
 @pytest.fixture(params=KINDS)
@@ -90,7 +88,7 @@ def edit_tensors(directory: Path, change) -> None:
         (lambda c: c.update(schema_version=1), 'train the policy again'),
         (lambda c: c.update(schema_version=3), 'schema version'),
         (lambda c: c.update(kind='pickle'), 'unknown kind'),
-        (lambda c: c.update(kind=['ridge']), 'unknown kind'),
+        (lambda c: c.update(kind=['mlp']), 'unknown kind'),
         (lambda c: c.update(surprise=1), 'exactly the keys'),
         (lambda c: c.pop('settings'), 'exactly the keys'),
         (lambda c: c.update(encoder='r3m'), 'encoder'),
@@ -139,7 +137,7 @@ def test_tensors_that_do_not_fit_are_refused(saved) -> None:
 )
 @given(name=st.sampled_from([WEIGHTS_FILE, CONFIG_FILE]), data=st.data())
 def test_damaged_files_are_refused_and_nothing_else_is_raised(tmp_path: Path, name, data) -> None:
-    make_policy('ridge').save(tmp_path, {})
+    make_policy('mlp').save(tmp_path, {})
     content = bytearray((tmp_path / name).read_bytes())
     kind = data.draw(st.sampled_from(['cut', 'flip', 'noise']))
     place = data.draw(st.integers(0, len(content) - 1))
@@ -173,7 +171,7 @@ def test_a_missing_or_oversized_file_is_refused(saved) -> None:
     with pytest.raises(TrainingError, match='cannot read'):
         load_policy(directory)
     with pytest.raises(TrainingError, match='cannot write'):
-        load_again.save(directory / 'nowhere', {})
+        load_again.save(directory / CONFIG_FILE, {})
 
 
 def test_weights_of_the_encoder_must_be_those_of_the_training(saved, monkeypatch) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -15,17 +14,17 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
+from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from deft_cem.bag_parts import part_file  # noqa: E402
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE  # noqa: E402
-from deft_cem.bag_writer import BagWriter  # noqa: E402
+from deft_bag.nodes.bag_player import BagPlayer  # noqa: E402
+from deft_bag.nodes.stream_recorder import quality_of_service  # noqa: E402
+from deft_bag.reader import EPISODE_TOPIC  # noqa: E402
 from deft_cem.commands.train import add_arguments, main  # noqa: E402
-from deft_cem.nodes.bag_player import BagPlayer  # noqa: E402
 from deft_cem.nodes.replay_trainer import ReplayTrainer  # noqa: E402
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE  # noqa: E402
-from deft_cem.session_bag import SessionBag  # noqa: E402
+from deft_core.episode import Phase  # noqa: E402
 from deft_core.errors import ConfigurationError, RecordingError  # noqa: E402
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished  # noqa: E402
 
@@ -82,7 +81,7 @@ class Graph:
 def graph(tmp_path: Path):
     context = rclpy.Context()
     # Test runs beside each other must not hear each other.
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 50)
+    rclpy.init(context=context)
     graph = Graph(context, tmp_path)
     yield graph
     for node in graph.nodes:
@@ -93,22 +92,13 @@ def graph(tmp_path: Path):
 
 @pytest.fixture
 def runs(records, tmp_path: Path) -> list[Path]:
-    """Two runs of eight practice episodes and a trial; the second bag is cut in its trial."""
+    """Two runs of eight practice episodes and a trial."""
     folders = []
     for seed in (0, 1):
-        run = tmp_path / f'run{seed}'
-        bag = SessionBag(run / 'bag', records.typestore)
-        bag.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-        for index in range(9):
-            phase = {} if index < 8 else {'phase': records.make_episode(0).phase.EVALUATE_POLICY}
-            episode = records.make_episode(index, seed=seed, reward=index / 9, **phase)
-            record = records.record_of(episode)
-            record.session_id = f'session-{seed}'
-            bag.record_episode(records.cdr(record), round(episode.ended * 1e9))
-        bag.close()
-        folders.append(run)
-    file = folders[1] / 'bag' / part_file(0)
-    file.write_bytes(file.read_bytes()[:-4000])
+        folders.append(tmp_path / f'run{seed}')
+        episodes = [records.make_episode(i, seed=seed, reward=i / 9) for i in range(8)]
+        episodes.append(records.make_episode(8, seed=seed, phase=Phase.EVALUATE_POLICY))
+        records.write_bag(folders[-1] / 'bag', episodes, f'session-{seed}')
     return folders
 
 
@@ -129,7 +119,7 @@ def test_a_replay_gives_the_files_that_the_bag_gives(graph, runs, tmp_path, caps
     assert 'played 9 messages' in output
     assert 'trained on 5 elites of 8 episodes from 1 session(s)' in output
     assert graph.policy() == offline(graph, [runs[0]], tmp_path / 'one')
-    # The second, cut bag joins the first; that the first is played again changes nothing.
+    # The second bag joins the first; that the first is played again changes nothing.
     assert graph.play(runs[0]) == EXIT_OK
     assert graph.play(runs[1], train=True) == EXIT_OK
     assert 'of 16 episodes from 2 session(s)' in capsys.readouterr().out
@@ -145,7 +135,7 @@ def test_training_is_refused_in_one_sentence(graph, records, runs, tmp_path, cap
     future = client.call_async(Trigger.Request())
     graph.until(future.done)
     assert not future.result().success
-    assert 'holds 0 rated practice episodes' in future.result().message
+    assert 'holds 0 rewarded practice episodes' in future.result().message
     odd = [records.make_episode(i, seed=5, task='pour_cup') for i in range(3)]
     records.write_bag(tmp_path / 'odd', odd)
     assert graph.play(runs[0]) == EXIT_OK
@@ -158,19 +148,25 @@ def test_training_is_refused_in_one_sentence(graph, records, runs, tmp_path, cap
 def test_topics_come_with_their_types_and_quality_of_service(graph, records, tmp_path) -> None:
     from rclpy.serialization import serialize_message
 
-    with BagWriter(tmp_path / 'bag', records.typestore) as writer:
-        writer.add_topic('/latched', 'std_msgs/msg/Header', latched=True)
-        writer.add_topic('/plain', 'std_msgs/msg/Header', latched=False)
-        writer.add_topic('/silent', 'std_msgs/msg/Header', latched=False)
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        topics = [
+            bag.add_connection(
+                name,
+                'std_msgs/msg/Header',
+                typestore=records.typestore,
+                offered_qos_profiles=[quality_of_service(latched=name == '/latched')],
+            )
+            for name in ('/latched', '/plain')
+        ]
         for index in range(30):
-            writer.write('/plain', serialize_message(Header(frame_id=f'p{index}')), index)
-        writer.write('/latched', serialize_message(Header(frame_id='l')), 30)
+            bag.write(topics[1], index, serialize_message(Header(frame_id=f'p{index}')))
+        bag.write(topics[0], 30, serialize_message(Header(frame_id='l')))
     listener = graph.add(lambda **options: Node('listener', **options))
     heard: list[str] = []
     for topic in ('/plain', '/latched'):
         listener.create_subscription(Header, topic, lambda m: heard.append(m.frame_id), 50)
     player = graph.add(BagPlayer, bag=str(tmp_path / 'bag'), rate=FAST, delay=600.0)
-    graph.until(lambda: listener.get_publishers_info_by_topic('/silent'))
+    graph.until(lambda: listener.get_publishers_info_by_topic('/plain'))
     found = {
         topic: listener.get_publishers_info_by_topic(topic)[0].qos_profile
         for topic in ('/latched', '/plain')

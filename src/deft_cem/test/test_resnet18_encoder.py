@@ -11,9 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from deft_bag.dataset import read_dataset
 from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.choice import PolicySettings
 from deft_cem.policies.policy import load_policy
-from deft_cem.policies.settings import PolicySettings
 from deft_cem.policies.training import train_policy
 from deft_cem.settings import LearningSettings
 from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
@@ -178,9 +179,9 @@ def test_a_policy_wants_the_encoder_weights_it_was_trained_with(
     episodes = [records.make_episode(i, reward=i / 6) for i in range(6)]
     records.write_bag(tmp_path / 'bag', episodes)
     settings = LearningSettings(
-        elites=4, policy=PolicySettings(method='ridge', gate=False, encoder='r3m_resnet18')
+        elites=4, policy=PolicySettings(method='elite_mean', encoder='r3m_resnet18')
     )
-    trained = train_policy(tmp_path, settings, seed=0).policy
+    trained = train_policy(read_dataset([tmp_path])[0], tmp_path, settings, seed=0).policy
     loaded = load_policy(tmp_path)
     assert loaded.encoder.weights_sha256 == trained.encoder.weights_sha256
     image, prior = episodes[0].first_image, episodes[0].prior.grasp

@@ -16,12 +16,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft_cem.commands import score as command
-from deft_cem.encoders.open_clip import OpenClipEncoder
+from deft_cem.encoders.pretrained import OpenClipEncoder
+from deft_cem.encoders.registry import ENCODERS, make_encoder
 from deft_cem.rewards.agreement import agreement
-from deft_cem.rewards.encoders import OPEN_CLIP, SOURCES, make_reward_encoder, reward_encoder_names
-from deft_cem.rewards.goal_images import default_paths, load_image
-from deft_cem.rewards.interface import RewardSource, Score
-from deft_cem.rewards.visual import GoalDistance, VisualReward
+from deft_cem.rewards.visual import (
+    SOURCES,
+    GoalDistance,
+    RewardSource,
+    Score,
+    VisualReward,
+    default_paths,
+    load_image,
+)
 from deft_core.configuration import config_directory
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
@@ -102,7 +108,7 @@ def test_images_are_read_and_anything_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_simulated_task_has_its_anchors() -> None:
-    encoder = make_reward_encoder('gradient_color_1')
+    encoder = make_encoder('gradient_color_1')
     goal_path, start_path = default_paths('pick_cup', config_directory())
     goal = GoalDistance(encoder, load_image(goal_path), load_image(start_path))
     assert goal.span > 1.0
@@ -207,10 +213,10 @@ def test_the_shipped_architecture_is_that_of_open_clip(tmp_path: Path, monkeypat
     assert published['vision_cfg'] == VIT_B_32.vision
     monkeypatch.setenv('DEFT_WEIGHTS', str(tmp_path))
     with pytest.raises(ConfigurationError, match=r'open_clip_vit_b_32\.safetensors .*605 MB'):
-        make_reward_encoder(OPEN_CLIP)
+        make_encoder('open_clip_vit_b_32')
     with pytest.raises(InvalidInputError, match='open_clip_vit_b_32'):
-        make_reward_encoder('open_clip_vit_b32')
-    assert set(SOURCES) < set(reward_encoder_names())
+        make_encoder('open_clip_vit_b32')
+    assert set(SOURCES) < set(ENCODERS)
 
 
 def test_agreement_is_that_of_the_order() -> None:

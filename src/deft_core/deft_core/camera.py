@@ -28,25 +28,16 @@ _LARGEST_ERROR: Final = 0.1  # [pixel] of a distortion that is undone and done a
 
 @dataclass(frozen=True)
 class CameraIntrinsics:
-    """Camera of an image, optical frame: x right, y down, z forward.
+    """Camera of an image, optical frame: x right, y down, z forward."""
 
-    Attributes:
-        width: Columns. [pixel].
-        height: Rows. [pixel].
-        fx: Focal length along x. [pixel].
-        fy: Focal length along y. [pixel].
-        cx: Column of the principal point; pixel centres are whole numbers. [pixel].
-        cy: Row of the principal point. [pixel].
-        distortion: Of the lens, in the order of OpenCV and of camera_info: k1, k2, p1, p2, k3 and
-            so on; empty for a rectified image.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
+    width: int  # columns [pixel]
+    height: int  # rows [pixel]
+    fx: float  # focal length along x [pixel]
+    fy: float  # focal length along y [pixel]
+    cx: float  # column of the principal point; pixel centres are whole numbers [pixel]
+    cy: float  # row of the principal point [pixel]
+    # of the lens, in the order of OpenCV and of camera_info: k1, k2, p1, p2, k3 and so on; empty
+    # for a rectified image
     distortion: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,7 +110,7 @@ class CameraIntrinsics:
         """Point of every pixel in the optical frame. Shape (height, width, 3). [m].
 
         Args:
-            depth: Distance along z, shape (height, width). [m]. NaN where missing.
+            depth: Distance along z, shape (height, width). [m], NaN where missing.
 
         Raises:
             InvalidInputError: The image has another size than the camera.
@@ -184,21 +175,14 @@ def lens_distortion(model: str, coefficients: Sequence[float]) -> tuple[float, .
 
 @dataclass(frozen=True, eq=False)
 class RgbdFrame:
-    """Colour and aligned depth of one instant, as realsense2_camera delivers them.
+    """Colour and aligned depth of one instant, as realsense2_camera delivers them."""
 
-    Attributes:
-        stamp: Acquisition time on the ROS clock. [s].
-        color: RGB. Shape (height, width, 3).
-        depth: Distance along the optical axis. Shape (height, width). [m]. NaN where missing.
-        intrinsics: Of the colour camera, to which depth is aligned.
-        frame_id: Optical frame of both images.
-    """
-
-    stamp: float
-    color: ColorImage
+    stamp: float  # acquisition time on the ROS clock [s]
+    color: ColorImage  # RGB, shape (height, width, 3)
+    # distance along the optical axis, shape (height, width) [m], NaN where missing
     depth: DepthImage
-    intrinsics: CameraIntrinsics
-    frame_id: str = CAMERA_OPTICAL_FRAME
+    intrinsics: CameraIntrinsics  # of the colour camera, to which depth is aligned
+    frame_id: str = CAMERA_OPTICAL_FRAME  # optical frame of both images
 
     def __post_init__(self) -> None:
         """Refuse images whose sizes differ."""

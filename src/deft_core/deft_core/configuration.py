@@ -10,6 +10,7 @@ import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,14 +103,9 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         if name in values:
             arguments[name] = _convert(values[name], hints[name], entry)
             _check_range(arguments[name], field.metadata, entry)
-        elif _required(field):
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigurationError(f'{where}: entry {name!r} is missing.')
     return kind(**arguments)
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    missing = dataclasses.MISSING
-    return field.default is missing and field.default_factory is missing
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

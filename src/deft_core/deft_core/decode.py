@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage, lens_distortion
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
@@ -40,6 +40,22 @@ SUCCESS_FROM_MSG: Final = {0: None, 1: False, 2: True}
 # Channels of the cloud of an observation, besides x, y and z.
 NORMAL_CHANNELS: Final = ('normal_x', 'normal_y', 'normal_z')
 PIXEL_CHANNELS: Final = ('column', 'row')
+# Fields that a message and its object name and hold alike; `same` copies them either way.
+PRIOR_FIELDS: Final = (
+    'contact_point', 'contact_uncertainty', 'source', 'task', 'instruction', 'calibration_id',
+)  # fmt: skip
+OBSERVATION_FIELDS: Final = (
+    'table_plane', 'centre', 'extents', 'height', 'touches_border', 'calibration_id',
+)  # fmt: skip
+EPISODE_FIELDS: Final = (
+    'episode_id', 'index', 'task', 'object_name', 'scene_seed', 'sample_seed', 'reward_source',
+    'calibration_id',
+)  # fmt: skip
+
+
+def same(source: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Fields of a message or an object by name."""
+    return {name: getattr(source, name) for name in names}
 
 
 def time_from_msg(stamp: Any) -> float:
@@ -98,12 +114,7 @@ def prior_from_msg(message: Any) -> GraspPrior:
     """Prior of a message."""
     return GraspPrior(
         grasp=grasp_from_msg(message.grasp),
-        contact_point=np.asarray(message.contact_point, dtype=np.float64),
-        contact_uncertainty=float(message.contact_uncertainty),
-        source=message.source,
-        task=message.task,
-        instruction=message.instruction,
-        calibration_id=message.calibration_id,
+        **same(message, PRIOR_FIELDS),
     )
 
 
@@ -265,16 +276,11 @@ def observation_from_msg(message: Any) -> ObjectObservation:
             crop.y_offset + crop.height,
         ),
         points=points_from_msg(message.points),
-        table_plane=np.asarray(message.table_plane, dtype=np.float64),
-        centre=np.asarray(message.centre, dtype=np.float64),
         axes=np.asarray(message.axes, dtype=np.float64).reshape(3, 3),
-        extents=np.asarray(message.extents, dtype=np.float64),
-        height=float(message.height),
-        touches_border=bool(message.touches_border),
         quality=dict(zip(message.quality_names, message.quality_values, strict=True)),
-        calibration_id=message.calibration_id,
         pixels=None if pixels is None else np.rint(pixels).astype(np.int64),
         normals=channels_from_msg(message.points, NORMAL_CHANNELS),
+        **same(message, OBSERVATION_FIELDS),
     )
 
 
@@ -283,26 +289,21 @@ def episode_from_msg(message: Any) -> Episode:
     mean, std = distribution_from_msg(message.distribution)
     reward = float(message.reward)
     return Episode(
-        episode_id=message.episode_id,
-        index=int(message.index),
         phase=Phase(int(message.phase)),
-        task=message.task,
-        object_name=message.object_name,
-        scene_seed=int(message.scene_seed),
         prior=prior_from_msg(message.prior),
         residual=residual_from_msg(message.residual),
         executed=grasp_from_msg(message.executed),
         outcome=Outcome(int(message.outcome)),
         reward=None if np.isnan(reward) else reward,
-        reward_source=message.reward_source,
         success=SUCCESS_FROM_MSG[int(message.success)],
         first_image=color_from_msg(message.first_image),
         last_image=color_from_msg(message.last_image),
-        film=tuple(FilmFrame(time_from_msg(f.header.stamp), bytes(f.data)) for f in message.film),
-        sample_seed=int(message.sample_seed),
-        calibration_id=message.calibration_id,
+        rollout_video=tuple(
+            VideoFrame(time_from_msg(f.header.stamp), bytes(f.data)) for f in message.rollout_video
+        ),
         distribution_mean=mean,
         distribution_std=std,
         started=time_from_msg(message.started),
         ended=time_from_msg(message.ended),
+        **same(message, EPISODE_FIELDS),
     )

@@ -32,66 +32,36 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class FilmFrame:
-    """One small picture taken during an episode.
+class VideoFrame:
+    """One small picture taken during an episode."""
 
-    Attributes:
-        stamp: ROS clock. [s].
-        jpeg: Encoded image.
-    """
-
-    stamp: float
-    jpeg: bytes
+    stamp: float  # ROS clock [s]
+    jpeg: bytes  # encoded image
 
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """One execution of prior + residual and what came of it (paper, Algorithm 1).
+    """One execution of prior + residual and what came of it (paper, Algorithm 1)."""
 
-    Attributes:
-        episode_id: Unique name within all sessions.
-        index: Position in the session, from 0.
-        phase: Part of the session.
-        task: Name of the task.
-        object_name: What lay on the table, as the operator named it.
-        scene_seed: Seed of the scene reset; -1 where a person laid it out.
-        prior: Grasp prior xi of the first image.
-        residual: Residual epsilon or delta that was added.
-        executed: Parameters that the arm and the hand were sent.
-        outcome: How the motion ended.
-        reward: Score in [0, 1]; None when nobody gave one.
-        reward_source: Who scored.
-        success: Task criterion met (paper, Appendix F); None when not judged.
-        first_image: Before the grasp, RGB. Shape (height, width, 3).
-        last_image: After the trajectory, RGB. Shape (height, width, 3).
-        film: Pictures during the motion, in order.
-        sample_seed: Seed of the session's generator.
-        calibration_id: Camera calibration in use.
-        distribution_mean: Mean of D when the residual was drawn. Shape (22,). [m, rad].
-        distribution_std: Standard deviation of D then. Shape (22,). [m, rad].
-        started: Beginning of the episode, ROS clock. [s].
-        ended: End of the episode, ROS clock. [s].
-    """
-
-    episode_id: str
-    index: int
-    phase: Phase
-    task: str
-    object_name: str
-    scene_seed: int
-    prior: GraspPrior
-    residual: GraspResidual
-    executed: GraspParameters
-    outcome: Outcome
-    reward: float | None
-    reward_source: str
-    success: bool | None
-    first_image: ColorImage
-    last_image: ColorImage
-    film: tuple[FilmFrame, ...]
-    sample_seed: int
-    calibration_id: str
-    distribution_mean: FloatArray
-    distribution_std: FloatArray
-    started: float
-    ended: float
+    episode_id: str  # unique name within all sessions
+    index: int  # position in the session, from 0
+    phase: Phase  # part of the session
+    task: str  # name of the task
+    object_name: str  # what lay on the table, as the operator named it
+    scene_seed: int  # seed of the scene reset; -1 where a person laid it out
+    prior: GraspPrior  # grasp prior xi of the first image
+    residual: GraspResidual  # residual epsilon or delta that was added
+    executed: GraspParameters  # parameters that the arm and the hand were sent
+    outcome: Outcome  # how the motion ended
+    reward: float | None  # score in [0, 1]; None when nobody gave one
+    reward_source: str  # who scored
+    success: bool | None  # task criterion met (paper, Appendix F); None when not judged
+    first_image: ColorImage  # before the grasp, RGB, shape (height, width, 3)
+    last_image: ColorImage  # after the trajectory, RGB, shape (height, width, 3)
+    rollout_video: tuple[VideoFrame, ...]  # pictures during the motion, in order
+    sample_seed: int  # seed of the session's generator
+    calibration_id: str  # camera calibration in use
+    distribution_mean: FloatArray  # mean of D when the residual was drawn, shape (22,) [m, rad]
+    distribution_std: FloatArray  # standard deviation of D then, shape (22,) [m, rad]
+    started: float  # beginning of the episode, ROS clock [s]
+    ended: float  # end of the episode, ROS clock [s]

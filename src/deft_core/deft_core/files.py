@@ -21,10 +21,6 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Missing folders are made. What a kill leaves behind is `<name>.part`, which the next write
     replaces: a file has one writer.
 
-    Args:
-        path: File to write or replace.
-        data: Its content; text becomes UTF-8.
-
     Raises:
         RecordingError: It cannot be written.
     """

@@ -7,7 +7,7 @@ Order of the vector: grasp position (3, m), wrist rotation (3, rad), hand joints
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,12 @@ class _GraspVector:
             value = finite_array(name, getattr(self, name), (length,))
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_vector(cls, vector: npt.ArrayLike, *further: str) -> Self:
+        """Build from a vector, shape (22,) [m, rad], and of grasp parameters their frame."""
+        checked = finite_array('grasp vector', vector, (GRASP_DIMENSION,))
+        return cls(checked[POSITION], checked[WRIST], checked[JOINTS], *further)
+
     def to_vector(self) -> FloatArray:
         """All numbers, shape (22,). [m, rad]."""
         return np.concatenate([self.position, self.wrist_rotation, self.joint_positions])
@@ -54,12 +60,6 @@ class GraspResidual(_GraspVector):
         wrist_rotation: Added to the Euler angles of the wrist. Shape (3,). [rad].
         joint_positions: Added to the hand joints, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
     """
-
-    @classmethod
-    def from_vector(cls, vector: npt.ArrayLike) -> GraspResidual:
-        """Build from a vector, shape (22,). [m, rad]."""
-        checked = finite_array('grasp residual', vector, (GRASP_DIMENSION,))
-        return cls(checked[POSITION], checked[WRIST], checked[JOINTS])
 
     @classmethod
     def zero(cls) -> GraspResidual:
@@ -80,12 +80,6 @@ class GraspParameters(_GraspVector):
 
     frame_id: str = BASE_FRAME
 
-    @classmethod
-    def from_vector(cls, vector: npt.ArrayLike, frame_id: str = BASE_FRAME) -> GraspParameters:
-        """Build from a vector, shape (22,). [m, rad]."""
-        checked = finite_array('grasp parameters', vector, (GRASP_DIMENSION,))
-        return cls(checked[POSITION], checked[WRIST], checked[JOINTS], frame_id)
-
     def rotation_matrix(self) -> FloatArray:
         """Rotation of the flange in `frame_id`. Shape (3, 3)."""
         return matrix_from_euler(self.wrist_rotation)
@@ -97,25 +91,15 @@ class GraspParameters(_GraspVector):
 
 @dataclass(frozen=True, eq=False)
 class GraspPrior:
-    """Grasp proposed for one image and one task sentence (paper, section 3.1).
+    """Grasp proposed for one image and one task sentence (paper, section 3.1)."""
 
-    Attributes:
-        grasp: The proposal in the base frame.
-        contact_point: Where the hand should touch, base frame. Shape (3,). [m].
-        contact_uncertainty: One standard deviation of the contact point. [m].
-        source: Name and version of what proposed it.
-        task: Name of the task.
-        instruction: The task sentence.
-        calibration_id: Which camera calibration was used.
-    """
-
-    grasp: GraspParameters
-    contact_point: FloatArray
-    contact_uncertainty: float
-    source: str
-    task: str
-    instruction: str
-    calibration_id: str
+    grasp: GraspParameters  # the proposal in the base frame
+    contact_point: FloatArray  # where the hand should touch, base frame, shape (3,) [m]
+    contact_uncertainty: float  # one standard deviation of the contact point [m]
+    source: str  # name and version of what proposed it
+    task: str  # name of the task
+    instruction: str  # the task sentence
+    calibration_id: str  # which camera calibration was used
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""

@@ -43,28 +43,15 @@ def weights_directory() -> Path:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that somebody else publishes.
+    """A file that somebody else publishes."""
 
-    Attributes:
-        name: File name in the weights folder.
-        source: Where to get it.
-        size: Its length, where known. [byte]
-        sha256: Its checksum, where the publisher's file is known.
-    """
-
-    name: str
-    source: str
-    size: int | None = None
-    sha256: str | None = None
+    name: str  # file name in the weights folder
+    source: str  # where to get it
+    size: int | None = None  # its length, where known [byte]
+    sha256: str | None = None  # its checksum, where the publisher's file is known
 
     def read(self, directory: Path | None = None) -> tuple[bytes, str]:
-        """Read the whole file and check it.
-
-        Args:
-            directory: Weights folder; None takes `weights_directory()`.
-
-        Returns:
-            Its bytes and their SHA-256.
+        """The checked bytes and their SHA-256; from `weights_directory()` unless told.
 
         Raises:
             ConfigurationError: The file is missing, cannot be read, or its checksum is unknown
@@ -141,12 +128,7 @@ def read_tensors(data: bytes, name: str) -> dict[str, Any]:
 
 
 def state_of(loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors by their names in the network, also those of a training checkpoint.
-
-    Args:
-        loaded: As `read_tensors` gives it: a state dictionary, or one that holds it as
-            'state_dict'; the prefix of a network trained on several devices is taken off.
-    """
+    """Tensors by name, of a state dictionary or a checkpoint; `module.` of parallel ones goes."""
     inner = loaded.get('state_dict')
     state = inner if isinstance(inner, Mapping) else loaded
     return {str(key).removeprefix('module.'): tensor for key, tensor in state.items()}
@@ -223,21 +205,13 @@ def _declare_operators() -> Any:  # torch.library.Library, which torch leaves un
 
 @dataclass(frozen=True)
 class ClipArchitecture:
-    """Sizes of a model as open_clip takes them.
+    """Sizes of a model as open_clip takes them."""
 
-    Attributes:
-        embed_dim: Length of the embeddings.
-        vision: `vision_cfg`.
-        text: `text_cfg`.
-        files: Acceptable weights files; the first that exists is taken.
-        quick_gelu: As in open_clip; OpenAI's weights need it.
-    """
-
-    embed_dim: int
-    vision: Mapping[str, Any]
-    text: Mapping[str, Any]
-    files: tuple[WeightsFile, ...] = ()
-    quick_gelu: bool = False
+    embed_dim: int  # length of the embeddings
+    vision: Mapping[str, Any]  # `vision_cfg`
+    text: Mapping[str, Any]  # `text_cfg`
+    files: tuple[WeightsFile, ...] = ()  # acceptable weights files; the first that exists is taken
+    quick_gelu: bool = False  # as in open_clip; OpenAI's weights need it
 
     def build(self) -> torch.nn.Module:
         """The network with random weights, for inference."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deft_core.configuration import load_yaml, nearest
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.trajectory import WristTrajectory
@@ -14,40 +14,28 @@ from deft_core.trajectory import WristTrajectory
 
 @dataclass(frozen=True)
 class Pregrasp:
-    """Where the straight approach to the grasp begins.
+    """Where the straight approach to the grasp begins."""
 
-    Attributes:
-        distance: Length of the approach. [m].
-        direction: Direction of the approach in flange axes; its length does not matter.
-    """
-
-    distance: float = field(metadata={'minimum': 0.0, 'maximum': 0.3, 'unit': 'm'})
-    direction: tuple[float, float, float] = field(metadata={'minimum': -1.0, 'maximum': 1.0})
+    # length of the approach [m]
+    distance: float = field(metadata=bounds(0.0, 0.3, 'm'))
+    # direction of the approach in flange axes; its length does not matter
+    direction: tuple[float, float, float] = field(metadata=bounds(-1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is taught, with which objects, and the constants that go with it.
+    """What is taught, with which objects, and the constants that go with it."""
 
-    Attributes:
-        name: File name without extension.
-        instruction: The task sentence given to the affordance model.
-        object_sets: Names of the objects by set; 'train' and 'test' (held out).
-        trajectory: File in `config/trajectories`.
-        pregrasp: Straight approach before the grasp.
-        open_hand: Hand joints during the approach. Length 16. [rad].
-        half_closed_hand: Hand joints of a prior without a model. Length 16. [rad].
-    """
-
-    name: str
-    instruction: str
+    name: str  # file name without extension
+    instruction: str  # the task sentence given to the affordance model
+    # names of the objects by set; 'train' and 'test' (held out)
     object_sets: dict[str, tuple[str, ...]]
-    trajectory: str
-    pregrasp: Pregrasp
-    open_hand: tuple[float, ...] = field(metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'})
-    half_closed_hand: tuple[float, ...] = field(
-        metadata={'minimum': -1.0, 'maximum': 2.0, 'unit': 'rad'}
-    )
+    trajectory: str  # file in `config/trajectories`
+    pregrasp: Pregrasp  # straight approach before the grasp
+    # hand joints during the approach. Length 16 [rad]
+    open_hand: tuple[float, ...] = field(metadata=bounds(-1.0, 2.0, 'rad'))
+    # hand joints of a prior without a model. Length 16 [rad]
+    half_closed_hand: tuple[float, ...] = field(metadata=bounds(-1.0, 2.0, 'rad'))
 
     def __post_init__(self) -> None:
         """Check lengths and object sets."""
@@ -75,17 +63,5 @@ def task_names(directory: Path) -> list[str]:
 
 
 def load_task(name: str, directory: Path) -> Task:
-    """Read a task by name from the configuration folder.
-
-    Raises:
-        ConfigurationError: There is no such task, or its file is wrong.
-    """
-    names = task_names(directory)
-    if name not in names:
-        raise ConfigurationError(f'Unknown task {name!r}; {nearest(name, names)}')
-    task = load_yaml(directory / 'tasks' / f'{name}.yaml', Task)
-    if task.name != name:
-        raise ConfigurationError(
-            f'config/tasks/{name}.yaml calls itself {task.name!r}; name and file must agree.'
-        )
-    return task
+    """Read a task by name from the configuration folder; see `load_named`."""
+    return load_named(Task, directory / 'tasks', name)

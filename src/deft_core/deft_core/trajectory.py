@@ -24,20 +24,13 @@ class WristTrajectory:
 
     Step i moves p to p + translations[i] and R to exp(rotation_vectors[i]) R; both are
     expressed in the axes of `frame_id`, so the same file serves every grasp.
-
-    Attributes:
-        translations: Shape (n, 3). [m].
-        rotation_vectors: Shape (n, 3). [rad].
-        rate: Displacements per second. [Hz].
-        frame_id: Frame whose axes the numbers are expressed in.
-        source: How the demonstration was made.
     """
 
-    translations: FloatArray
-    rotation_vectors: FloatArray
-    rate: float
-    source: str
-    frame_id: str = BASE_FRAME
+    translations: FloatArray  # shape (n, 3) [m]
+    rotation_vectors: FloatArray  # shape (n, 3) [rad]
+    rate: float  # displacements per second [Hz]
+    source: str  # how the demonstration was made
+    frame_id: str = BASE_FRAME  # frame whose axes the numbers are expressed in
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""

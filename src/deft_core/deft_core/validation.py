@@ -12,12 +12,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def finite_array(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
-    """Return a read-only float64 copy of `value`.
-
-    Args:
-        name: What the value is, for the error text.
-        value: Numbers to check.
-        shape: Expected shape; -1 matches any length.
+    """A read-only float64 copy of `value`; -1 in the shape matches any length.
 
     Raises:
         InvalidInputError: Not numeric, another shape, or not finite.

@@ -21,7 +21,6 @@ from deft_core.nodes.emergency_stop import TOPIC, EmergencyStopMonitor  # noqa: 
 from deft_core.nodes.qos import LATCHED, LEASED_LATCHED  # noqa: E402
 from deft_msgs.msg import EmergencyStop  # noqa: E402
 
-DOMAIN = 1 + os.getpid() % 100
 STATION = """
 import rclpy
 from deft_core.nodes.emergency_stop import TOPIC
@@ -37,7 +36,7 @@ rclpy.spin(node)
 class Graph:
     def __init__(self):
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.node = Node('listener', context=self.context)
         self.executor.add_node(self.node)
@@ -81,7 +80,6 @@ def open_station():
     def start():
         environment = {
             **os.environ,
-            'ROS_DOMAIN_ID': str(DOMAIN),
             'PYTHONPATH': os.pathsep.join(sys.path),
         }
         stations.append(subprocess.Popen([sys.executable, '-c', STATION], env=environment))

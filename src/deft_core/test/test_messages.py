@@ -10,7 +10,7 @@ import pytest
 
 from deft_core import decode
 from deft_core.camera import CameraIntrinsics
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import InvalidInputError
 from deft_core.grasp import (
     GRASP_DIMENSION,
@@ -59,7 +59,7 @@ def make_episode(**changes) -> Episode:
         success=False,
         first_image=COLOR,
         last_image=COLOR[::-1].copy(),
-        film=(FilmFrame(1.5, b'\xff\xd8'), FilmFrame(2.0, b'\xff\xd9')),
+        rollout_video=(VideoFrame(1.5, b'\xff\xd8'), VideoFrame(2.0, b'\xff\xd9')),
         sample_seed=2**63,
         calibration_id='cell',
         distribution_mean=VECTOR,

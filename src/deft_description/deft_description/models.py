@@ -33,12 +33,6 @@ FLANGE_SITE = 'flange'
 GRASP_CENTRE_SITE = 'grasp_centre'
 """Site fixed in the hand that the position of a grasp places."""
 
-ARM_VELOCITY_LIMIT = 3.14
-"""Published joint velocity limit of every arm joint [rad/s]."""
-
-FLANGE_AT_ZERO = (0.207, 0.0, 0.112)
-"""Published flange position at zero joint angles, base frame [m]."""
-
 
 def arm_asset() -> Traversable:
     """Returns the MJCF file of the arm without a hand."""
@@ -53,11 +47,6 @@ def hand_asset() -> Traversable:
 def arm_spec() -> mujoco.MjSpec:
     """Returns a fresh, editable specification of the arm without a hand."""
     return mujoco.MjSpec.from_string(arm_asset().read_text(encoding='utf-8'))
-
-
-def hand_spec() -> mujoco.MjSpec:
-    """Returns a fresh, editable specification of the hand alone."""
-    return mujoco.MjSpec.from_string(hand_asset().read_text(encoding='utf-8'))
 
 
 def robot_spec() -> mujoco.MjSpec:

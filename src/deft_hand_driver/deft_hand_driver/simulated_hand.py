@@ -16,9 +16,7 @@ import numpy as np
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
-from deft_hand_driver.calibration.finger_layout import finger_layouts
-from deft_hand_driver.description import HandDescription, load_hand_description
-from deft_hand_driver.motors import MotorDescription
+from deft_hand_driver.description import HandDescription, MotorDescription, load_hand_description
 from dynamixel_simulator.__main__ import serve, server_parser
 from dynamixel_simulator.bus import SimulatedBus
 from dynamixel_simulator.motor_models import BAUD_RATES, motor_model
@@ -127,10 +125,6 @@ def motor_position(motor: MotorDescription, angle: float) -> float:
 def build_hand_bus(description: HandDescription, firmware: int = DEFAULT_FIRMWARE) -> SimulatedBus:
     """Servos of a hand on one wire, every motor at position 0, all other registers as delivered.
 
-    Args:
-        description: Which motors, ids and baud rate.
-        firmware: Of all servos.
-
     Returns:
         In the order of `HandDescription.motor_names`.
     """
@@ -159,27 +153,25 @@ def attach_tendons(
     arms = description.moment_arms() * mounting.arm_factors
     stiffnesses = description.stiffnesses()
     lower, upper = description.joint_limits()
-    motors = description.ordered_motors()
-    for layout in finger_layouts(description):
-        for place, weights in enumerate(layout.weights):
-            number = layout.motors.start + place
-            joints = layout.joints.start + np.flatnonzero(weights)
-            motor = motors[number]
-            # Flexures and tendon in series, seen at the spool; then through the gear.
-            compliance = float(np.sum(arms[joints] ** 2 / stiffnesses[joints]))
-            flexures = radius**2 / (compliance + 1.0 / servo_stiffness) / motor.gear**2
-            stop = servo_stiffness * radius**2 / motor.gear**2
-            taut = float(mounting.zeros[number])
-            ends = [
-                servo_angle(motor, taut + float(arms[joints] @ limits[joints]) / radius)
-                for limits in (lower, upper)
-            ]
-            zero = servo_angle(motor, taut)
-            both_ways = bool(np.any(lower[joints] < 0.0))
-            stops = ends if both_ways else [zero, ends[1]]
-            bus.servos[number].motor.load = Tendon(
-                zero, flexures, min(stops), max(stops), stop, 0 if both_ways else motor.sign
-            )
+    for number, (motor, weights) in enumerate(
+        zip(description.ordered_motors(), description.motor_weights(), strict=True)
+    ):
+        joints = np.flatnonzero(weights)
+        # Flexures and tendon in series, seen at the spool; then through the gear.
+        compliance = float(np.sum(arms[joints] ** 2 / stiffnesses[joints]))
+        flexures = radius**2 / (compliance + 1.0 / servo_stiffness) / motor.gear**2
+        stop = servo_stiffness * radius**2 / motor.gear**2
+        taut = float(mounting.zeros[number])
+        ends = [
+            servo_angle(motor, taut + float(arms[joints] @ limits[joints]) / radius)
+            for limits in (lower, upper)
+        ]
+        zero = servo_angle(motor, taut)
+        both_ways = bool(np.any(lower[joints] < 0.0))
+        stops = ends if both_ways else [zero, ends[1]]
+        bus.servos[number].motor.load = Tendon(
+            zero, flexures, min(stops), max(stops), stop, 0 if both_ways else motor.sign
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

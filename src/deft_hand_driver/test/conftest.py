@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from deft_hand_driver.description import HandDescription, load_hand_description
-from deft_hand_driver.tendon_map import TendonMap
+from deft_hand_driver.joint_map import TendonMap
 
 # A busy machine must not fail a test.
 settings.register_profile('untimed', deadline=None)

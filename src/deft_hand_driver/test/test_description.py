@@ -18,9 +18,7 @@ from deft_hand_driver.description import (
     HandDescription,
     load_hand_description,
 )
-from deft_hand_driver.direct_map import DirectMap
-from deft_hand_driver.joint_map import closed_form_map
-from deft_hand_driver.tendon_map import TendonMap
+from deft_hand_driver.joint_map import DirectMap, TendonMap, closed_form_map
 from dynamixel_simulator.motor_models import motor_model
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'

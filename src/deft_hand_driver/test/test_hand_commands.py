@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from deft_core.errors import DeftError, InvalidInputError
-from deft_hand_driver.bus import discovery
-from deft_hand_driver.bus.client import BusClient
-from deft_hand_driver.bus.errors import BusError, NoReplyError, PortError
 from deft_hand_driver.commands import hand
 from deft_hand_driver.commands.table import print_rows
+from deft_hand_driver.dynamixel import discovery
+from deft_hand_driver.dynamixel.bus import DynamixelBus
+from deft_hand_driver.dynamixel.port import BusError, NoReplyError, PortError
 from deft_hand_driver.simulated_hand import build_hand_bus
 from dynamixel_simulator.bus import SimulatedBus
 from dynamixel_simulator.faults import Fault
@@ -30,11 +30,11 @@ CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 def quick(monkeypatch):
     """Simulated servos do not wait for their turn, and this machine is part of the repository."""
     monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
-    broadcast = BusClient.broadcast_ping
-    monkeypatch.setattr(BusClient, 'broadcast_ping', lambda self: broadcast(self, 0.15))
-    opened = BusClient.open.__func__
+    broadcast = DynamixelBus.broadcast_ping
+    monkeypatch.setattr(DynamixelBus, 'broadcast_ping', lambda self: broadcast(self, 0.15))
+    opened = DynamixelBus.open.__func__
     monkeypatch.setattr(
-        BusClient,
+        DynamixelBus,
         'open',
         classmethod(
             lambda cls, path, rate, margin=0.05: opened(cls, path, rate, max(margin, MARGIN))
@@ -140,7 +140,7 @@ def test_a_port_that_may_not_be_opened_is_told_by_every_command(bus, serve, monk
     def refuse(*_, **__):
         raise OSError(errno.EACCES, 'Permission denied')
 
-    monkeypatch.setattr('deft_hand_driver.bus.port.serial.Serial', refuse)
+    monkeypatch.setattr('deft_hand_driver.dynamixel.port.serial.Serial', refuse)
     for words in (['scan'], ['status'], ['reboot'], ['pose', 'open'], ['calibrate', 'tension']):
         with pytest.raises(BusError, match=r'Permission denied.*usermod -aG dialout'):
             run(*words, port=path)
@@ -239,7 +239,7 @@ def test_a_port_is_chosen_only_where_there_is_one(monkeypatch):
 
 def test_a_port_in_use_is_told_by_every_command(bus, serve):
     path = serve(bus)
-    with BusClient.open(path, 1_000_000):
+    with DynamixelBus.open(path, 1_000_000):
         for words in (
             ['scan'],
             ['status'],

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deft_hand_driver.bus.block import MotorSample, MotorScale
-from deft_hand_driver.bus.health import MotorHealth, error_text
+from deft_hand_driver.dynamixel.hand_motors import MotorSample, MotorScale
+from deft_hand_driver.dynamixel.health import MotorHealth, error_text
 
 CURL = 2
 PERIOD = 0.01  # [s]

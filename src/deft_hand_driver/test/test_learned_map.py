@@ -15,22 +15,13 @@ from hypothesis.extra.numpy import arrays
 
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError, TrainingError
 from deft_core.grasp import HAND_JOINT_NAMES
-from deft_hand_driver.calibration.finger_layout import finger_layouts
-from deft_hand_driver.calibration.fitting import CANDIDATES, fit_candidate, fit_map
-from deft_hand_driver.calibration.live_range import find_live_range
-from deft_hand_driver.calibration.map_file import (
-    CLOSED_FORM,
-    MapRecord,
-    choose_map,
-    load_map,
-    save_map,
-)
+from deft_hand_driver.calibration.fitting import find_live_range, fit_map
+from deft_hand_driver.calibration.learned_map import CLOSED_FORM, choose_map, load_map, save_map
 from deft_hand_driver.calibration.pairs import PairsFile, TendonPairs, load_pairs
 from deft_hand_driver.calibration.poses import calibration_poses, random_poses
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH, closed_form_map
+from deft_hand_driver.joint_map import TendonMap, closed_form_map
 from deft_hand_driver.simulated_hand import HandMounting, MountingErrors
-from deft_hand_driver.tendon_map import TendonMap
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / 'config'
 NOISE = 0.01  # [rad] of the observations
@@ -42,37 +33,18 @@ class MountedHand:
 
     def __init__(self, description, mounting):
         self.mounting = mounting
-        fingers, place = {}, 0
+        factors = iter(mounting.arm_factors.tolist())
+        fingers = {}
         for name, finger in description.fingers.items():
             joints = {}
             for key in ('side', 'forward', 'pip', 'dip'):
                 joint = getattr(finger, key)
-                factor = float(mounting.arm_factors[place])
-                joints[key] = replace(joint, moment_arm=factor * joint.moment_arm)
-                place += 1
+                joints[key] = replace(joint, moment_arm=next(factors) * joint.moment_arm)
             fingers[name] = replace(finger, **joints)
-        self.truth = TendonMap(replace(description, fingers=fingers), spool_measured=True)
-        self.stops = description.joint_limits()
+        self.truth = TendonMap(replace(description, fingers=fingers))
 
     def joints(self, motors):
-        joints = self.truth.joints_from_motors(motors - self.mounting.zeros)
-        return np.clip(joints, *self.stops)
-
-
-def take_pairs(description, hand, rng, postures=60):
-    closed = closed_form_map(description)
-    poses = calibration_poses(description, rng, 6, postures)
-    commands = np.array([closed.motors_from_joints(pose.joints) for pose in poses])
-    joints = np.array([hand.joints(row) for row in commands])
-    return TendonPairs(
-        measured=SPOOL,
-        source='test',
-        date='2026-11-21',
-        sweeps=np.array([pose.sweep for pose in poses]),
-        commands=commands,
-        motors=commands,
-        joints=joints + NOISE * rng.standard_normal(joints.shape),
-    )
+        return self.truth.joints_from_motors(motors - self.mounting.zeros)
 
 
 @pytest.fixture(scope='module')
@@ -84,7 +56,19 @@ def mounted(description):
 
 @pytest.fixture(scope='module')
 def pairs(description, mounted):
-    return take_pairs(description, mounted, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    closed = closed_form_map(description)
+    poses = calibration_poses(description, rng, 6, 60)
+    commands = np.array([closed.motors_from_joints(pose.joints) for pose in poses])
+    joints = np.array([mounted.joints(row) for row in commands])
+    return TendonPairs(
+        source='test',
+        date='2026-11-21',
+        sweeps=np.array([pose.sweep for pose in poses]),
+        commands=commands,
+        motors=commands,
+        joints=joints + NOISE * rng.standard_normal(joints.shape),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -98,71 +82,43 @@ def learned(fitted):
 
 
 @pytest.fixture
-def record(fitted, pairs):
-    return MapRecord(
-        fitted.learned, SPOOL, '2026-11-21', 'test', len(pairs), fitted.chosen.joint_rmse,
-        fitted.chosen.by_joint, fitted.chosen.command_rmse, fitted.closed_form.joint_rmse,
-    )  # fmt: skip
-
-
-def new_commands(description, count=40):
-    closed = closed_form_map(description)
-    poses = random_poses(description, np.random.default_rng(99), count)
-    return [closed.motors_from_joints(pose.joints) for pose in poses]
+def map_file(tmp_path, fitted):
+    save_map(fitted.record, tmp_path / 'maps' / 'map.json')
+    return tmp_path / 'maps' / 'map.json'
 
 
 def test_it_knows_the_joints_better_than_the_closed_form(description, mounted, fitted):
     closed = closed_form_map(description)
     learned_errors, closed_errors = [], []
-    for motors in new_commands(description):
+    for pose in random_poses(description, np.random.default_rng(99), 40):
+        motors = closed.motors_from_joints(pose.joints)
         truth = mounted.joints(motors)
         learned_errors.append(fitted.learned.joints_from_motors(motors) - truth)
         closed_errors.append(closed.joints_from_motors(motors) - truth)
     rmse = np.sqrt(np.mean(np.square(learned_errors)))
     assert rmse < 0.015
     assert np.sqrt(np.mean(np.square(closed_errors))) > 4.0 * rmse
-    assert fitted.chosen.joint_rmse == pytest.approx(NOISE, rel=0.6)
-    assert fitted.closed_form.joint_rmse > 3.0 * fitted.chosen.joint_rmse
-    assert [error.label for error in fitted.candidates] == [c.label for c in CANDIDATES]
+    assert fitted.record.joint_rmse == pytest.approx(NOISE, rel=0.6)
+    assert fitted.record.closed_form_joint_rmse > 3.0 * fitted.record.joint_rmse
+    assert set(fitted.record.joint_rmse_by_joint) == set(HAND_JOINT_NAMES)
 
 
 def test_the_hand_comes_to_where_it_is_wanted(description, mounted, learned):
     for pose in random_poses(description, np.random.default_rng(7), 30):
-        lower, upper = description.joint_limits()
         # A posture that the tendons of this hand can hold.
-        wanted = np.clip(
-            learned.joints_from_commands(learned.motors_from_joints(pose.joints)), lower, upper
-        )
-        reached = mounted.joints(learned.motors_from_joints(wanted))
-        np.testing.assert_allclose(reached, wanted, atol=0.06)
-
-
-@pytest.mark.parametrize('candidate', CANDIDATES, ids=lambda c: c.label)
-def test_every_usable_family_goes_there_and_back(description, pairs, candidate):
-    try:
-        learned = fit_candidate(pairs, description, candidate)
-    except ConfigurationError:
-        assert candidate.family in ('polynomial', 'network')
-        return
-    rng = np.random.default_rng(3)
-    layouts = finger_layouts(description)
-    for _ in range(20):
-        commands = learned.lower + rng.uniform(0.0, 1.0, 12) * (learned.upper - learned.lower)
-        joints = learned.from_commands.joints(layouts, commands[np.newaxis])[0]
-        back = learned.motors_from_joints(joints)
-        found = learned.from_commands.joints(layouts, back[np.newaxis])[0]
-        np.testing.assert_allclose(found, joints, atol=2e-3)
+        wanted = learned.joints_from_commands(learned.motors_from_joints(pose.joints))
+        commands = learned.motors_from_joints(wanted)
+        np.testing.assert_allclose(learned.joints_from_commands(commands), wanted, atol=2e-3)
+        np.testing.assert_allclose(mounted.joints(commands), wanted, atol=0.06)
 
 
 @given(SHARES)
 def test_commands_stay_within_range_and_joints_within_travel(description, learned, shares):
     lower, upper = description.joint_limits()
-    motors = learned.motors_from_joints(lower + shares * (upper - lower))
-    assert np.all(motors >= learned.lower - 1e-12)
-    assert np.all(motors <= learned.upper + 1e-12)
     motor_lower, motor_upper = description.motor_limits()
-    assert np.all(motors >= motor_lower)
-    assert np.all(motors <= motor_upper)
+    motors = learned.motors_from_joints(lower + shares * (upper - lower))
+    assert np.all(motors >= np.maximum(learned.lower, motor_lower))
+    assert np.all(motors <= np.minimum(learned.upper, motor_upper))
     joints = learned.joints_from_motors(10.0 * (shares[:12] - 0.5))
     assert np.all(joints >= lower)
     assert np.all(joints <= upper)
@@ -179,222 +135,154 @@ def test_a_motor_never_runs_back_when_its_joint_is_wanted_further(
         learned.motors_from_joints(lower + near * (upper - lower))
     )
     own = 3 * (joint // 4) + (0, 1, 2, 2)[joint % 4]
+    # No jump: the command moves at most as the flattest fit allows.
     assert change[own] >= -1e-9
-    # No jump: the command moves at most as the flattest part of the fit allows.
     assert change[own] <= (far[joint] - near[joint]) * (upper - lower)[joint] / 0.02 + 1e-6
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_refuses_numbers_that_are_not_finite(learned, value):
-    with pytest.raises(InvalidInputError, match='finite'):
-        learned.motors_from_joints([value] * 16)
-    with pytest.raises(InvalidInputError, match='finite'):
-        learned.joints_from_motors([value] * 12)
+    for method, count in (
+        (learned.motors_from_joints, 16), (learned.joints_from_motors, 12),
+        (learned.joints_from_commands, 12),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInputError, match='finite'):
+            method([value] * count)
 
 
 def test_a_direct_hand_learns_too():
     leap = load_hand_description('leap', CONFIGURATION)
-    rng = np.random.default_rng(0)
-    poses = calibration_poses(leap, rng, 4, 40)
+    poses = calibration_poses(leap, np.random.default_rng(0), 4, 40)
     commands = np.array([pose.joints for pose in poses])
-    pairs = TendonPairs(
-        SPOOL, 'test', '2026-11-21', np.array([pose.sweep for pose in poses]), commands,
-        commands, np.clip(1.04 * commands - 0.02, *leap.joint_limits()),
-    )  # fmt: skip
-    learned = fit_candidate(pairs, leap, CANDIDATES[0])
-    found = learned.joints_from_motors(np.full(16, 0.5))
-    np.testing.assert_allclose(found, 0.5, atol=0.02)
+    sweeps = np.array([pose.sweep for pose in poses])
+    joints = np.clip(1.04 * commands - 0.02, *leap.joint_limits())
+    learned = fit_map(
+        TendonPairs('test', '2026-11-21', sweeps, commands, commands, joints), leap
+    ).learned
+    np.testing.assert_allclose(learned.joints_from_motors(np.full(16, 0.5)), 0.5, atol=0.02)
     np.testing.assert_allclose(learned.motors_from_joints(np.full(16, 0.5)), 0.5, atol=0.03)
 
 
-def test_slack_and_stops_are_found():
+def test_slack_stops_and_outliers_are_found():
     rng = np.random.default_rng(1)
     motors = np.linspace(0.0, 3.0, 120)
     chosen = np.clip(0.6 * (motors - 0.4), 0.0, 1.2) + 0.01 * rng.standard_normal(120)
     chosen[50] += 0.8
-    live = find_live_range(motors, chosen)
-    assert live.lower == pytest.approx(0.4, abs=0.05)
-    assert live.upper == pytest.approx(2.4, abs=0.05)
-    assert np.flatnonzero(live.outliers).tolist() == [50]
+    lower, upper, outliers = find_live_range(motors, chosen)
+    assert lower == pytest.approx(0.4, abs=0.05)
+    assert upper == pytest.approx(2.4, abs=0.05)
+    assert np.flatnonzero(outliers).tolist() == [50]
 
 
 def test_a_bent_curve_is_not_cut_off():
     motors = np.linspace(-1.0, 1.0, 80)
-    live = find_live_range(motors, motors + 0.2 * motors**2)
-    assert (live.lower, live.upper) == (-1.0, 1.0)
+    assert find_live_range(motors, motors + 0.2 * motors**2)[:2] == (-1.0, 1.0)
 
 
-def test_too_few_pairs_are_refused(pairs, description):
+def test_pairs_without_a_map_in_them_are_refused(pairs, description):
     with pytest.raises(TrainingError, match='at least 40 pairs from 5 sweeps, got 10 from'):
-        fit_map(pairs.chosen(np.arange(10)), description)
-
-
-def test_joints_that_fall_with_their_motor_are_refused(pairs, description):
+        fit_map(pairs.select(np.arange(10)), description)
     upside_down = replace(pairs, joints=pairs.joints.max(axis=0) - pairs.joints)
     with pytest.raises(TrainingError, match='named right'):
         fit_map(upside_down, description)
 
 
-def test_a_map_survives_its_file(tmp_path, record, description, learned):
-    path = tmp_path / 'maps' / 'dash.json'
-    save_map(record, path)
-    loaded = load_map(path, description, SPOOL)
-    for motors in new_commands(description, 10):
+def test_a_map_survives_its_file(map_file, fitted, description, learned):
+    loaded, record = load_map(map_file, description)
+    joints, motors = np.full(16, 0.3), np.full(12, 0.2)
+    for method, values in (('motors_from_joints', joints), ('joints_from_motors', motors)):
         np.testing.assert_array_equal(
-            loaded.learned.joints_from_motors(motors), learned.joints_from_motors(motors)
+            getattr(loaded, method)(values), getattr(learned, method)(values)
         )
-    joints = np.full(16, 0.3)
-    np.testing.assert_array_equal(
-        loaded.learned.motors_from_joints(joints), learned.motors_from_joints(joints)
-    )
-    assert loaded.joint_rmse == record.joint_rmse
-    assert loaded.pairs == record.pairs
-    assert 'on held-out pairs, 2026-11-21' in loaded.summary
-    assert choose_map(str(path), description, SPOOL)[1] == loaded.summary
-    assert choose_map('', description, SPOOL)[1] == CLOSED_FORM
-
-
-@pytest.mark.parametrize('candidate', CANDIDATES, ids=lambda c: c.label)
-def test_every_family_survives_its_file(tmp_path, record, pairs, description, candidate):
-    try:
-        fit = fit_candidate(pairs, description, candidate)
-    except ConfigurationError:
-        pytest.skip('this family is not monotone with these pairs')
-    save_map(replace(record, learned=fit), tmp_path / 'map.json')
-    loaded = load_map(tmp_path / 'map.json', description, SPOOL).learned
-    motors = np.full(12, 0.2)
-    np.testing.assert_allclose(
-        loaded.joints_from_commands(motors), fit.joints_from_commands(motors), rtol=1e-12
-    )
-
-
-def change(path, edit):
-    values = json.loads(path.read_text())
-    edit(values)
-    path.write_text(json.dumps(values))
+    assert record == fitted.record
+    assert choose_map(str(map_file), description)[1] == record.summary
+    assert choose_map('', description)[1] == CLOSED_FORM
 
 
 WRONG = {
     'schema': (lambda v: v.update(schema='other/1'), 'other/1'),
-    'hand': (lambda v: v.pop('hand'), 'does not say which hand'),
-    'family': (lambda v: v.update(family='magic'), 'magic'),
-    'too few numbers': (
-        lambda v: v['from_commands']['fingers']['index'].update(slopes=[1.0]), r'shape \(4,\)'
-    ),
+    'hand': (lambda v: v.pop('hand'), "'hand' is missing"),
+    'too few numbers': (lambda v: v['from_commands'].update(slopes=[1.0]), r'shape \(16,\)'),
     'not finite': (
-        lambda v: v['from_motors']['fingers']['thumb'].update(stops=[1.0, float('nan'), 1.0, 1.0]),
-        'finite',
+        lambda v: v['from_motors'].update(intercepts=[float('nan')] * 16), 'finite'
     ),
-    'a finger is missing': (
-        lambda v: v['from_motors']['fingers'].pop('ring'), 'ring finger is missing'
-    ),
-    'not monotone': (
-        lambda v: v['from_commands']['fingers']['index'].update(slopes=[-1.0, 1.0, 1.0, 1.0]),
-        'not monotone',
-    ),
+    'not monotone': (lambda v: v['from_commands'].update(slopes=[-1.0] * 16), 'not monotone'),
     'no range': (
         lambda v: v['from_commands'].update(lower=v['from_commands']['upper']), 'no range'
     ),
-    'no error': (lambda v: v.pop('joint_rmse_rad'), 'joint_rmse_rad'),
-    'text for a number': (lambda v: v.update(pairs='many'), 'numbers'),
+    'text for a number': (lambda v: v.update(pairs='many'), 'pairs must be int'),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(('edit', 'message'), WRONG.values(), ids=WRONG)
-def test_a_broken_map_is_refused(tmp_path, record, pairs, description, edit, message):
-    path = tmp_path / 'map.json'
-    save_map(replace(record, learned=fit_candidate(pairs, description, CANDIDATES[0])), path)
-    change(path, edit)
+def test_a_broken_map_is_refused(map_file, description, edit, message):
+    values = json.loads(map_file.read_text())
+    edit(values)
+    map_file.write_text(json.dumps(values))
     with pytest.raises(ConfigurationError, match=message):
-        load_map(path, description, SPOOL)
+        load_map(map_file, description)
 
 
-def test_a_map_of_another_hand_is_refused(tmp_path, record):
-    save_map(record, tmp_path / 'map.json')
+def test_a_map_of_another_hand_is_refused(map_file, description):
     leap = load_hand_description('leap', CONFIGURATION)
     with pytest.raises(ConfigurationError, match=r"hand 'dash', not to 'leap'.*calibrate map"):
-        load_map(tmp_path / 'map.json', leap, SPOOL)
+        load_map(map_file, leap)
+    with pytest.raises(ConfigurationError, match='Cannot read'):
+        choose_map(str(map_file.with_name('none.json')), description)
 
 
-def test_a_map_from_before_a_change_is_refused(tmp_path, record, description):
-    save_map(record, tmp_path / 'map.json')
+def test_a_map_from_before_a_change_is_refused(map_file, description):
     motors = dict(description.motors)
     motors['ring_curl'] = replace(motors['ring_curl'], zero=0.2)
     changed = replace(description, motors=motors)
     with pytest.raises(
         ConfigurationError, match=r'motors.ring_curl.zero is 0.0 there and 0.2 here.*hand_map'
     ):
-        load_map(tmp_path / 'map.json', changed, SPOOL)
+        load_map(map_file, changed)
     # What does not change where the joints are may change.
     motors['ring_curl'] = replace(description.motors['ring_curl'], hold_current=0.1, upper=2.8)
-    load_map(tmp_path / 'map.json', replace(description, motors=motors), SPOOL)
+    load_map(map_file, replace(description, motors=motors))
 
 
-def test_a_map_of_other_measurements_is_refused(tmp_path, record, description):
-    save_map(record, tmp_path / 'map.json')
-    with pytest.raises(ConfigurationError, match='measured the spool, and these measure the tend'):
-        load_map(tmp_path / 'map.json', description, TENDON_LENGTH)
-
-
-def test_missing_and_foreign_files_are_refused(tmp_path, description):
-    with pytest.raises(ConfigurationError, match='Cannot read the map of the hand'):
-        choose_map(str(tmp_path / 'none.json'), description, SPOOL)
-    (tmp_path / 'text.json').write_text('hello')
-    with pytest.raises(ConfigurationError, match='is not JSON'):
-        choose_map(str(tmp_path / 'text.json'), description, SPOOL)
-
-
-def write_pairs(path, description, pairs, count=None):
-    with PairsFile.create(path, description, pairs.measured, pairs.source) as file:
-        for row in range(len(pairs) if count is None else count):
-            file.append(
-                int(pairs.sweeps[row]), pairs.commands[row], pairs.motors[row], pairs.joints[row]
-            )
+def write_pairs(path, description, pairs, count):
+    file = PairsFile(path, description, pairs.source)
+    for row in range(count):
+        file.append(
+            int(pairs.sweeps[row]), pairs.commands[row], pairs.motors[row], pairs.joints[row]
+        )
 
 
 def test_pairs_survive_their_file(tmp_path, description, pairs):
-    path = tmp_path / 'run' / 'pairs.jsonl'
-    write_pairs(path, description, pairs)
+    path = tmp_path / 'run' / 'pairs.json'
+    write_pairs(path, description, pairs, len(pairs))
     loaded = load_pairs(path, description)
-    np.testing.assert_array_equal(loaded.joints, pairs.joints)
-    np.testing.assert_array_equal(loaded.commands, pairs.commands)
-    np.testing.assert_array_equal(loaded.sweeps, pairs.sweeps)
-    assert loaded.measured == SPOOL
+    for name in ('sweeps', 'commands', 'motors', 'joints'):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(pairs, name))
     with pytest.raises(RecordingError, match='exists'):
         write_pairs(path, description, pairs, 1)
-
-
-def test_a_cut_off_line_costs_one_pair(tmp_path, description, pairs):
-    path = tmp_path / 'pairs.jsonl'
-    write_pairs(path, description, pairs, 5)
-    path.write_bytes(path.read_bytes()[:-30])
-    assert len(load_pairs(path, description)) == 4
+    with pytest.raises(ConfigurationError, match='belongs to hand'):
+        load_pairs(path, load_hand_description('leap', CONFIGURATION))
 
 
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        (lambda lines: lines.clear(), 'is empty'),
-        (lambda lines: lines.__setitem__(0, '{"schema": "x"}\n'), "holds 'x'"),
-        (lambda lines: lines.__setitem__(1, '[1]\n'), 'line 2 must be a JSON object'),
-        (lambda lines: lines.__setitem__(1, lines[1].replace('[', '["a", ', 1)), 'line 2'),
-        (lambda lines: lines.__delitem__(slice(1, None)), 'holds no pair'),
+        (lambda v: v.update(schema='x'), "holds 'x'"),
+        (lambda v: v['motors'][1].__setitem__(0, 'a'), 'must be float'),
+        (lambda v: v['motors'][1].append(1.0), 'motors must be numbers of shape'),
+        (lambda v: v['joints'].pop(), 'joints must have shape'),
+        (lambda v: v['joint_names'].reverse(), 'names must be'),
+        (lambda v: v.update(sweeps=[], commands=[], motors=[], joints=[]), 'holds no pair'),
     ],
 )
 def test_broken_pairs_are_refused(tmp_path, description, pairs, edit, message):
-    path = tmp_path / 'pairs.jsonl'
+    path = tmp_path / 'pairs.json'
     write_pairs(path, description, pairs, 3)
-    lines = path.read_text().splitlines(keepends=True)
-    edit(lines)
-    path.write_text(''.join(lines))
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
     with pytest.raises(ConfigurationError, match=message):
         load_pairs(path, description)
-
-
-def test_pairs_of_another_hand_are_refused(tmp_path, description, pairs):
-    write_pairs(tmp_path / 'pairs.jsonl', description, pairs, 3)
-    with pytest.raises(ConfigurationError, match='belongs to hand'):
-        load_pairs(tmp_path / 'pairs.jsonl', load_hand_description('leap', CONFIGURATION))
 
 
 def test_poses_cover_the_travel_and_keep_the_fingers_apart(description):

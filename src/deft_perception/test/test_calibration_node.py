@@ -6,7 +6,6 @@ The six joints of the played arm are the rotation vector and the place of its fl
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
@@ -70,7 +69,7 @@ def postures(board, count):
 @pytest.fixture
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

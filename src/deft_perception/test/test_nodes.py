@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
@@ -51,7 +50,7 @@ NEVER_STALE = {'maximum_age': 60.0}
 def context():
     context = rclpy.Context()
     # Processes that run tests side by side must not hear each other.
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

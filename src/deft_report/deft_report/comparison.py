@@ -1,29 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs side by side: who tried what how often, with which success (paper, Table 2)."""
+"""Several runs side by side: who tried what how often, with which success (paper, Table 2).
+
+One table as text with what it allows to say, and one picture with curves and rates.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Phase
-from deft_core.errors import InvalidInputError
-from deft_report.findings import SEED, Verdict, rewards
-from deft_report.record import RunRecord
-from deft_report.statistics import (
-    Interval,
-    Rate,
-    bootstrap_mean,
-    compare_paired_outcomes,
-    compare_rates,
-)
+from deft_core.task import load_task, task_names
+from deft_core.validation import FloatArray
+from deft_report import figures
+from deft_report.findings import SEED, Verdict, compare_success
+from deft_report.run import UNKNOWN, RunRecord, rewards
+from deft_report.statistics import Interval, Rate, bootstrap_mean
 
-UNKNOWN: Final = 'not recorded'
+COLUMNS: Final = (
+    'run', 'task', 'method', 'tried', 'objects', 'success', 'rate', '95% interval',
+    'mean reward', 'practice',
+)  # fmt: skip
+_RIGHT: Final = frozenset({'success', 'rate', 'practice'})
 _FEW: Final = 2  # comparisons that need no warning about their number
+WINDOW: Final = 10  # rewards in a mean, as in the paper's ten trials
+_STYLES: Final = ('-', (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+_ROW_INCHES: Final = 0.34
 # What each evaluation phase tries.
 TRIED: Final = {Phase.EVALUATE_POLICY: 'policy', Phase.EVALUATE_PRIOR: 'prior alone'}
 # Objects by set ('train', 'test') of a task; empty for an unknown task.
@@ -32,14 +41,7 @@ ObjectSets = Callable[[str], Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True)
 class Key:
-    """What trials must share to be counted together.
-
-    Attributes:
-        task: Name of the task.
-        object_set: 'train', 'test', or what is known instead.
-        method: Method of the session, as summary.json names it.
-        tried: 'policy' or 'prior alone'.
-    """
+    """What trials share that are counted together; `object_set` may be unknown."""
 
     task: str
     object_set: str
@@ -56,14 +58,8 @@ class Key:
 class Row:
     """One line of the table: the trials of one run, or of all runs that share a key.
 
-    Attributes:
-        run: Name of the run; 'all N runs' for a pooled line.
-        key: What was tried.
-        trials: The evaluation episodes.
-        practice: Practice episodes behind them; of all runs together in a pooled line.
-        rate: Success; None when no trial was judged or none was run.
-        reward: Mean reward; with equal ends below two rewards, None without any.
-        pooled: Whether several runs are counted together.
+    `practice` counts episodes, of all runs together in a pooled line; `reward` is the mean, with
+    equal ends below two rewards.
     """
 
     run: str
@@ -77,14 +73,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `deft compare` shows.
-
-    Attributes:
-        records: The runs by their labels, in the order they were named.
-        rows: The table.
-        verdicts: Which differences the trials can show.
-        notes: What limits the comparison, one sentence each.
-    """
+    """What `deft compare` shows: runs by label, the table, verdicts and what limits them."""
 
     records: Mapping[str, RunRecord]
     rows: tuple[Row, ...]
@@ -92,18 +81,16 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Comparison:
-    """Put runs side by side.
+def known_object_sets(task: str) -> Mapping[str, Sequence[str]]:
+    """Objects by set of a task of config/tasks; empty for a task that is not there any more."""
+    directory = config_directory()
+    return load_task(task, directory).object_sets if task in task_names(directory) else {}
 
-    Args:
-        records: Runs by a label that tells them apart.
-        object_sets: Objects by set of a task.
 
-    Raises:
-        InvalidInputError: No run.
-    """
-    if not records:
-        raise InvalidInputError('A comparison needs at least one run, got none.')
+def compare(
+    records: Mapping[str, RunRecord], object_sets: ObjectSets = known_object_sets
+) -> Comparison:
+    """Put runs side by side, by labels that tell them apart."""
     rows = [row for label, record in records.items() for row in _rows(label, record, object_sets)]
     pooled = list(_pooled(rows))
     verdicts = tuple(_verdicts(rows, pooled))
@@ -113,11 +100,6 @@ def compare(records: Mapping[str, RunRecord], object_sets: ObjectSets) -> Compar
             f'Of {len(verdicts)} comparisons, one in twenty would look separable by chance alone.'
         )
     return Comparison(records, (*rows, *pooled), verdicts, tuple(notes))
-
-
-def method_of(record: RunRecord) -> str:
-    """Method of a session, from its summary."""
-    return str((record.summary or {}).get('method', UNKNOWN))
 
 
 def _rows(label: str, record: RunRecord, object_sets: ObjectSets) -> Iterator[Row]:
@@ -131,10 +113,10 @@ def _rows(label: str, record: RunRecord, object_sets: ObjectSets) -> Iterator[Ro
     for phase, tried in TRIED.items():
         for episode in record.phase(phase):
             group = sets.get(episode.object_name, fallback)
-            groups.setdefault(Key(task, group, method_of(record), tried), []).append(episode)
+            groups.setdefault(Key(task, group, record.baseline, tried), []).append(episode)
     practice = len(record.practice)
     if not groups:
-        yield _row(label, Key(task, '-', method_of(record), 'no trials'), (), practice)
+        yield _row(label, Key(task, '-', record.baseline, 'no trials'), (), practice)
     for key, trials in groups.items():
         yield _row(label, key, tuple(trials), practice)
 
@@ -152,16 +134,13 @@ def _row(
     return Row(run, key, trials, practice, rate, reward, pooled)
 
 
-def _by_key(rows: Sequence[Row]) -> dict[Key, list[Row]]:
-    shared: dict[Key, list[Row]] = {}
-    for row in rows:
-        shared.setdefault(row.key, []).append(row)
-    return shared
-
-
 def _pooled(rows: Sequence[Row]) -> Iterator[Row]:
     """One more line for every key that several runs share."""
-    for key, members in _by_key([row for row in rows if row.trials]).items():
+    shared: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row.trials:
+            shared.setdefault(row.key, []).append(row)
+    for key, members in shared.items():
         if len(members) > 1:
             trials = tuple(trial for row in members for trial in row.trials)
             practice = sum(row.practice for row in members)
@@ -170,52 +149,19 @@ def _pooled(rows: Sequence[Row]) -> Iterator[Row]:
 
 def _verdicts(rows: Sequence[Row], pooled: Sequence[Row]) -> Iterator[Verdict]:
     """Every two things that were tried on one task and object set, all their runs together."""
-    totals = [row for row in rows if row.rate is not None]
     covered = {row.key for row in pooled}
-    totals = [row for row in totals if row.key not in covered]
-    totals += [row for row in pooled if row.rate is not None]
+    totals = [row for row in rows if row.key not in covered] + list(pooled)
     for first, second in itertools.combinations(totals, 2):
-        same = (first.key.task, first.key.object_set) == (second.key.task, second.key.object_set)
-        if same:
-            yield _verdict(first, second)
-
-
-def _verdict(first: Row, second: Row) -> Verdict:
-    question = (
-        f'{first.key.label} against {second.key.label} '
-        f'({first.key.task}, {first.key.object_set} objects)'
-    )
-    assert first.rate is not None, 'only judged trials are compared'
-    assert second.rate is not None, 'only judged trials are compared'
-    better = first.rate.value > second.rate.value
-    pairs = _shared_scenes(first.trials, second.trials)
-    counts = (
-        f'{first.rate.successes} of {first.rate.trials} against '
-        f'{second.rate.successes} of {second.rate.trials}'
-    )
-    if len(pairs) == first.rate.trials == second.rate.trials:
-        p_value = compare_paired_outcomes(*zip(*pairs, strict=True))
-        test = f'exact McNemar test on {len(pairs)} shared scenes'
-    else:
-        p_value = compare_rates(first.rate, second.rate)
-        test = 'exact Fisher test'
-    return Verdict(question, p_value, better, f'{counts} ({test}, p = {p_value:.2g}).')
-
-
-def _shared_scenes(first: Sequence[Episode], second: Sequence[Episode]) -> list[tuple[bool, bool]]:
-    """Outcomes on the scenes that both saw; empty where a scene is not unique."""
-
-    def by_scene(trials: Sequence[Episode]) -> dict[tuple[int, str], bool]:
-        judged = [trial for trial in trials if trial.success is not None]
-        scenes = {
-            (trial.scene_seed, trial.object_name): bool(trial.success)
-            for trial in judged
-            if trial.scene_seed >= 0
-        }
-        return scenes if len(scenes) == len(judged) else {}
-
-    one, other = by_scene(first), by_scene(second)
-    return [(one[scene], other[scene]) for scene in one if scene in other]
+        group = (first.key.task, first.key.object_set)
+        if group == (second.key.task, second.key.object_set):
+            verdict = compare_success(
+                f'{first.key.label} against {second.key.label} '
+                f'({first.key.task}, {first.key.object_set} objects)',
+                first.trials,
+                second.trials,
+            )
+            if verdict is not None:
+                yield verdict
 
 
 def _notes(records: Mapping[str, RunRecord], pooled: Sequence[Row]) -> Iterator[str]:
@@ -241,3 +187,86 @@ def _notes(records: Mapping[str, RunRecord], pooled: Sequence[Row]) -> Iterator[
             'Pooled lines count the trials of all runs as independent; where runs differ from '
             'each other, their true interval is wider.'
         )
+
+
+def table(comparison: Comparison) -> list[str]:
+    """The table as aligned lines."""
+    lines = [COLUMNS, *(_cells(row) for row in comparison.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return [
+        '  '.join(
+            text.rjust(width) if name in _RIGHT else text.ljust(width)
+            for text, width, name in zip(line, widths, COLUMNS, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """One line of the table as text, in the order of `COLUMNS`."""
+    successes = rate = interval = reward = '-'
+    if row.rate is not None:
+        successes, rate = f'{row.rate.successes}/{row.rate.trials}', f'{row.rate.value:.0%}'
+        interval = f'{row.rate.interval.low:.0%} to {row.rate.interval.high:.0%}'
+    if row.reward is not None:
+        reward = f'{row.reward.value:.2f} ({row.reward.low:.2f} to {row.reward.high:.2f})'
+    key = row.key
+    tried = (row.run, key.task, key.method, key.tried, key.object_set)
+    return (*tried, successes, rate, interval, reward, str(row.practice))
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Verdicts and notes, one line each."""
+    verdicts = [f'{v.question}: {v.answer.lower()}, {v.detail}' for v in comparison.verdicts]
+    return [*verdicts, *(f'note: {note}' for note in comparison.notes)]
+
+
+def overview(comparison: Comparison) -> Figure:
+    """Learning curves (paper, figure 6) over success rates, in one picture."""
+    rates = [row for row in comparison.rows if row.rate is not None]
+    heights = (3.7, 0.8 + _ROW_INCHES * max(1, len(rates)))
+    figure = figures.new_figure(figures.WIDE, sum(heights) + 0.2)
+    above, below = figure.subplots(2, 1, gridspec_kw={'height_ratios': heights})
+    _curves(above, comparison)
+    tasks = {row.key.task for row in rates}
+    lines = []
+    for row in rates:
+        task = f'{row.key.task}, ' if len(tasks) > 1 else ''
+        label = f'{row.run}: {task}{row.key.label}, {row.key.object_set}'
+        lines.append((label, row.rate, row.key.tried == TRIED[Phase.EVALUATE_POLICY]))
+    figures.rate_bars(below, lines or [('', None, False)])
+    return figure
+
+
+def _curves(axes: Axes, comparison: Comparison) -> None:
+    """Mean of the last ten rewards over practice, one thin line a run, one thick a method."""
+    groups: dict[str, list[FloatArray]] = {}
+    tasks = {record.episodes[0].task for record in comparison.records.values()}
+    for record in comparison.records.values():
+        if record.practice:
+            task = f'{record.episodes[0].task}, ' if len(tasks) > 1 else ''
+            curve = figures.running_mean(record.practice, WINDOW)
+            groups.setdefault(f'{task}{record.baseline}', []).append(curve)
+    last = 1
+    for place, (name, curves) in enumerate(groups.items()):
+        look: dict[str, Any] = {
+            'color': figures.SERIES[place % len(figures.SERIES)],
+            'linestyle': _STYLES[place // len(figures.SERIES) % len(_STYLES)],
+        }
+        if len(curves) > 1:
+            for curve in curves:
+                numbers = np.arange(1, curve.size + 1)
+                axes.plot(numbers, curve, **look, linewidth=0.8, alpha=0.5)
+        # Over the episodes that all runs got to.
+        last_common = min(curve.size for curve in curves)
+        mean = np.mean([curve[:last_common] for curve in curves], axis=0)
+        last = max(last, last_common)
+        label = f'{name} ({len(curves)} run{"" if len(curves) == 1 else "s"})'
+        axes.plot(np.arange(1, last_common + 1), mean, **look, linewidth=2.2, label=label)
+    if groups:
+        figures.legend(axes, columns=3)
+    axes.set_xlim(0.4, last + 0.6)
+    axes.set_ylim(*figures.REWARD_LIMITS)
+    figures.episode_axis(axes, last)
+    axes.set_ylabel(f'mean of the last {WINDOW} rewards')
+    figures.dress(axes)

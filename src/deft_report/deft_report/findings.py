@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from deft_cem.optimisers.paper_parameters import DEFAULT_EPISODES, DEFAULT_WARM_UP
+from deft_cem.optimisers.cem import DEFAULT_EPISODES, DEFAULT_WARM_UP
 from deft_core.episode import Episode, Phase
-from deft_report.record import LAST, RunRecord
+from deft_report.run import RunRecord, rewards
 from deft_report.statistics import (
     SIGNIFICANCE,
     Interval,
@@ -20,35 +19,15 @@ from deft_report.statistics import (
     compare_paired_outcomes,
     compare_rates,
     paired_permutation_test,
-    successes_needed,
 )
 
 # The report of one run must come out the same every time, so its resampling has a fixed seed.
 SEED = 0
-# summary.json rounds; a larger gap is a real disagreement.
-TOLERANCE = 5e-3
-# Trials per evaluation in the paper (section 4).
-TRIALS = 10
-CLAIMS = {
-    'success_prior': 'prior',
-    'success_warmup': 'warm_up',
-    'success_last10': 'last',
-    'success_evaluation': 'policy',
-}
 
 
 @dataclass(frozen=True)
 class Group:
-    """One block of episodes as the report names it.
-
-    Attributes:
-        key: Name in the charts' data and in style sheets.
-        label: Name for people.
-        about: How its episodes were run, in a few words.
-        rate: Success; None when no episode of the block was judged.
-        reward: Mean reward with bootstrap interval; None below two rewards.
-        count: Number of episodes, judged or not.
-    """
+    """One block of episodes; its `reward` is the mean, None below two rewards."""
 
     key: str
     label: str
@@ -57,30 +36,17 @@ class Group:
     reward: Interval | None
     count: int
 
-
-@dataclass(frozen=True)
-class Pair:
-    """The two evaluation trials of one scene.
-
-    Attributes:
-        prior: Trial with the prior alone.
-        policy: Trial with the policy.
-    """
-
-    prior: Episode
-    policy: Episode
+    @property
+    def number(self) -> str:
+        """The key number, such as `8/10`."""
+        if self.rate is None:
+            return 'not judged' if self.count else 'not run'
+        return f'{self.rate.successes}/{self.rate.trials}'
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison and what it allows to say.
-
-    Attributes:
-        question: What is compared with what.
-        p_value: Of an exact test.
-        better: Whether the first named did better.
-        detail: The counts behind it and the test.
-    """
+    """One comparison and what it allows to say; `better` is about the first that was named."""
 
     question: str
     p_value: float
@@ -102,20 +68,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says in words and figures.
-
-    Attributes:
-        groups: Prior alone, warm-up, last ten, policy.
-        pairs: Evaluation trials that share a scene.
-        verdicts: What is and what is not separable.
-        yardstick: How large a difference this many trials can show; empty without a prior.
-        notes: What is missing from this run or disagrees in it, one sentence each.
-    """
+    """What the report says; `pairs` are evaluation trials on one scene, prior alone and policy."""
 
     groups: tuple[Group, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[tuple[Episode, Episode], ...]
     verdicts: tuple[Verdict, ...]
-    yardstick: str
     notes: tuple[str, ...]
 
 
@@ -125,45 +82,33 @@ def find(record: RunRecord) -> Findings:
     prior = record.phase(Phase.EVALUATE_PRIOR)
     policy = record.phase(Phase.EVALUATE_POLICY)
     tuned = record.last_tuned
-    groups = (
-        _group('prior', 'Prior alone', 'evaluation, zero residual', prior, generator),
-        _group(
-            'warm_up',
-            'Warm-up',
-            'sampling around the prior',
-            record.phase(Phase.WARM_UP),
-            generator,
-        ),
-        _group(
-            'last',
-            f'Last {len(tuned)} of practice' if tuned else 'Last ten of practice',
-            'still sampling, refitted',
-            tuned,
-            generator,
-        ),
-        _group('policy', 'Policy', 'evaluation, after training', policy, generator),
+    warm_up = record.phase(Phase.WARM_UP)
+    last = f'Last {len(tuned)} of practice' if tuned else 'Last ten of practice'
+    groups = tuple(
+        _group(key, label, about, episodes, generator)
+        for key, label, about, episodes in (
+            ('prior', 'Prior alone', 'evaluation, zero residual', prior),
+            ('warm_up', 'Warm-up', 'sampling around the prior', warm_up),
+            ('last', last, 'still sampling, refitted', tuned),
+            ('policy', 'Policy', 'evaluation, after training', policy),
+        )
     )
-    pairs = _pairs(prior, policy)
+    pairs = same_scenes(prior, policy)
+    verdicts = (
+        compare_success('Success, policy against prior alone', policy, prior),
+        _compare_reward(pairs, generator),
+        compare_success('Success, end of practice against warm-up', tuned, warm_up),
+    )
     return Findings(
         groups=groups,
-        pairs=pairs,
-        verdicts=tuple(_verdicts(groups, pairs, generator)),
-        yardstick=_yardstick(groups[0].rate),
+        pairs=tuple(pairs),
+        verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
         notes=tuple(_notes(record, groups)),
     )
 
 
-def rewards(episodes: Sequence[Episode]) -> list[float]:
-    """The rewards that were given, in order."""
-    return [episode.reward for episode in episodes if episode.reward is not None]
-
-
 def _group(
-    key: str,
-    label: str,
-    about: str,
-    episodes: Sequence[Episode],
-    generator: np.random.Generator,
+    key: str, label: str, about: str, episodes: Sequence[Episode], generator: np.random.Generator
 ) -> Group:
     given = rewards(episodes)
     return Group(
@@ -176,61 +121,62 @@ def _group(
     )
 
 
-def _pairs(prior: Sequence[Episode], policy: Sequence[Episode]) -> tuple[Pair, ...]:
+def _scene(episode: Episode) -> tuple[int, str]:
+    return episode.scene_seed, episode.object_name
+
+
+def same_scenes(
+    first: Sequence[Episode], second: Sequence[Episode]
+) -> list[tuple[Episode, Episode]]:
     """Match trials on the same scene; a scene laid out by hand (seed -1) has no twin."""
-    by_scene = {
-        (episode.scene_seed, episode.object_name): episode
-        for episode in prior
-        if episode.scene_seed >= 0
-    }
-    matched = []
-    for episode in policy:
-        twin = by_scene.get((episode.scene_seed, episode.object_name))
-        if twin is not None:
-            matched.append(Pair(prior=twin, policy=episode))
-    return tuple(matched)
-
-
-def _verdicts(
-    groups: Sequence[Group], pairs: Sequence[Pair], generator: np.random.Generator
-) -> Iterator[Verdict]:
-    prior, warm_up, last, policy = (group.rate for group in groups)
-    judged = [
-        (pair.prior.success, pair.policy.success)
-        for pair in pairs
-        if pair.prior.success is not None and pair.policy.success is not None
+    by_scene = {_scene(episode): episode for episode in first if episode.scene_seed >= 0}
+    return [
+        (by_scene[_scene(episode)], episode) for episode in second if _scene(episode) in by_scene
     ]
-    if judged:
-        yield _paired_success(judged)
-    elif prior is not None and policy is not None:
-        yield _unpaired_success('Success, policy against prior alone', policy, prior)
-    differences = [
-        pair.policy.reward - pair.prior.reward
-        for pair in pairs
-        if pair.policy.reward is not None and pair.prior.reward is not None
-    ]
-    if len(differences) > 1:
-        yield _paired_reward(differences, generator)
-    if warm_up is not None and last is not None:
-        yield _unpaired_success('Success, end of practice against warm-up', last, warm_up)
 
 
-def _paired_success(judged: Sequence[tuple[bool, bool]]) -> Verdict:
-    gains = sum(1 for before, after in judged if after and not before)
-    losses = sum(1 for before, after in judged if before and not after)
-    p_value = compare_paired_outcomes(*zip(*judged, strict=True))
+def compare_success(
+    question: str, first: Sequence[Episode], second: Sequence[Episode]
+) -> Verdict | None:
+    """Whether the successes of two groups differ; None where one of them was not judged.
+
+    Groups that saw the same scenes, each once, are compared scene by scene.
+    """
+    one, other = (
+        [episode for episode in group if episode.success is not None] for group in (first, second)
+    )
+    rate, other_rate = (Rate.of([e.success for e in group]) for group in (one, other))
+    if rate is None or other_rate is None:
+        return None
+    pairs = same_scenes(one, other)
+    scenes = {_scene(episode) for episode, _ in pairs}
+    if len(scenes) == len(pairs) == len(one) == len(other):
+        p_value = compare_paired_outcomes([(bool(a.success), bool(b.success)) for a, b in pairs])
+        test = f'exact McNemar test on {len(pairs)} shared scenes'
+    else:
+        p_value = compare_rates(rate, other_rate)
+        test = 'exact Fisher test'
     return Verdict(
-        question='Success, policy against prior alone',
+        question=question,
         p_value=p_value,
-        better=gains > losses,
+        better=rate.value > other_rate.value,
         detail=(
-            f'Of {len(judged)} shared scenes, {gains} succeed with the policy only and {losses} '
-            f'with the prior only (exact McNemar test, p = {p_value:.2g}).'
+            f'{rate.successes} of {rate.trials} against {other_rate.successes} of '
+            f'{other_rate.trials} ({test}, p = {p_value:.2g}).'
         ),
     )
 
 
-def _paired_reward(differences: Sequence[float], generator: np.random.Generator) -> Verdict:
+def _compare_reward(
+    pairs: Sequence[tuple[Episode, Episode]], generator: np.random.Generator
+) -> Verdict | None:
+    differences = [
+        policy.reward - prior.reward
+        for prior, policy in pairs
+        if policy.reward is not None and prior.reward is not None
+    ]
+    if len(differences) < 2:
+        return None
     mean = bootstrap_mean(differences, generator)
     p_value = paired_permutation_test(differences, generator)
     return Verdict(
@@ -244,36 +190,9 @@ def _paired_reward(differences: Sequence[float], generator: np.random.Generator)
     )
 
 
-def _unpaired_success(question: str, rate: Rate, other: Rate) -> Verdict:
-    p_value = compare_rates(rate, other)
-    return Verdict(
-        question=question,
-        p_value=p_value,
-        better=rate.value > other.value,
-        detail=(
-            f'{rate.successes} of {rate.trials} against {other.successes} of {other.trials} '
-            f'(exact Fisher test, p = {p_value:.2g}).'
-        ),
-    )
-
-
-def _yardstick(prior: Rate | None) -> str:
-    if prior is None:
-        return ''
-    needed = successes_needed(prior, TRIALS)
-    start = (
-        f'How far {TRIALS} trials reach: against {prior.successes} of {prior.trials}, '
-        f'{TRIALS} independent trials'
-    )
-    if needed is None:
-        return f'{start} could not show an improvement even with {TRIALS} successes.'
-    return f'{start} show an improvement only from {needed} successes on.'
-
-
 def _notes(record: RunRecord, groups: Sequence[Group]) -> Iterator[str]:
     practice = len(record.practice)
-    if record.truncated:
-        yield 'The bag ends in the middle of a record; all whole episodes before it are shown.'
+    yield from record.damaged
     if practice < DEFAULT_EPISODES:
         place = 'during the warm-up' if practice < DEFAULT_WARM_UP else 'while fine-tuning'
         count = f'{practice} practice episode{"" if practice == 1 else "s"}'
@@ -304,21 +223,3 @@ def _notes(record: RunRecord, groups: Sequence[Group]) -> Iterator[str]:
         yield f'Episodes without a reward, left out of means: {unrewarded}.'
     if record.summary is None:
         yield 'There is no summary.json: the session ended before it could write one.'
-    else:
-        yield from _disagreements(record.summary, {group.key: group.rate for group in groups})
-
-
-def _disagreements(summary: Mapping[str, Any], rates: Mapping[str, Rate | None]) -> Iterator[str]:
-    """Where the summary says something else than the recorded episodes."""
-    for key, name in CLAIMS.items():
-        claimed, rate = summary.get(key), rates[name]
-        if not isinstance(claimed, int | float) or rate is None:
-            continue
-        # In a short session the summary's last ten reach back into the warm-up; ours do not.
-        if name == 'last' and rate.trials < LAST:
-            continue
-        if abs(claimed - rate.value) > TOLERANCE:
-            yield (
-                f'summary.json gives {key} = {claimed:.3g}, the recorded episodes give '
-                f'{rate.value:.3g}; this page shows the recording.'
-            )

@@ -11,12 +11,11 @@ import pytest
 from episode_records import records  # noqa: F401
 from PIL import Image, ImageDraw
 
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.paper_parameters import initial_standard_deviation
+from deft_cem.optimisers.cem import CrossEntropyMethod, initial_standard_deviation
 from deft_core.camera import ColorImage
-from deft_core.episode import Episode, FilmFrame, Outcome, Phase
+from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspPrior, GraspResidual
-from deft_report.record import RunRecord
+from deft_report.run import RunRecord
 
 OBJECTS = ('mug_red', 'mug_blue', 'tumbler_green')
 COLOURS = {'mug_red': '#b23a3a', 'mug_blue': '#3b62a8', 'tumbler_green': '#3f8f58'}
@@ -36,7 +35,7 @@ POLICY = {
     'details': {
         'elite_episodes': [f'sample-{index:03d}' for index in range(10)],
         'practice_episodes': 30,
-        'left_out_error': {'skill': -0.04},
+        'candidates': [{'kind': 'residual_vae', 'left_out_error': 0.5, 'r2': -0.04}],
         'reason': 'residual_vae was asked for',
     },
 }
@@ -66,14 +65,14 @@ def picture(seed: int, name: str, lift: float, width: int = 160) -> ColorImage:
     return np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
 
 
-def frames(seed: int, name: str, success: bool, count: int, width: int) -> tuple[FilmFrame, ...]:
+def frames(seed: int, name: str, success: bool, count: int, width: int) -> tuple[VideoFrame, ...]:
     """JPEG pictures at 5 Hz."""
     made = []
     for step in range(count):
         lift = max(0.0, 2.0 * step / max(count - 1, 1) - 1.0) * success
         buffer = io.BytesIO()
         Image.fromarray(picture(seed, name, lift, width)).save(buffer, format='JPEG')
-        made.append(FilmFrame(stamp=100.0 + 0.2 * step, jpeg=buffer.getvalue()))
+        made.append(VideoFrame(stamp=100.0 + 0.2 * step, jpeg=buffer.getvalue()))
     return tuple(made)
 
 
@@ -81,7 +80,7 @@ def session(
     *,
     practice: int = 30,
     trials: int = 10,
-    film_frames: int = 4,
+    video_frames: int = 4,
     width: int = 96,
     seed: int = 3,
 ) -> RunRecord:
@@ -90,13 +89,13 @@ def session(
     Args:
         practice: Number of warm-up and fine-tuning episodes.
         trials: Number of evaluation trials, with the policy and with the prior alone.
-        film_frames: Pictures per film.
+        video_frames: Pictures per rollout video.
         width: Of every picture. [pixel].
         seed: Of everything random.
     """
     generator = np.random.default_rng(seed)
     sigma = initial_standard_deviation()
-    optimiser = CrossEntropyMethod(sigma, np.random.default_rng(seed))
+    optimiser = CrossEntropyMethod(sigma, seed)
     episodes: list[Episode] = []
 
     def run(
@@ -125,7 +124,7 @@ def session(
                 success=success,
                 first_image=picture(scene, name, 0.0, width),
                 last_image=picture(scene, name, float(success), width),
-                film=frames(scene, name, success, film_frames, width),
+                rollout_video=frames(scene, name, success, video_frames, width),
                 sample_seed=seed,
                 calibration_id='simulated',
                 distribution_mean=mean,
@@ -163,7 +162,6 @@ def session(
         episodes=tuple(episodes),
         summary=summary if trials else None,
         policy=POLICY if trials else None,
-        truncated=False,
     )
 
 

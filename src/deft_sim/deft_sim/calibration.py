@@ -22,14 +22,6 @@ def take_views(
 ) -> Iterator[CalibrationView]:
     """Visit postures and look at the board; postures that do not show it give no view.
 
-    Args:
-        cell: The cell with the board on its flange.
-        detector: Of the board.
-        postures: Shape (n, 6). [rad].
-
-    Yields:
-        One view per posture that shows the board.
-
     Raises:
         DeviceError: The arm collided or did not take a trajectory.
     """

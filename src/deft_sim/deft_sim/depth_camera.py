@@ -37,15 +37,7 @@ class DepthCameraModel:
         return np.clip(exact + sigma * noise + 0.5, 0.0, 255.0).astype(np.uint8)
 
     def depth(self, exact: DepthImage, generator: np.random.Generator) -> DepthImage:
-        """Depth with noise, rounding and missing pixels.
-
-        Args:
-            exact: Distance along the optical axis. Shape (height, width). [m].
-            generator: Source of the noise.
-
-        Returns:
-            Shape (height, width). [m]. NaN where missing.
-        """
+        """Depth [m] with noise, rounding and missing pixels, from and to shape (height, width)."""
         settings = self._configuration
         missing = self._missing(exact, generator)
         white = generator.standard_normal(exact.shape, dtype=np.float32)

@@ -25,7 +25,7 @@ from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.tendon_map import TendonMap
+from deft_hand_driver.joint_map import TendonMap
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
 from deft_sim.hand_motors import IdealMotors
@@ -36,17 +36,11 @@ SETTLE_TIME = 0.2  # [s] between a reset and the first picture
 
 @dataclass(frozen=True, eq=False)
 class RecordedDemonstration:
-    """The one demonstration of a task, by an expert instead of a person (paper, section 3.1).
+    """The one demonstration of a task, by an expert instead of a person (paper, section 3.1)."""
 
-    Attributes:
-        trajectory: Measured displacements after the grasp.
-        start: The scene it began with, RGB. Shape (height, width, 3).
-        goal: The scene at its end, to which visual rewards compare (section 5).
-    """
-
-    trajectory: WristTrajectory
-    start: ColorImage
-    goal: ColorImage
+    trajectory: WristTrajectory  # measured displacements after the grasp
+    start: ColorImage  # the scene it began with, RGB, shape (height, width, 3)
+    goal: ColorImage  # the scene at its end, to which visual rewards compare (section 5)
 
 
 class TableTopEnvironment:
@@ -57,13 +51,6 @@ class TableTopEnvironment:
         >>> frame = environment.reset(0, 'red_mug')  # doctest: +SKIP
         >>> outcome = environment.execute(grasp, trajectory)  # doctest: +SKIP
         >>> environment.final_image(), environment.score()  # doctest: +SKIP
-
-    Args:
-        settings: Cell and camera pose.
-        task: How the robot goes about it.
-        simulation: What it does it with.
-        planner: Plans arm and hand as in the graph.
-        tendon_map: From hand joints to motors, as in the graph.
     """
 
     def __init__(
@@ -88,15 +75,7 @@ class TableTopEnvironment:
 
     @classmethod
     def open(cls, task_name: str, directory: Path | None = None) -> TableTopEnvironment:
-        """Build the environment from a configuration folder.
-
-        Args:
-            task_name: File in `config/tasks` and module in `deft_sim/tasks`.
-            directory: Configuration folder; the usual one when None.
-
-        Raises:
-            ConfigurationError: A file is missing or wrong.
-        """
+        """Build the environment of a task from a configuration folder, else the usual one."""
         folder = config_directory() if directory is None else directory
         return cls(
             load_simulation_settings(folder),
@@ -108,10 +87,6 @@ class TableTopEnvironment:
 
     def reset(self, scene_seed: int, object_name: str) -> RgbdFrame:
         """Bring the robot home, lay out the scene, and take the first picture.
-
-        Args:
-            scene_seed: Seed of everything that is random until the next reset; not negative.
-            object_name: One of the task's.
 
         Raises:
             InvalidInputError: Unknown object or negative seed.
@@ -125,10 +100,6 @@ class TableTopEnvironment:
 
     def execute(self, grasp: GraspParameters, trajectory: WristTrajectory) -> Outcome:
         """Approach, close the hand, replay the trajectory and hold (paper, Algorithm 1).
-
-        Args:
-            grasp: Prior plus residual, in the base frame.
-            trajectory: Displacements after the grasp.
 
         Returns:
             COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), or COLLISION.

@@ -30,21 +30,13 @@ from dynamixel_simulator.server import BusServer
 
 @dataclass(frozen=True, eq=False)
 class TendonSample:
-    """The twelve tendons of the simulated hand, in `MOTOR_NAMES` order. Each shape (12,).
+    """The twelve tendons of the simulated hand, in `MOTOR_NAMES` order. Each shape (12,)."""
 
-    Attributes:
-        lengths: Excursion from the straight fingers. [m].
-        velocities: [m/s].
-        tensions: Pull against the spool; negative where a tendon runs both ways. [N].
-        excursion_per_angle: Of each spool. [m/rad].
-        zeros: Spool angles at which the tendons are just taut. [rad].
-    """
-
-    lengths: FloatArray
-    velocities: FloatArray
-    tensions: FloatArray
-    excursion_per_angle: FloatArray
-    zeros: FloatArray
+    lengths: FloatArray  # excursion from the straight fingers [m]
+    velocities: FloatArray  # [m/s]
+    tensions: FloatArray  # pull against the spool; negative where a tendon runs both ways [N]
+    excursion_per_angle: FloatArray  # of each spool [m/rad]
+    zeros: FloatArray  # spool angles at which the tendons are just taut [rad]
 
 
 class HandMotors(Protocol):
@@ -68,9 +60,6 @@ class IdealMotors:
     """Motors that follow their targets with a limited speed; a measured position is tendon length.
 
     They stand in for the servos where no packets are needed, at no cost.
-
-    Args:
-        settings: Speed limit, and what a current is.
     """
 
     def __init__(self, settings: MotorConfiguration) -> None:
@@ -111,11 +100,7 @@ class IdealMotors:
 
 
 class BusMotors:
-    """Servos of a hand that turn the spools of the simulated one.
-
-    Attributes:
-        bus: The servos; for tests, and to switch faults on.
-    """
+    """Servos of a hand that turn the spools of the simulated one."""
 
     def __init__(self, description: HandDescription) -> None:
         """All spools at 0, torque off, as after power-on.
@@ -128,18 +113,14 @@ class BusMotors:
                 f'The simulated hand has the motors {", ".join(MOTOR_NAMES)}; hand '
                 f'{description.name} has {", ".join(description.motor_names)}.'
             )
+        # the servos; for tests, and to switch faults on
         self.bus: SimulatedBus = build_hand_bus(description)
         self._motors = description.ordered_motors()
         self._servos = self.bus.servos
         self._gears: FloatArray = np.array([motor.sign * motor.gear for motor in self._motors])
 
     def serve(self, link: Path) -> BusServer:
-        """Open a port for a driver, with a symbolic link to it; the caller stops the server.
-
-        Raises:
-            ConfigurationError: The link cannot be made.
-            DeviceError: No pseudo-terminal is left.
-        """
+        """Open a port for a driver, with a symbolic link to it; the caller stops the server."""
         return BusServer(self.bus, link, real_time=False).start()
 
     @property

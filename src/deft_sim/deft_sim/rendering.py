@@ -27,10 +27,6 @@ class OffscreenRenderer:
     the thread that built the object. `mujoco.Renderer` is not used because it opens a context
     per model and needs two passes for colour and depth.
 
-    Args:
-        width: Columns. [pixel].
-        height: Rows. [pixel].
-
     Raises:
         DeviceError: There is no EGL, or it has no driver.
     """

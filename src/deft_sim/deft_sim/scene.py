@@ -25,10 +25,6 @@ def build_cell(
     """Robot, table and camera, not yet compiled; tasks add what stands on the table.
 
     The base frame of the robot is the world frame; the table top is the plane z = 0.
-
-    Args:
-        settings: Sizes, solver and camera.
-        board: Calibration board on the flange, if there is one.
     """
     spec = robot_spec()
     spec.modelname = 'deft_cell'
@@ -130,14 +126,7 @@ def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
 
 
 def _add_board(spec: mujoco.MjSpec, board: BoardConfiguration, T_flange_board: FloatArray) -> None:
-    """Fix a board to the flange: looks, but neither mass nor contacts, so it moves nothing.
-
-    Args:
-        spec: Robot and world.
-        board: What is printed.
-        T_flange_board: Maps board coordinates (x along its rows, y along its columns, z into it)
-            to the flange. Shape (4, 4). [m].
-    """
+    """Fix a board to the flange: looks, but neither mass nor contacts, so it moves nothing."""
     picture = np.repeat(draw_board(board, _PIXELS_PER_METRE)[..., None], 3, axis=2)
     texture = spec.add_texture(
         name=BOARD,

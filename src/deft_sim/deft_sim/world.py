@@ -29,32 +29,15 @@ _PALM = len(FINGERS)  # index of palm, thenar and motor housing behind the finge
 
 @dataclass(frozen=True, eq=False)
 class JointSample:
-    """What joints or motors measure of themselves.
+    """What joints or motors measure of themselves."""
 
-    Attributes:
-        positions: [rad].
-        velocities: [rad/s].
-        efforts: Torque of arm joints [N m], current of motors [A].
-    """
-
-    positions: FloatArray
-    velocities: FloatArray
-    efforts: FloatArray
+    positions: FloatArray  # [rad]
+    velocities: FloatArray  # [rad/s]
+    efforts: FloatArray  # torque of arm joints [N m], current of motors [A]
 
 
 class World:
-    """A compiled cell with the scene of a task.
-
-    Args:
-        settings: What the cell is built from.
-        task: Adds its bodies.
-        object_name: One of the task's.
-        board: Calibration board on the flange, if there is one.
-        mounting: How the hand differs from its file; not at all when None.
-
-    Raises:
-        InvalidInputError: The task has no such object.
-    """
+    """A compiled cell with the scene of a task."""
 
     def __init__(
         self,

@@ -17,33 +17,21 @@ _AT_TARGET: Final = 1e-9  # [rad]
 
 @dataclass(frozen=True, eq=False)
 class QueuedMove:
-    """One command that waits in the controller.
+    """One command that waits in the controller."""
 
-    Attributes:
-        target: Shape (6,). [rad].
-        speed: Of the joint with the longest way. [rad/s].
-        acceleration: Of that joint. [rad/s^2].
-        blends: Whether the arm goes on to the next command without stopping.
-    """
-
-    target: FloatArray
-    speed: float
-    acceleration: float
-    blends: bool
+    target: FloatArray  # (6,) [rad]
+    speed: float  # [rad/s] of the joint with the longest way
+    acceleration: float  # [rad/s^2] of that joint
+    blends: bool  # whether the arm goes on to the next command without stopping
 
 
 class SetpointMotion:
-    """The setpoint of the six joints and the queue that moves it.
-
-    Attributes:
-        setpoint: Shape (6,). [rad].
-        queue: Commands of position mode, the running one first.
-    """
+    """The setpoint of the six joints and the queue that moves it."""
 
     def __init__(self, setpoint: FloatArray) -> None:
         """Stand at a setpoint. Shape (6,). [rad]."""
         self.setpoint: FloatArray = np.array(setpoint, dtype=np.float64)
-        self.queue: deque[QueuedMove] = deque()
+        self.queue: deque[QueuedMove] = deque()  # the running command first
         self._pace = 0.0  # [rad/s] of the fastest joint along the queue
         self._velocity: FloatArray = np.zeros_like(self.setpoint)
 

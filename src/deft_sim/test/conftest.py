@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,7 +57,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=1 + os.getpid() % 100)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Node] = []
 

@@ -16,9 +16,10 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
-from deft_core.nodes.qos import COMMAND
+from deft_core.nodes.qos import COMMAND, LATCHED
 from deft_description.models import ARM_JOINT_NAMES
 from deft_hand_driver.description import load_hand_description
+from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
 from deft_sim.nodes.simulation_node import Pacer, SimulationNode
 
@@ -52,6 +53,10 @@ class World:
         self.arm = self.peer.create_publisher(
             JointTrajectory, '/xarm6_traj_controller/joint_trajectory', COMMAND
         )
+        self.stops = {
+            source: self.peer.create_publisher(EmergencyStop, '/emergency_stop', LATCHED)
+            for source in ('panel', 'pendant')
+        }
         self.words = self.peer.create_publisher(String, '/simulation/hand_bus', COMMAND)
         self.reset_scene = self.peer.create_client(ResetScene, '/simulation/reset_scene')
         self.evaluate = self.peer.create_client(EvaluateScene, '/simulation/evaluate_scene')
@@ -67,6 +72,14 @@ class World:
 
     def arm_positions(self):
         return np.array(self.fresh('/joint_states').position)
+
+    def press(self, source, pressed):
+        self.graph.until(lambda: self.stops[source].get_subscription_count() > 0)
+        self.stops[source].publish(EmergencyStop(pressed=pressed, source=source, reason='drill'))
+
+    def wait(self, seconds):
+        end = self.fresh('/clock').clock.sec + seconds
+        self.graph.until(lambda: self.latest['/clock'].clock.sec > end)
 
     def move_arm(self, names, positions, seconds=1):
         point = JointTrajectoryPoint(
@@ -114,6 +127,22 @@ def test_a_trajectory_moves_the_arm_by_joint_name(world):
     world.graph.until(lambda: abs(world.arm_positions()[0] - before[0]) < 0.003)
 
 
+def test_who_releases_the_emergency_stop_does_so_for_nobody_else(world):
+    before = world.arm_positions()
+    for source, pressed in (('panel', True), ('pendant', True), ('pendant', False)):
+        world.press(source, pressed)
+    world.wait(1)
+    world.move_arm(ARM_JOINT_NAMES, before + 0.1)
+    world.wait(2)
+    assert world.arm_positions() == pytest.approx(before, abs=0.01)
+    world.press('panel', False)
+    world.wait(1)
+    world.move_arm(ARM_JOINT_NAMES, before + 0.1)
+    world.graph.until(lambda: abs(world.arm_positions()[0] - before[0]) > 0.05)
+    world.move_arm(ARM_JOINT_NAMES, before)
+    world.graph.until(lambda: abs(world.arm_positions()[0] - before[0]) < 0.003)
+
+
 @pytest.mark.parametrize(
     ('names', 'value'),
     [(['joint1', 'elbow', 'joint3', 'joint4', 'joint5', 'joint6'], 0.1), (None, np.nan)],
@@ -121,8 +150,7 @@ def test_a_trajectory_moves_the_arm_by_joint_name(world):
 def test_a_malformed_trajectory_changes_nothing(world, names, value):
     before = world.arm_positions()
     world.move_arm(names or ARM_JOINT_NAMES, [value] * 6)
-    seconds = world.fresh('/clock').clock.sec
-    world.graph.until(lambda: world.latest['/clock'].clock.sec > seconds + 1)
+    world.wait(1)
     assert world.arm_positions() == pytest.approx(before, abs=0.01)
 
 

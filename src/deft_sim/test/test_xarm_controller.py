@@ -13,14 +13,14 @@ from deft_arm.configuration import load_arm_configuration
 from deft_arm.xarm.codes import (
     ALL_JOINTS,
     HAS_ERROR,
-    NOT_READY,
+    HAS_WARNING,
     OK,
     STATE_NOT_READY,
     Mode,
     State,
 )
 from deft_sim.nodes.xarm_world import make_box
-from deft_sim.xarm_controller import BOUNDARY, BUTTON, COLLISION, JOINT_LIMIT
+from deft_sim.xarm_controller import BOUNDARY, BUTTON, COLLISION, JOINT_LIMIT, WRONG_PARAMETER
 from deft_sim.xarm_motion import QueuedMove, SetpointMotion
 
 PERIOD = 0.01
@@ -50,24 +50,49 @@ def away(amount=0.3):
     return HOME + np.array([amount, 0.0, 0.0, 0.0, 0.0, 0.0])
 
 
-def test_it_starts_stopped_and_takes_nothing_before_it_is_enabled(off):
+def test_it_starts_stopped_and_does_not_move_before_it_is_enabled(off):
     assert off.report().state == State.STOPPED
-    assert off.move_joints(away(), 1.0, 5.0, blends=False) == NOT_READY
-    assert off.set_state(0) == NOT_READY
-    off.enable_motors(ALL_JOINTS, on=True)
     assert off.move_joints(away(), 1.0, 5.0, blends=False) == STATE_NOT_READY
     assert off.set_state(0) == OK
-    assert off.report().state == State.READY
+    # Without motors a command is taken, and not carried out.
     assert off.move_joints(away(), 1.0, 5.0, blends=False) == OK
+    assert off.report().waiting == 0
+    off.enable_motors(ALL_JOINTS, on=True)
+    assert off.move_joints(away(), 1.0, 5.0, blends=False) == OK
+    np.testing.assert_allclose(run(off, 2.0)[-1], away())
 
 
-def test_a_mode_or_a_setting_makes_it_not_ready(box):
-    for change in (lambda: box.set_mode(Mode.SERVO), box.configure):
-        change()
-        assert box.report().state == State.CHANGED
-        box.set_mode(Mode.POSITION)
-        box.set_state(0)
-        assert box.report().state == State.READY
+def test_the_load_is_a_motion_for_the_sdk(off):
+    assert off.set_tool_mass(0.7) == STATE_NOT_READY
+    off.enable_motors(ALL_JOINTS, on=True)
+    off.set_state(0)
+    off.configure()  # as `set_tcp_offset` does
+    assert off.set_tool_mass(0.7) == STATE_NOT_READY
+    assert off.tool_mass == 0.0
+    off.set_state(0)
+    off.warn(WRONG_PARAMETER)
+    assert off.set_tool_mass(0.7) == OK
+    assert off.tool_mass == 0.7
+    # Were it a change of state, the SDK could never answer 0.
+    assert off.report().state == State.READY
+    off.fail(COLLISION)
+    assert off.set_tool_mass(0.8) == HAS_ERROR
+
+
+def test_what_is_handed_on_as_it_is_answers_with_what_is_pending(box):
+    box.warn(WRONG_PARAMETER)
+    assert box.configure() == HAS_WARNING
+    assert box.clear_error() == HAS_WARNING
+    assert box.set_mode(Mode.POSITION) == OK
+    assert box.set_state(0) == OK
+    assert box.move_joints(away(), 1.0, 5.0, blends=False) == OK
+    box.fail(COLLISION)
+    assert box.set_fence(on=False) == HAS_ERROR
+    assert box.clear_warning() == HAS_ERROR
+    assert box.clear_error() == OK
+    assert box.configure() == OK
+    assert box.set_state(17) == OK
+    assert box.report().warning == WRONG_PARAMETER
 
 
 def test_a_move_ends_at_its_target_with_an_empty_queue(box):
@@ -114,7 +139,8 @@ def test_an_error_empties_the_queue_and_stays(box):
     assert report.waiting == 0
     np.testing.assert_array_equal(run(box, 0.5)[-1], stopped)
     assert box.move_joints(away(), 0.5, 5.0, blends=False) == HAS_ERROR
-    assert box.set_state(0) == HAS_ERROR
+    assert box.set_state(0) == OK
+    assert box.report().state == State.STOPPED
     assert box.clear_error() == OK
     # Cleared is not ready.
     assert box.move_joints(away(), 0.5, 5.0, blends=False) == STATE_NOT_READY
@@ -133,15 +159,14 @@ def test_the_button_takes_the_power_and_must_be_released(box):
     run(box, 0.2)
     box.press_button(pressed=True)
     assert (box.report().error, box.report().motors) == (BUTTON, 0)
-    box.clear_error()
-    assert box.report().error == BUTTON
-    assert box.enable_motors(ALL_JOINTS, on=True) == HAS_ERROR
+    assert box.clear_error() == HAS_ERROR
+    assert box.enable_motors(ALL_JOINTS, on=True) == OK
+    assert (box.report().error, box.report().motors) == (BUTTON, 0)
     box.press_button(pressed=False)
-    box.clear_error()
-    assert box.report().error == 0
-    assert box.set_state(0) == NOT_READY
+    assert box.clear_error() == OK
+    assert (box.report().error, box.report().motors) == (0, 0)
     box.enable_motors(ALL_JOINTS, on=True)
-    assert box.set_state(0) == OK
+    assert box.report().motors == 0b111111
 
 
 def test_the_fence_stops_a_flange_that_leaves(box):
@@ -167,8 +192,14 @@ def test_pause_keeps_the_queue(box):
     np.testing.assert_allclose(run(box, 1.0)[-1], away())
 
 
-def test_targets_outside_the_travel_are_refused(box):
-    assert box.move_joints(away(5.0), 0.5, 5.0, blends=False) == JOINT_LIMIT
+def test_the_error_of_a_target_outside_the_travel_comes_when_it_is_its_turn(box):
+    assert box.move_joints(away(0.2), 0.5, 5.0, blends=False) == OK
+    assert box.move_joints(away(7.0), 0.5, 5.0, blends=False) == OK
+    run(box, 0.2)
+    assert box.report().error == 0
+    path = run(box, 2.0)
+    assert (box.report().error, box.report().state) == (JOINT_LIMIT, State.STOPPED)
+    np.testing.assert_allclose(path[-1], away(0.2))
 
 
 TARGETS = st.lists(arrays(np.float64, 6, elements=st.floats(-1.0, 1.0)), min_size=1, max_size=6)

@@ -13,6 +13,7 @@ from deft_arm.xarm.codes import (
     DISCONNECTED,
     EMERGENCY_STOPPED,
     HAS_ERROR,
+    HAS_WARNING,
     OK,
     PARAMETER_ERROR,
     STATE_NOT_READY,
@@ -26,13 +27,14 @@ from deft_description.models import ARM_JOINT_NAMES
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import driver_services, make_box
 from deft_sim.world import JointSample
-from deft_sim.xarm_controller import COLLISION, MOST_COMMANDS
+from deft_sim.xarm_controller import COLLISION, MOST_COMMANDS, WRONG_PARAMETER
 from xarm_msgs import srv
 from xarm_msgs.msg import RobotMsg
 
 PERIOD = 0.01
 KINDS = {
     'clean_error': srv.Call,
+    'clean_warn': srv.Call,
     'motion_enable': srv.SetInt16ById,
     'set_mode': srv.SetInt16,
     'set_state': srv.SetInt16,
@@ -135,11 +137,40 @@ def test_only_the_services_of_the_default_parameters_are_there(bench):
 
 def test_our_parameter_file_switches_on_what_we_need(make_bench):
     bench = make_bench(switches=driver_services())
-    assert bench.code('set_tcp_load', weight=0.7, center_of_gravity=[0.0, 0.0, 85.0]) == OK
-    assert bench.box.tool_mass == pytest.approx(0.7)
-    # Settings leave the arm not ready.
+    bench.get_ready()
+    assert bench.code('set_tcp_offset', datas=[0.0] * 6) == OK
+    # Settings leave the arm not ready, and the load counts as a motion.
     assert bench.newest().state == State.CHANGED
+    load = {'weight': 0.7, 'center_of_gravity': [0.0, 0.0, 85.0]}
+    assert bench.code('set_tcp_load', **load) == STATE_NOT_READY
+    assert bench.box.tool_mass == 0.0
+    assert bench.code('set_state', data=0) == OK
+    assert bench.code('set_tcp_load', **load) == OK
+    assert bench.box.tool_mass == pytest.approx(0.7)
     assert bench.code('set_tcp_load', weight=0.7) == PARAMETER_ERROR
+
+
+def test_a_pending_warning_is_the_answer_of_most_settings_until_it_is_cleared(make_bench):
+    bench = make_bench(switches=driver_services())
+    bench.get_ready()
+    bench.box.warn(WRONG_PARAMETER)
+    bench.graph.until(lambda: bench.newest().warn == WRONG_PARAMETER)
+    assert bench.code('clean_error') == HAS_WARNING
+    assert bench.code('set_tcp_offset', datas=[0.0] * 6) == HAS_WARNING
+    assert bench.code('set_collision_sensitivity', data=3) == HAS_WARNING
+    assert bench.code('set_state', data=0) == OK
+    assert bench.code('set_servo_angle', angles=bench.away(), speed=0.5) == OK
+    assert bench.code('clean_warn') == OK
+    assert bench.code('clean_error') == OK
+
+
+def test_an_answer_repeats_the_request(make_bench):
+    bench = make_bench(switches=driver_services())
+    assert bench.call('set_state', data=4).message == 'data=4'
+    assert bench.call('motion_enable', id=8, data=1).message == 'id=8, data=1'
+    load = bench.call('set_tcp_load', weight=0.5, center_of_gravity=[0.0, 0.0, 85.0])
+    assert load.message == ('weight=0.500000, center_of_gravity=[ 0.000000, 0.000000, 85.000000 ]')
+    assert bench.call('clean_error').message == ''
 
 
 def test_a_switch_that_nobody_knows_is_refused(graph):
@@ -185,16 +216,6 @@ def test_errors_come_later_than_the_state(bench):
     bench.graph.until(lambda: bench.reports and bench.reports[-1].err == COLLISION)
     stopped = [report for report in bench.reports if report.state == State.STOPPED]
     assert sum(report.err == 0 for report in stopped) >= 1
-
-
-def test_what_is_no_motion_answers_0_although_it_was_refused(bench):
-    bench.box.fail(COLLISION)
-    assert bench.code('motion_enable', id=8, data=1) == OK
-    assert bench.code('set_mode', data=0) == OK
-    assert bench.code('set_state', data=0) == OK
-    report = bench.newest()
-    assert report.state == State.CHANGED
-    assert bench.code('set_servo_angle', angles=bench.away(), speed=0.2) == HAS_ERROR
 
 
 def test_it_clears_servo_errors_by_itself_when_it_starts(make_bench):

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 
 from deft_core.errors import DeftError, InvalidInputError
 from dynamixel_simulator.bus import SimulatedBus
@@ -31,11 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--baud-rate', type=int, default=57600, help='[bit/s]')
     options = parser.parse_args(arguments)
     try:
-        bus = _bus(options)
+        return serve(_bus(options), options)
     except DeftError as error:
         sys.stderr.write(f'{error}\n')
         return 2
-    return serve(bus, options)
 
 
 def server_parser(module: str) -> argparse.ArgumentParser:
@@ -53,15 +51,7 @@ def server_parser(module: str) -> argparse.ArgumentParser:
 
 
 def serve(bus: SimulatedBus, options: argparse.Namespace) -> int:
-    """Answer clients until a signal comes or the console is told to quit.
-
-    Args:
-        bus: What is served.
-        options: Of `server_parser`.
-
-    Returns:
-        Exit status: 2 when the port cannot be opened.
-    """
+    """Answer clients until a signal or `quit`; exit status 2 when the port cannot be opened."""
     try:
         server = BusServer(
             bus, options.link, paced=options.paced, any_baud_rate=options.any_baud_rate
@@ -71,11 +61,8 @@ def serve(bus: SimulatedBus, options: argparse.Namespace) -> int:
         return 2
     stop = threading.Event()
 
-    def on_signal(_: int, __: FrameType | None) -> None:
-        stop.set()
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda *_: stop.set())
     with server:
         _say(f'port {server.path}')
         threading.Thread(target=_listen, args=(server, stop), daemon=True).start()

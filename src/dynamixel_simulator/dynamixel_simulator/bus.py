@@ -32,17 +32,11 @@ _ANSWERS_PINGS, _ANSWERS_READS, _ANSWERS_ALL = range(3)  # status return levels
 
 
 class Answer(NamedTuple):
-    """Bytes that one servo puts on the wire.
+    """Bytes that one servo puts on the wire."""
 
-    Attributes:
-        data: They may be broken on purpose.
-        return_delay: Register of that name. [s].
-        lateness: Fault. [s].
-    """
-
-    data: bytes
-    return_delay: float
-    lateness: float
+    data: bytes  # they may be broken on purpose
+    return_delay: float  # register of that name [s]
+    lateness: float  # fault [s]
 
 
 class SimulatedBus:
@@ -50,14 +44,11 @@ class SimulatedBus:
 
     Every public method may be called from any thread; hold `lock` around more than one call, and
     around anything that is done to a servo itself.
-
-    Attributes:
-        lock: Guards the servos.
     """
 
     def __init__(self, servos: Iterable[SimulatedServo]) -> None:
         """Connect servos; two may have the same id, their answers then collide."""
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # guards the servos
         self._servos = list(servos)
         self._faults = {id(servo): AnswerFaults() for servo in self._servos}
         self._echo = False
@@ -68,11 +59,7 @@ class SimulatedBus:
         return tuple(self._servos)
 
     def servo(self, identifier: int) -> SimulatedServo:
-        """The first servo of an id.
-
-        Raises:
-            InvalidInputError: There is none.
-        """
+        """The first servo of an id."""
         for servo in self._servos:
             if servo.identifier == identifier:
                 return servo
@@ -93,9 +80,6 @@ class SimulatedBus:
             identifier: Of the servo; None for all, and for `Fault.ECHO`.
             answers: For faults of answers: how many suffer; None for all until cleared.
             lateness: Of `Fault.DELAY`. [s].
-
-        Raises:
-            InvalidInputError: No such servo.
         """
         with self.lock:
             if fault is Fault.ECHO:
@@ -108,14 +92,7 @@ class SimulatedBus:
                     harm(servo, fault)
 
     def clear(self, identifier: int | None = None) -> None:
-        """Switch faults off; what the firmware latched stays until a reboot.
-
-        Args:
-            identifier: Of the servo; None for all, and for the bus.
-
-        Raises:
-            InvalidInputError: No such servo.
-        """
+        """Switch faults off, of the bus too where no servo is named; latched errors stay."""
         with self.lock:
             if identifier is None:
                 self._echo = False
@@ -130,15 +107,7 @@ class SimulatedBus:
                 servo.advance(duration)
 
     def handle(self, packet: Packet, baud_rate: int | None = None) -> list[Answer]:
-        """Let the servos hear an instruction.
-
-        Args:
-            packet: Whose checksum is right.
-            baud_rate: Only servos set to it hear the packet; all when None. [bit/s].
-
-        Returns:
-            What they answer, in the order on the wire.
-        """
+        """Answers of the servos, or of those set to a baud rate [bit/s], in wire order."""
         if packet.instruction == Instruction.STATUS:
             return []
         with self.lock:

@@ -21,11 +21,7 @@ kinds: {kinds}
 
 
 def obey(server: BusServer, line: str) -> str:
-    """Do what a line, a command of `HELP` or nothing, says.
-
-    Returns:
-        ``ok``, the help, or ``error: `` and why.
-    """
+    """Do what a line of `HELP` says; ``ok``, the help, or ``error: `` and why."""
     try:
         return _obey(server, line.split())
     except DeftError as error:

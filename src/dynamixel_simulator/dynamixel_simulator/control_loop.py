@@ -28,35 +28,21 @@ class ControlLoop:
     """What the firmware does between two looks at its registers.
 
     Its trajectory goes to the goal with the profile velocity, or at once without one.
-
-    Attributes:
-        mode: In current-based mode the loop asks for a current, else for a voltage.
-        enabled: Whether the winding is driven.
-        goal_current: Largest current in current-based mode. [counts].
-        goal: Where the trajectory goes. [pulse].
-        speed: Of the trajectory; 0 for a step. [pulse/s].
-        output: Share of the supply voltage in the last step, -1 to 1.
-        direction: 1, or -1 in reverse mode.
-        homing_offset: Added to Present Position. [pulse].
     """
 
     def __init__(self, motor: ServoMotor, current_scale: float) -> None:
-        """Disabled, with no gains.
-
-        Args:
-            motor: What is driven.
-            current_scale: Of one count. [A].
-        """
+        """Disabled, with no gains; `current_scale` is one count of current [A]."""
         self._motor = motor
         self._current_scale = current_scale
+        # in current-based mode the loop asks for a current, else for a voltage
         self.mode = OperatingMode.POSITION
-        self.enabled = False
-        self.goal_current = 0
-        self.goal = 0.0
-        self.speed = 0.0
-        self.output = 0.0
-        self.direction = 1
-        self.homing_offset = 0
+        self.enabled = False  # whether the winding is driven
+        self.goal_current = 0  # largest current in current-based mode [counts]
+        self.goal = 0.0  # where the trajectory goes [pulse]
+        self.speed = 0.0  # of the trajectory; 0 for a step [pulse/s]
+        self.output = 0.0  # share of the supply voltage in the last step, -1 to 1
+        self.direction = 1  # 1, or -1 in reverse mode
+        self.homing_offset = 0  # added to Present Position [pulse]
         self._trajectory = 0.0
         self._forgotten = 0  # [pulse] of whole turns that are not counted
         self._integral = 0.0

@@ -50,13 +50,7 @@ class AnswerFaults:
         self._left: dict[Fault, int | None] = {}
 
     def add(self, fault: Fault, answers: int | None, lateness: float) -> None:
-        """Switch one on.
-
-        Args:
-            fault: One of `ANSWER_FAULTS`.
-            answers: How many answers suffer; None for all until cleared.
-            lateness: Of `Fault.DELAY`. [s].
-        """
+        """Switch one on, for a number of answers or until cleared; lateness in seconds."""
         self._left[fault] = answers
         if fault is Fault.DELAY:
             self._lateness = lateness

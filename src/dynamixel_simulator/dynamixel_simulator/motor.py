@@ -28,30 +28,19 @@ Load = Callable[[float, float], float]
 
 
 class ServoMotor:
-    """Position, velocity, current and temperature of one motor, all at the horn.
-
-    Attributes:
-        position: Not wrapped. [rad].
-        velocity: [rad/s].
-        current: Through the winding; positive drives to larger positions. [A].
-        temperature: [degC].
-        voltage: Of the supply. [V].
-        load: Called in every step for the torque from outside, or None.
-        load_torque: Torque from outside beside `load`. [N m].
-        stuck: Whether the horn is blocked.
-    """
+    """Position, velocity, current and temperature of one motor, all at the horn."""
 
     def __init__(self, specification: MotorSpecification) -> None:
         """At rest in the middle, cold, at the recommended voltage."""
         torque, speed = specification.stall_torque, specification.no_load_speed
-        self.position = 0.0
-        self.velocity = 0.0
-        self.current = 0.0
-        self.temperature = AMBIENT
-        self.voltage = specification.voltage
-        self.load: Load | None = None
-        self.load_torque = 0.0
-        self.stuck = False
+        self.position = 0.0  # not wrapped [rad]
+        self.velocity = 0.0  # [rad/s]
+        self.current = 0.0  # through the winding; positive drives to larger positions [A]
+        self.temperature = AMBIENT  # [degC]
+        self.voltage = specification.voltage  # of the supply [V]
+        self.load: Load | None = None  # called in every step for the torque from outside, or None
+        self.load_torque = 0.0  # torque from outside beside `load` [N m]
+        self.stuck = False  # whether the horn is blocked
         self._nominal_voltage = specification.voltage
         self._stall_current = specification.stall_current
         self._dry = _DRY_FRICTION * torque
@@ -74,15 +63,7 @@ class ServoMotor:
         return self._stall_current * self.voltage / self._nominal_voltage
 
     def drive_current(self, wanted: float, duration: float) -> float:
-        """Step with a current loop around the winding.
-
-        Args:
-            wanted: Current that the loop tries to keep. [A].
-            duration: [s].
-
-        Returns:
-            Share of the supply voltage that it took, -1 to 1.
-        """
+        """Step [s] with a current loop [A]; the share of the supply voltage it took, -1 to 1."""
         supply = self.voltage / self._nominal_voltage
         needed = wanted / self._stall_current + self.velocity / self._winding_speed
         if abs(needed) > supply:

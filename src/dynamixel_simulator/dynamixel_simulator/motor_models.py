@@ -49,44 +49,27 @@ class HardwareError(enum.IntFlag):
 
 @dataclass(frozen=True)
 class MotorSpecification:
-    """Numbers of the data sheet, at the recommended voltage.
+    """Numbers of the data sheet, at the recommended voltage."""
 
-    Attributes:
-        voltage: Recommended supply. [V].
-        stall_torque: [N m].
-        stall_current: [A].
-        no_load_speed: At the horn. [rad/s].
-        mass: [kg].
-    """
-
-    voltage: float
-    stall_torque: float
-    stall_current: float
-    no_load_speed: float
-    mass: float
+    voltage: float  # recommended supply [V]
+    stall_torque: float  # [N m]
+    stall_current: float  # [A]
+    no_load_speed: float  # at the horn [rad/s]
+    mass: float  # [kg]
 
 
 @dataclass(frozen=True)
 class MotorModel:
-    """One model with its control table.
+    """One model with its control table."""
 
-    Attributes:
-        name: As in `config/hands`, such as ``XC330-M288``.
-        number: Value of the field `model_number`.
-        current_scale: Of one count of current. [A].
-        fields: Every field without the indirect ones, which depend on the firmware.
-        fast_sync_read_firmware: First firmware with fast sync read.
-        specification: Data sheet.
-        few_indirect_until: Last firmware with 20 indirect bytes at 208 instead of 28 at 224.
-    """
-
-    name: str
-    number: int
-    current_scale: float
+    name: str  # as in `config/hands`, such as ``XC330-M288``
+    number: int  # value of the field `model_number`
+    current_scale: float  # of one count of current [A]
+    # every field without the indirect ones, which depend on the firmware
     fields: tuple[Field, ...]
-    fast_sync_read_firmware: int
-    specification: MotorSpecification
-    few_indirect_until: int = 0
+    fast_sync_read_firmware: int  # first firmware with fast sync read
+    specification: MotorSpecification  # data sheet
+    few_indirect_until: int  # last firmware with 20 indirect bytes at 208 instead of 28 at 224
 
     def control_table(self, firmware: int) -> ControlTable:
         """Memory with a firmware, which decides about `indirect_address_1`... and their data."""
@@ -110,7 +93,7 @@ def _write(name: str, address: int, size: int, default: int, minimum: int, maxim
     return Field(name, address, size, True, default, minimum, maximum, signed=minimum < 0)
 
 
-# XL330-M288; the others differ in what `_table` is given.
+# XL330-M288; the others differ in what `_model` is given.
 _COMMON: Final = (
     _read('model_number', 0, 2),
     _read('firmware_version', 6, 1),
@@ -146,89 +129,70 @@ _COMMON: Final = (
 )
 
 
-def _table(
-    number: int, ranges: dict[str, tuple[int, int, int]] | None = None, **defaults: int
-) -> tuple[Field, ...]:
-    """Fields of a model: `ranges` of default, minimum and maximum, or `defaults` alone, differ."""
-    defaults['model_number'] = number
+def _model(
+    name: str,
+    number: int,
+    specification: MotorSpecification,
+    current_scale: float = 0.001,
+    fast_sync_read_firmware: int = 46,
+    few_indirect_until: int = 52,
+    **differences: int | tuple[int, int, int],
+) -> MotorModel:
+    """A model; by field what differs from `_COMMON`: default, or default, minimum and maximum."""
+    differences['model_number'] = number
     fields = []
     for field in _COMMON:
-        changed = replace(field, default=defaults.get(field.name, field.default))
-        if ranges is not None and field.name in ranges:
-            default, minimum, maximum = ranges[field.name]
-            changed = replace(changed, default=default, minimum=minimum, maximum=maximum)
-        fields.append(changed)
-    return tuple(fields)
+        wanted = differences.get(field.name, field.default)
+        values = wanted if isinstance(wanted, tuple) else (wanted, field.minimum, field.maximum)
+        default, minimum, maximum = values
+        fields.append(replace(field, default=default, minimum=minimum, maximum=maximum))
+    return MotorModel(
+        name,
+        number,
+        current_scale,
+        tuple(fields),
+        fast_sync_read_firmware,
+        specification,
+        few_indirect_until,
+    )
 
 
-XL330_M288: Final = MotorModel(
-    name='XL330-M288',
-    number=1200,
-    current_scale=0.001,
-    fields=_table(1200),
-    fast_sync_read_firmware=46,
-    specification=MotorSpecification(
-        voltage=5.0, stall_torque=0.52, stall_current=1.47, no_load_speed=103.0 * _RPM, mass=0.018
-    ),
-    few_indirect_until=52,
+XL330_M288: Final = _model(
+    'XL330-M288', 1200, MotorSpecification(5.0, 0.52, 1.47, 103.0 * _RPM, mass=0.018)
 )
-XC330_M288: Final = MotorModel(
-    name='XC330-M288',
-    number=1240,
-    current_scale=0.001,
-    fields=_table(
-        1240,
-        ranges={'current_limit': (2352, 0, 2352)},
-        shutdown=0x34,
-        position_d_gain=500,
-        position_p_gain=1100,
-    ),
-    fast_sync_read_firmware=46,
-    specification=MotorSpecification(
-        voltage=5.0, stall_torque=0.93, stall_current=1.80, no_load_speed=81.0 * _RPM, mass=0.023
-    ),
-    few_indirect_until=52,
+XC330_M288: Final = _model(
+    'XC330-M288',
+    1240,
+    MotorSpecification(5.0, 0.93, 1.80, 81.0 * _RPM, mass=0.023),
+    current_limit=(2352, 0, 2352),
+    shutdown=0x34,
+    position_d_gain=500,
+    position_p_gain=1100,
 )
-XC330_T288: Final = MotorModel(
-    name='XC330-T288',
-    number=1220,
-    current_scale=0.001,
-    fields=_table(
-        1220,
-        ranges={
-            'current_limit': (910, 0, 910),
-            'max_voltage_limit': (140, 55, 140),
-            'min_voltage_limit': (55, 55, 140),
-        },
-        shutdown=0x34,
-        position_p_gain=900,
-    ),
-    fast_sync_read_firmware=46,
-    specification=MotorSpecification(
-        voltage=11.1, stall_torque=0.92, stall_current=0.80, no_load_speed=75.0 * _RPM, mass=0.023
-    ),
-    few_indirect_until=52,
+XC330_T288: Final = _model(
+    'XC330-T288',
+    1220,
+    MotorSpecification(11.1, 0.92, 0.80, 75.0 * _RPM, mass=0.023),
+    current_limit=(910, 0, 910),
+    max_voltage_limit=(140, 55, 140),
+    min_voltage_limit=(55, 55, 140),
+    shutdown=0x34,
+    position_p_gain=900,
 )
-XM430_W350: Final = MotorModel(
-    name='XM430-W350',
-    number=1020,
+XM430_W350: Final = _model(
+    'XM430-W350',
+    1020,
+    MotorSpecification(12.0, 4.1, 2.3, 46.0 * _RPM, mass=0.082),
     current_scale=0.00269,
-    fields=_table(
-        1020,
-        ranges={
-            'baud_rate': (1, 0, 7),
-            'temperature_limit': (80, 0, 100),
-            'max_voltage_limit': (160, 95, 160),
-            'min_voltage_limit': (95, 95, 160),
-            'current_limit': (1193, 0, 1193),
-        },
-        shutdown=0x34,
-        position_p_gain=800,
-    ),
     fast_sync_read_firmware=45,
-    specification=MotorSpecification(
-        voltage=12.0, stall_torque=4.1, stall_current=2.3, no_load_speed=46.0 * _RPM, mass=0.082
-    ),
+    few_indirect_until=0,
+    baud_rate=(1, 0, 7),
+    temperature_limit=(80, 0, 100),
+    max_voltage_limit=(160, 95, 160),
+    min_voltage_limit=(95, 95, 160),
+    current_limit=(1193, 0, 1193),
+    shutdown=0x34,
+    position_p_gain=800,
 )
 MODELS: Final = {model.name: model for model in (XL330_M288, XC330_M288, XC330_T288, XM430_W350)}
 MODELS_BY_NUMBER: Final = {model.number: model for model in MODELS.values()}

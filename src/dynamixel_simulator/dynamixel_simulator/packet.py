@@ -63,20 +63,14 @@ class StatusError(enum.IntEnum):
 
 
 class Packet(NamedTuple):
-    """A packet whose checksum was right.
+    """A packet whose checksum was right."""
 
-    Attributes:
-        identifier: 0 to 252, or 254 for all.
-        instruction: A value of `Instruction`, or an unknown one.
-        parameters: Without stuffing; of a status packet with the error byte first. The reply to a
-            fast read keeps the checksums between its parts: see `split_fast_status`.
-        raw: The whole packet as it was on the wire.
-    """
-
-    identifier: int
-    instruction: int
+    identifier: int  # 0 to 252, or 254 for all
+    instruction: int  # a value of `Instruction`, or an unknown one
+    # without stuffing; of a status packet with the error byte first. The reply to a fast read
+    # keeps the checksums between its parts: see `split_fast_status`
     parameters: bytes
-    raw: bytes
+    raw: bytes  # the whole packet as it was on the wire
 
 
 class Status(NamedTuple):
@@ -99,11 +93,6 @@ def crc16(data: bytes | bytearray, start: int = 0) -> int:
 
 def build_packet(identifier: int, instruction: int, parameters: bytes = b'') -> bytes:
     """Bytes of a packet with stuffing and checksum.
-
-    Args:
-        identifier: 0 to 252, or `BROADCAST_ID`.
-        instruction: A value of `Instruction`.
-        parameters: Without stuffing.
 
     Raises:
         InvalidInputError: No such id.
@@ -128,9 +117,6 @@ def fast_status_prefix(sizes: Sequence[int]) -> bytes:
     ``FF FF FD 00 FE length 55``, then per servo ``error id data CRC``; each checksum covers
     everything before it. Nothing is stuffed: the first servo writes the length before it knows
     what the others will say.
-
-    Args:
-        sizes: Bytes of data that each servo was asked for.
     """
     length = 1 + sum(2 + size + CRC_SIZE for size in sizes)
     return _PREFIX.pack(HEADER, BROADCAST_ID, length) + bytes((Instruction.STATUS,))
@@ -138,10 +124,6 @@ def fast_status_prefix(sizes: Sequence[int]) -> bytes:
 
 def split_fast_status(raw: bytes, sizes: Sequence[int]) -> list[Status]:
     """Take the common reply to a fast sync read apart.
-
-    Args:
-        raw: From the header on; may end early.
-        sizes: Bytes of data that each servo was asked for, in the order of the request.
 
     Returns:
         The leading parts that are complete and whose checksum is right; as many as `sizes` has
@@ -175,17 +157,13 @@ class PacketReader:
     """Collects bytes and gives back whole packets whose checksum is right.
 
     Garbage, half packets and wrong checksums are skipped; reading goes on at the next header.
-
-    Attributes:
-        wrong_checksums: Packets that were dropped for their checksum since the start.
-        skipped_bytes: Bytes that belonged to no good packet since the start.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self._buffer = bytearray()
-        self.wrong_checksums = 0
-        self.skipped_bytes = 0
+        self.wrong_checksums = 0  # packets that were dropped for their checksum since the start
+        self.skipped_bytes = 0  # bytes that belonged to no good packet since the start
 
     @property
     def pending(self) -> bytes:

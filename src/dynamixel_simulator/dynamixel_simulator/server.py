@@ -3,25 +3,32 @@
 
 from __future__ import annotations
 
+import os
 import select
+import termios
 import threading
 import time
+import tty
 from bisect import insort
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from deft_core.errors import DeviceError
+from deft_core.errors import ConfigurationError, DeviceError
 from dynamixel_simulator.bus import Answer, SimulatedBus
+from dynamixel_simulator.motor_models import BAUD_RATES
 from dynamixel_simulator.packet import PacketReader
-from dynamixel_simulator.terminal import PseudoTerminal
 
 TICK: Final = 0.004  # [s] between two steps of the servos in real time
 _PATIENCE: Final = 0.05  # [s] of the loop until it looks whether it shall stop or plug the port
 _LONGEST_STEP: Final = 0.1  # [s] that is made up for after the process was held up
 _BITS_PER_BYTE: Final = 10  # with start and stop bit
 _STOP_TIME: Final = 5.0  # [s]
+_OUTPUT_SPEED: Final = 5  # place in what tcgetattr gives
+_RATE_OF_CODE: Final = {
+    code: rate for rate in BAUD_RATES if (code := getattr(termios, f'B{rate}', None)) is not None
+}
 
 
 class BusServer:
@@ -195,3 +202,87 @@ class BusServer:
             due += self._queue.pop(0)[1]
         if due and self._terminal is not None:
             self._terminal.write(due)
+
+
+class PseudoTerminal:
+    """Both ends of a pseudo-terminal in raw mode, and a link that clients can be given.
+
+    Clients open `path`; nothing outside this machine can.
+    """
+
+    def __init__(self, link: Path | None = None) -> None:
+        """Open it.
+
+        Raises:
+            ConfigurationError: Something that is no link stands there, or its folder is missing.
+            DeviceError: The machine has no pseudo-terminals left.
+        """
+        self._link = link
+        try:
+            self._near, self._far = os.openpty()
+        except OSError as error:
+            raise DeviceError(f'No pseudo-terminal can be opened: {error}.') from error
+        tty.setraw(self._far)
+        os.set_blocking(self._near, False)
+        self._device = os.ttyname(self._far)
+        # what clients open: the link, or the device where there is none
+        self.path = self._device if link is None else str(link)
+        if link is not None:
+            try:
+                _replace_link(link, self._device)
+            except ConfigurationError:
+                self._close_ends()
+                raise
+
+    def fileno(self) -> int:
+        """The end of the servos, for `select`."""
+        return self._near
+
+    def read(self) -> bytes:
+        """What the client sent; empty when there is nothing."""
+        try:
+            return os.read(self._near, 4096)
+        except BlockingIOError:
+            return b''
+
+    def write(self, data: bytes) -> None:
+        """Send to the client; what it leaves unread for too long is lost, as on a real port."""
+        try:
+            os.write(self._near, data)
+        except BlockingIOError:
+            return
+
+    def baud_rate(self) -> int | None:
+        """What the client set the port to, None for a rate that no servo knows. [bit/s]."""
+        return _RATE_OF_CODE.get(termios.tcgetattr(self._near)[_OUTPUT_SPEED])
+
+    def close(self) -> None:
+        """Take link and device away; a client that has it open gets errors. Once is enough."""
+        if self._near < 0:
+            return
+        link = self._link
+        if link is not None and link.is_symlink() and str(link.readlink()) == self._device:
+            link.unlink()
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        os.close(self._near)
+        os.close(self._far)
+        self._near = self._far = -1
+
+
+def _replace_link(link: Path, device: str) -> None:
+    if link.exists() and not link.is_symlink():
+        raise ConfigurationError(
+            f'The link to the simulated port must not replace {link}, which is no link; choose '
+            'another path.'
+        )
+    temporary = link.with_name(f'.{link.name}.{os.getpid()}')
+    try:
+        temporary.symlink_to(device)
+        temporary.replace(link)
+    except OSError as error:
+        raise ConfigurationError(
+            f'The link {link} to the simulated port cannot be made ({error}); choose a path in a '
+            'folder that exists and can be written.'
+        ) from error

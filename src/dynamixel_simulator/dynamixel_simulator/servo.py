@@ -13,7 +13,7 @@ import struct
 from typing import Final
 
 from dynamixel_simulator.control_loop import ControlLoop
-from dynamixel_simulator.control_table import Field
+from dynamixel_simulator.control_table import Field, Registers
 from dynamixel_simulator.motor import ServoMotor
 from dynamixel_simulator.motor_models import (
     BAUD_RATES,
@@ -22,13 +22,13 @@ from dynamixel_simulator.motor_models import (
     RADIANS_PER_SECOND,
     RETURN_DELAY_UNIT,
     REVERSE,
+    WATCHDOG_EXPIRED,
+    WATCHDOG_PERIOD,
     HardwareError,
     MotorModel,
     OperatingMode,
 )
 from dynamixel_simulator.packet import ALERT_BIT, StatusError
-from dynamixel_simulator.protection import BusWatchdog, Protection
-from dynamixel_simulator.registers import Registers
 
 STEP: Final = 0.004  # [s] at most, of the control loop and the motor
 BOOT_TIME: Final = 0.1  # [s] without an answer after a reboot, estimated
@@ -40,36 +40,31 @@ _GAINS: Final = ('position_p_gain', 'position_i_gain', 'position_d_gain')
 # Present current, velocity and position lie side by side; so do voltage and temperature.
 _MEASURED: Final = struct.Struct('<hii')
 _SUPPLY: Final = struct.Struct('<HB')
+# The manual says "persistent load that exceeds maximum output"; how long and how much is guessed.
+_OVERLOAD_TIME: Final = 1.0  # [s]
+_OVERLOAD_OUTPUT: Final = 0.95  # share of the supply voltage
+_OVERLOAD_CURRENT: Final = 0.8  # share of the stall current
+_STANDSTILL: Final = 0.24  # [rad/s]; a load that the motor can move is no overload
 
 
 class SimulatedServo:
     """One servo of a bus.
 
     Not safe for threads: the bus holds a lock around it.
-
-    Attributes:
-        model: What it is.
-        memory: Its registers; writing them here passes the firmware by.
-        motor: Its motor; set its `load`, `voltage` or `temperature` to bring trouble.
-        powered: Whether it is plugged in.
     """
 
     def __init__(
         self, model: MotorModel, identifier: int, firmware: int = DEFAULT_FIRMWARE
     ) -> None:
-        """A servo from the shop that was given an id, horn at the middle of its range.
-
-        Args:
-            model: What it is.
-            identifier: 0 to 252.
-            firmware: Decides about fast reads and the place of indirect data.
-        """
-        self.model = model
+        """A servo from the shop that was given an id, horn at the middle of its range."""
+        self.model = model  # what it is
+        # its registers; writing them here passes the firmware by
         self.memory = Registers(model.control_table(firmware))
         self.memory['firmware_version'] = firmware
         self.memory['id'] = identifier
+        # its motor; set its `load`, `voltage` or `temperature` to bring trouble
         self.motor = ServoMotor(model.specification)
-        self.powered = True
+        self.powered = True  # whether it is plugged in
         self.knows_fast_reads = firmware >= model.fast_sync_read_firmware
         self._loop = ControlLoop(self.motor, model.current_scale)
         self._watchdog = BusWatchdog(self.memory)
@@ -143,20 +138,12 @@ class SimulatedServo:
         return error
 
     def read_field(self, name: str) -> int:
-        """Raw value of a register, as a client reads it.
-
-        Raises:
-            InvalidInputError: The motor has no such field.
-        """
+        """Raw value of a register, as a client reads it."""
         self._show()
         return self.memory[name]
 
     def write_field(self, name: str, value: int) -> int:
-        """Write raw counts to a register as a client does; the error number.
-
-        Raises:
-            InvalidInputError: No such field, or the value does not fit into it.
-        """
+        """Write raw counts to a register as a client does; the error number."""
         field = self.memory.table[name]
         return self.write(field.address, field.encode(value))
 
@@ -325,3 +312,65 @@ class SimulatedServo:
             max(0, round(motor.voltage * 10.0)),
             max(0, min(255, round(motor.temperature))),
         )
+
+
+class Protection:
+    """Latches hardware errors until the next start of the servo."""
+
+    def __init__(self, registers: Registers) -> None:
+        """Nothing is wrong; the limits are in the registers."""
+        self.errors = HardwareError(0)  # what was latched so far
+        self._registers = registers
+        self._overloaded = 0.0
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether an error is latched that keeps torque off until a reboot."""
+        return bool(self.errors & self._registers['shutdown'])
+
+    def watch(self, motor: ServoMotor, output: float, duration: float) -> None:
+        """Look at the motor, driven by a share of the supply voltage since the last look [s]."""
+        limits = self._registers
+        lowest, highest = limits['min_voltage_limit'] * 0.1, limits['max_voltage_limit'] * 0.1
+        if not lowest <= motor.voltage <= highest:
+            self.errors |= HardwareError.INPUT_VOLTAGE
+        if motor.temperature > limits['temperature_limit']:
+            self.errors |= HardwareError.OVERHEATING
+        strained = abs(motor.current) >= _OVERLOAD_CURRENT * motor.stall_current
+        strained = strained or abs(output) >= _OVERLOAD_OUTPUT
+        if strained and abs(motor.velocity) <= _STANDSTILL:
+            self._overloaded += duration
+            if self._overloaded >= _OVERLOAD_TIME:
+                self.errors |= HardwareError.OVERLOAD
+        else:
+            self._overloaded = 0.0
+
+
+class BusWatchdog:
+    """Counts the time without an instruction on the bus while torque is on."""
+
+    def __init__(self, registers: Registers) -> None:
+        """Count from now; the register `bus_watchdog` holds the limit and the outcome."""
+        self._registers = registers
+        self._silence = 0.0
+
+    def feed(self) -> None:
+        """An instruction came, to this servo or to another one."""
+        self._silence = 0.0
+
+    @property
+    def expired(self) -> bool:
+        """Whether it ran out and was not cleared since."""
+        return self._registers['bus_watchdog'] == WATCHDOG_EXPIRED
+
+    def expires(self, torque_enabled: bool, duration: float) -> bool:
+        """Let time pass; whether it ran out just now."""
+        setting = self._registers['bus_watchdog']
+        if not torque_enabled or setting in (0, WATCHDOG_EXPIRED):
+            self._silence = 0.0
+            return False
+        self._silence += duration
+        if self._silence <= setting * WATCHDOG_PERIOD:
+            return False
+        self._registers['bus_watchdog'] = WATCHDOG_EXPIRED
+        return True

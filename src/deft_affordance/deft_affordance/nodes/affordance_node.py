@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from deft_affordance.registry import make_predictor
+from deft_affordance.predictors import predictor
 from deft_core.configuration import config_directory
 from deft_core.decode import observation_from_msg
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
@@ -24,12 +24,9 @@ from deft_msgs.srv import PredictGrasp
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the node.
+    """Parameters of the node."""
 
-    Attributes:
-        predictor: Name of the predictor that answers a request which names none.
-    """
-
+    # name of the predictor that answers a request which names none
     predictor: str = field(
         default='geometric', metadata={'doc': 'Predictor for requests that name none.'}
     )
@@ -39,17 +36,10 @@ class AffordanceNode(Node):
     """Answers `/affordance/predict_grasp` and latches the last answer."""
 
     def __init__(self, **node_options: Any) -> None:
-        """Create the interfaces.
-
-        Args:
-            **node_options: Passed on to `Node`, such as `context`.
-
-        Raises:
-            ConfigurationError: A parameter is wrong, or there is no configuration folder.
-        """
+        """Create the interfaces."""
         super().__init__('affordance', **node_options)
         self._default_name = declare_parameters(self, Parameters).predictor
-        make_predictor(self._default_name)  # a wrong name is refused now, not at the first call
+        predictor(self._default_name)  # a wrong name is refused now, not at the first call
         self._config_directory = config_directory()
         self._prior = self.create_publisher(GraspPrior, '/affordance/prior', LATCHED)
         self.create_service(PredictGrasp, '/affordance/predict_grasp', self._predict)
@@ -58,7 +48,7 @@ class AffordanceNode(Node):
         self, request: PredictGrasp.Request, response: PredictGrasp.Response
     ) -> PredictGrasp.Response:
         try:
-            predictor = make_predictor(request.predictor or self._default_name)
+            propose = predictor(request.predictor or self._default_name)
         except ConfigurationError as error:
             return self._refuse(response, PredictGrasp.Request.UNKNOWN_PREDICTOR, error)
         try:
@@ -67,7 +57,7 @@ class AffordanceNode(Node):
             return self._refuse(response, PredictGrasp.Request.UNKNOWN_TASK, error)
         try:
             observation = observation_from_msg(request.observation)
-            prior = predictor.predict(observation, task, np.random.default_rng(request.seed))
+            prior = propose(observation, task, np.random.default_rng(request.seed))
         except InvalidInputError as error:
             return self._refuse(response, PredictGrasp.Request.INVALID_OBSERVATION, error)
         except DeftError as error:

@@ -9,7 +9,7 @@ as the person moved it, though the robot's hand is longer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -32,21 +32,13 @@ _LEAST_DEVIATION: Final = 0.004  # [m] below this nothing is an outlier
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How a track becomes displacements.
+    """How a track becomes displacements."""
 
-    Attributes:
-        start: Time of the grasp in the track. [s].
-        rate: Displacements per second; their number is 40. [Hz].
-        window: Length of the smoothing window. [s].
-        longest_gap: Longer stretches without a pose are refused. [s].
-        reach: Grasp centre in front of the wrist, along the fingers of the person. [m].
-    """
-
-    start: float = 0.0
-    rate: float = 10.0
-    window: float = 0.4
-    longest_gap: float = 0.5
-    reach: float = 0.10
+    start: float = 0.0  # [s] time of the grasp in the track
+    rate: float = 10.0  # [Hz] of the 40 displacements
+    window: float = 0.4  # [s] length of the smoothing window
+    longest_gap: float = 0.5  # [s] longer stretches without a pose are refused
+    reach: float = 0.10  # [m] grasp centre in front of the wrist, along the fingers of the person
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -63,19 +55,12 @@ class ExtractionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """What was made of a track.
-
-    Attributes:
-        trajectory: The displacements.
-        raw: The track in the base frame, of the grasp centre, without outliers.
-        smooth: The smoothed track of the stretch that was used.
-        outliers: Poses that were left out.
-    """
+    """What was made of a track."""
 
     trajectory: WristTrajectory
-    raw: PoseTrack
-    smooth: PoseTrack
-    outliers: int
+    raw: PoseTrack  # in the base frame, of the grasp centre, without outliers
+    smooth: PoseTrack  # of the stretch that was used
+    outliers: int  # poses that were left out
 
 
 def extract(
@@ -96,12 +81,11 @@ def extract(
         )
     moved = track.moved(T_base_track, BASE_FRAME).at_point(np.array([0.0, 0.0, settings.reach]))
     fits = _fits(moved)
-    raw = PoseTrack(
-        moved.times[fits],
-        moved.positions[fits],
-        moved.rotations[fits],
-        moved.frame_id,
-        moved.source,
+    raw = replace(
+        moved,
+        times=moved.times[fits],
+        positions=moved.positions[fits],
+        rotations=moved.rotations[fits],
     )
     _check_gaps(raw, settings, end)
     margin = 0.5 * settings.window
@@ -151,7 +135,7 @@ def _sampled(track: PoseTrack, times: FloatArray) -> PoseTrack:
     )
     turns = Slerp(track.times, Rotation.from_matrix(track.rotations))
     inside = times.clip(track.times[0], track.times[-1])
-    return PoseTrack(times, positions, turns(inside).as_matrix(), track.frame_id, track.source)
+    return replace(track, times=times, positions=positions, rotations=turns(inside).as_matrix())
 
 
 def _smoothed(track: PoseTrack, window: float) -> PoseTrack:
@@ -166,4 +150,4 @@ def _smoothed(track: PoseTrack, window: float) -> PoseTrack:
     quaternions[1:][np.cumsum(turned_over) % 2 == 1] *= -1.0
     positions = savgol_filter(track.positions, length, _POLYNOMIAL, axis=0)
     turns = Rotation.from_quat(savgol_filter(quaternions, length, _POLYNOMIAL, axis=0))
-    return PoseTrack(track.times, positions, turns.as_matrix(), track.frame_id, track.source)
+    return replace(track, positions=positions, rotations=turns.as_matrix())

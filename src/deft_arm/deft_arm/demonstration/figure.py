@@ -30,16 +30,10 @@ def draw(
     path: Path,
     extraction: Extraction | None = None,
 ) -> None:
-    """Write a PNG with the trajectory as it runs from one grasp.
+    """Write a PNG with the trajectory as it runs from one grasp, with a verdict as its title.
 
-    Args:
-        trajectory: The displacements.
-        rotation: Of the flange at the grasp. Shape (3, 3).
-        position: Of the grasp centre there. Shape (3,). [m].
-        configuration: Workspace and table.
-        verdict: Whether the arm can do it, for the title.
-        path: File to write.
-        extraction: What the trajectory was made from, drawn beside it.
+    The grasp is a rotation of the flange, shape (3, 3), and a position of the grasp centre, shape
+    (3,) [m]. What the trajectory was extracted from is drawn beside it.
     """
     # Imported here, because a node that plans does not draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415

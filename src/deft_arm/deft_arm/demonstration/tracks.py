@@ -17,7 +17,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,11 +26,11 @@ import numpy as np
 
 from deft_core.camera import CameraIntrinsics
 from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import read_text
 from deft_core.rotations import matrix_from_quaternion, quaternion_from_matrix
 from deft_core.validation import FloatArray, finite_array
 
 SCHEMA: Final = 'deft_pose_track/1'
-KEYPOINTS: Final = 21
 _WRIST, _INDEX, _MIDDLE, _LITTLE = 0, 5, 9, 17  # wrist and knuckles
 _CROP: Final = 112.0  # [pixel] half of FrankMocap's crop, in which its camera is given
 _MAXIMUM_FILE_BYTES: Final = 50_000_000
@@ -40,21 +40,13 @@ _CSV_COLUMNS: Final = ('time_s', 'x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw')
 
 @dataclass(frozen=True, eq=False)
 class PoseTrack:
-    """Wrist poses of one hand.
+    """Wrist poses of one hand."""
 
-    Attributes:
-        times: Strictly increasing. Shape (n,). [s].
-        positions: Wrist in `frame_id`. Shape (n, 3). [m].
-        rotations: Hand axes in `frame_id`. Shape (n, 3, 3).
-        frame_id: Frame of the camera, or of the base.
-        source: Which tracker, which recording.
-    """
-
-    times: FloatArray
-    positions: FloatArray
-    rotations: FloatArray
-    frame_id: str
-    source: str
+    times: FloatArray  # (n,) [s] strictly increasing
+    positions: FloatArray  # (n, 3) [m] wrist in `frame_id`
+    rotations: FloatArray  # (n, 3, 3) hand axes in `frame_id`
+    frame_id: str  # of the camera, or of the base
+    source: str  # which tracker, which recording
 
     def __post_init__(self) -> None:
         """Check and freeze the arrays."""
@@ -82,20 +74,17 @@ class PoseTrack:
     def moved(self, T_target_source: FloatArray, frame_id: str) -> PoseTrack:
         """The same motion in another frame, to which a matrix of shape (4, 4) [m] maps it."""
         matrix = finite_array('transform', T_target_source, (4, 4))
-        return PoseTrack(
-            self.times,
-            self.positions @ matrix[:3, :3].T + matrix[:3, 3],
-            matrix[:3, :3] @ self.rotations,
-            frame_id,
-            self.source,
+        return replace(
+            self,
+            positions=self.positions @ matrix[:3, :3].T + matrix[:3, 3],
+            rotations=matrix[:3, :3] @ self.rotations,
+            frame_id=frame_id,
         )
 
     def at_point(self, point: FloatArray) -> PoseTrack:
         """The motion of another point of the hand, shape (3,) in hand axes [m]."""
         shift = self.rotations @ finite_array('point of the hand', point, (3,))
-        return PoseTrack(
-            self.times, self.positions + shift, self.rotations, self.frame_id, self.source
-        )
+        return replace(self, positions=self.positions + shift)
 
     def save(self, path: Path) -> None:
         """Write the track as JSON."""
@@ -115,9 +104,7 @@ class PoseTrack:
 def load_track(path: Path, frame_id: str) -> PoseTrack:
     """Read a track: JSON of schema `deft_pose_track/1`, or CSV with the columns time_s to qw.
 
-    Args:
-        path: File ending in .json or .csv.
-        frame_id: Frame of a CSV file, which cannot name its own.
+    A CSV file cannot name its frame.
 
     Raises:
         ConfigurationError: The file is missing, too large or not a track.
@@ -145,28 +132,15 @@ def load_track(path: Path, frame_id: str) -> PoseTrack:
 
 
 def read_document(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        ConfigurationError: The file is missing, too large or not JSON.
-    """
+    """Content of a JSON file."""
     try:
-        return json.loads(_read(path))
-    except ValueError as error:
-        raise ConfigurationError(f'Cannot read the pose track {path}: {error}.') from error
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAXIMUM_FILE_BYTES:
-            raise ConfigurationError(f'{path} is larger than a pose track can be (50 MB).')
-        return path.read_text(encoding='utf-8')
-    except (OSError, ValueError) as error:
+        return json.loads(read_text(path, _MAXIMUM_FILE_BYTES))
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f'Cannot read the pose track {path}: {error}.') from error
 
 
 def _load_csv(path: Path, frame_id: str) -> PoseTrack:
-    reader = csv.DictReader(io.StringIO(_read(path), newline=''))
+    reader = csv.DictReader(io.StringIO(read_text(path, _MAXIMUM_FILE_BYTES), newline=''))
     missing = set(_CSV_COLUMNS) - set(reader.fieldnames or ())
     if missing:
         raise ConfigurationError(
@@ -193,18 +167,10 @@ def track_from_frames(
     *,
     right: bool,
 ) -> PoseTrack:
-    """A pose track from what a tracker found in the images of a video.
+    """A pose track from what a tracker, a key of `TRACKERS`, found in the images of a video.
 
-    Args:
-        frames: One mapping per image; empty or null where no hand was found.
-        tracker: A key of `TRACKERS`.
-        rate: Images per second. [Hz].
-        intrinsics: Of the camera that took them.
-        frame_id: Frame of that camera.
-        right: Whether the hand is a right one.
-
-    Raises:
-        ConfigurationError: The frames are not as the tracker writes them.
+    One mapping per image, empty or null where no hand was found, at a rate [Hz]; the frame is
+    that of the camera.
     """
     if not isinstance(frames, list):
         raise ConfigurationError(f'Output of {tracker} must be a list of frames.')
@@ -232,11 +198,7 @@ def track_from_frames(
 
 
 def palm_axes(keypoints: FloatArray, *, right: bool) -> FloatArray:
-    """Hand axes, shape (3, 3), from keypoints of any unit, shape (21, 3), in camera axes.
-
-    Raises:
-        InvalidInputError: Wrist and knuckles lie on one line.
-    """
+    """Hand axes, shape (3, 3), from keypoints of any unit, shape (21, 3), in camera axes."""
     fingers = keypoints[_MIDDLE] - keypoints[_WRIST]
     across = keypoints[_INDEX] - keypoints[_LITTLE]
     palm = np.cross(across, fingers) if right else np.cross(fingers, across)
@@ -247,12 +209,8 @@ def palm_axes(keypoints: FloatArray, *, right: bool) -> FloatArray:
     return np.stack([x, np.cross(z, x), z], axis=1)
 
 
-def _array(frame: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> FloatArray:
+def _array(frame: Mapping[str, Any], name: str, *shape: int) -> FloatArray:
     return finite_array(name, np.squeeze(np.asarray(frame[name], float)), shape)
-
-
-def _keypoints(frame: Mapping[str, Any], name: str) -> FloatArray:
-    return _array(frame, name, (KEYPOINTS, 3))
 
 
 def _at_pixel(column: float, row: float, depth: float, camera: CameraIntrinsics) -> FloatArray:
@@ -263,7 +221,7 @@ def _at_pixel(column: float, row: float, depth: float, camera: CameraIntrinsics)
 
 def _metric(frame: Mapping[str, Any], _: CameraIntrinsics) -> FloatArray:
     """Keypoints that are metric and in the camera frame already."""
-    return _keypoints(frame, 'keypoints_3d')
+    return _array(frame, 'keypoints_3d', 21, 3)
 
 
 def _hamer(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatArray:
@@ -271,9 +229,9 @@ def _hamer(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatArray
 
     Depth is proportional to the focal length, so that it is corrected by their ratio.
     """
-    place = _array(frame, 'cam_t_full', (3,)).copy()
+    place = _array(frame, 'cam_t_full', 3).copy()
     place[2] *= intrinsics.fx / float(np.squeeze(frame['scaled_focal_length']))
-    return np.asarray(_keypoints(frame, 'keypoints_3d') + place)
+    return np.asarray(_array(frame, 'keypoints_3d', 21, 3) + place)
 
 
 def _frankmocap(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatArray:
@@ -282,10 +240,10 @@ def _frankmocap(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> Float
     The scale says how many pixels a metre is at the hand, and so how far away it is; that is as
     good as the size of the mean hand fits this one.
     """
-    joints = _keypoints(frame, 'pred_joints_smpl')
-    scale, shift_x, shift_y = _array(frame, 'pred_camera', (3,))
+    joints = _array(frame, 'pred_joints_smpl', 21, 3)
+    scale, shift_x, shift_y = _array(frame, 'pred_camera', 3)
     ratio = float(np.squeeze(frame['bbox_scale_ratio']))
-    corner = _array(frame, 'bbox_top_left', (2,))
+    corner = _array(frame, 'bbox_top_left', 2)
     if scale <= 0.0 or ratio <= 0.0:
         raise InvalidInputError('pred_camera and bbox_scale_ratio must have positive scales.')
     per_metre = _CROP * scale / ratio  # [pixel/m] in the whole image
@@ -300,8 +258,8 @@ def _mediapipe(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatA
 
     `wrist_depth_m` is the depth at the wrist's pixel, taken from the aligned depth image.
     """
-    shape = _keypoints(frame, 'world_landmarks')
-    column, row, _ = _keypoints(frame, 'landmarks')[_WRIST]
+    shape = _array(frame, 'world_landmarks', 21, 3)
+    column, row, _ = _array(frame, 'landmarks', 21, 3)[_WRIST]
     depth = float(frame['wrist_depth_m'])
     if not 0.05 <= depth <= 10.0:
         raise InvalidInputError(f'wrist_depth_m must be 0.05 to 10 m, got {depth}.')

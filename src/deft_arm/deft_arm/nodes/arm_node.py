@@ -79,11 +79,7 @@ class ArmNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Build the planner and the interfaces; `options` go to `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter or the file of the arm is wrong.
-        """
+        """Build the planner and the interfaces; `options` go to `rclpy.node.Node`."""
         super().__init__('arm', **options)
         self._settings = declare_parameters(self, ArmParameters)
         self._planner = EpisodePlanner(load_arm_configuration(self._settings.arm))
@@ -232,9 +228,6 @@ class ArmNode(Node):
                 )
             return
         name, message = self._obstacle()
-        if not name and not self._backend.ready:
-            name = 'CONTROLLER_ERROR'
-            message = f'The arm still waits for {self._backend.waits_for}.'
         if name:
             # Drivers that are being started or made ready deserve patience, lost ones do not.
             awaited = name in ('CONTROLLER_ERROR', 'EMERGENCY_STOP') or self._starts_up()
@@ -257,12 +250,8 @@ class ArmNode(Node):
             self._end(job, self._fault.name, self._fault.message)
             return
         name, message = self._obstacle()
-        if not name and not self._backend.ready:
-            name = 'STALE_STATE'
-            message = (
-                f'In the middle of a motion the arm waits for {self._backend.waits_for}; '
-                'was the driver restarted?'
-            )
+        if name == 'CONTROLLER_ERROR':  # it was ready
+            name, message = 'STALE_STATE', f'{message} Was the driver restarted?'
         if name:
             self._end(job, name, message)
             return
@@ -275,28 +264,22 @@ class ArmNode(Node):
             return
         if update.start is not None:
             self._send(update.start)
-        self._feed_back(job, execution)
+        if job.grasps:
+            phase = FEEDBACK_PHASES[execution.phase.name]
+            progress = execution.progress(self._now())
+            job.goal.publish_feedback(ExecuteGrasp.Feedback(phase=phase, progress=progress))
+        else:
+            progress = execution.total_progress(self._now())
+            job.goal.publish_feedback(ReturnHome.Feedback(progress=progress))
         if update.finished:
             self._holding = job.grasps
             self._end(job, 'NONE', '')
-
-    def _feed_back(self, job: Job, execution: PlanExecution) -> None:
-        """Publish where the motion is."""
-        now = self._now()
-        if job.grasps:
-            phase = FEEDBACK_PHASES[execution.phase.name]
-            feedback: Any = ExecuteGrasp.Feedback(phase=phase, progress=execution.progress(now))
-        else:
-            feedback = ReturnHome.Feedback(progress=execution.total_progress(now))
-        job.goal.publish_feedback(feedback)
 
     def _remind(self) -> None:
         """Tell what is missing until the arm is ready for the first time."""
         if self._fault is not None:
             return  # it was told
         _, missing = self._obstacle()
-        if not missing and not self._backend.ready:
-            missing = f'Waiting for {self._backend.waits_for}.'
         self.get_logger().info(missing or 'The arm takes goals.')
         if not missing:
             self._reminder.cancel()
@@ -325,6 +308,8 @@ class ArmNode(Node):
                 f'The hand is not enabled. {self._hand.fault} Call /hand/clear_fault where it is '
                 'in fault, then /hand/enable.'
             )
+        if not self._backend.ready:
+            return 'CONTROLLER_ERROR', f'The arm waits for {self._backend.waits_for}.'
         return '', ''
 
     def _end(self, job: Job, name: str, message: str) -> None:

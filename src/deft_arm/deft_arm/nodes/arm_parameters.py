@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from deft_arm.execution import ExecutionSettings, seconds
+from deft_arm.execution import ExecutionSettings, setting
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
@@ -29,20 +29,16 @@ class ArmParameters(ExecutionSettings):
     hand_after_collision: str = field(
         default='hold', metadata={'doc': 'what the hand does after a collision: hold or open'}
     )
-    ready_timeout: float = field(
-        default=60.0,
-        metadata=seconds(
-            0.1, 120.0, 'that a goal waits for a controller or a hand that is being made ready'
-        ),
+    ready_timeout: float = setting(
+        60.0, 0.1, 120.0, 's', 'that a goal waits for a controller or a hand that is made ready'
     )
-    clearance_wait: float = field(
-        default=0.0,
-        metadata=seconds(
-            0.0,
-            600.0,
-            'that a goal waits for a person to clear a fault; 0 on a robot, where motion must not '
-            'begin with the clearing',
-        ),
+    clearance_wait: float = setting(
+        0.0,
+        0.0,
+        600.0,
+        's',
+        'that a goal waits for a person to clear a fault; 0 on a robot, where motion must not '
+        'begin with the clearing',
     )
     # What follows concerns the driver of xarm_ros2.
     xarm_namespace: str = field(
@@ -52,30 +48,13 @@ class ArmParameters(ExecutionSettings):
         default=True,
         metadata={'doc': 'whether load, sensitivity and boundary are set on the controller'},
     )
-    queue_depth: int = field(
-        default=10,
-        metadata={'minimum': 2, 'maximum': 100, 'doc': 'most commands ahead of the arm'},
+    queue_depth: int = setting(10, 2, 100, '', 'most commands ahead of the arm')
+    acceleration: float = setting(6.0, 0.1, 20.0, 'rad/s^2', 'of motion commands')
+    call_timeout: float = setting(5.0, 0.1, 60.0, 's', 'of a service call')
+    error_delay: float = setting(
+        0.5, 0.0, 5.0, 's', 'until an error code is reported after the stop that it explains'
     )
-    acceleration: float = field(
-        default=6.0,
-        metadata={'minimum': 0.1, 'maximum': 20.0, 'unit': 'rad/s^2', 'doc': 'of motion commands'},
-    )
-    call_timeout: float = field(default=5.0, metadata=seconds(0.1, 60.0, 'of a service call'))
-    error_delay: float = field(
-        default=0.5,
-        metadata=seconds(
-            0.0, 5.0, 'until an error code is reported after the stop that it explains'
-        ),
-    )
-    pose_tolerance: float = field(
-        default=0.015,
-        metadata={
-            'minimum': 0.001,
-            'maximum': 0.1,
-            'unit': 'm',
-            'doc': 'between reported and computed flange',
-        },
-    )
+    pose_tolerance: float = setting(0.015, 0.001, 0.1, 'm', 'between reported and computed flange')
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist."""

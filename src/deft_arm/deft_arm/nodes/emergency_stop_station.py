@@ -34,11 +34,7 @@ class EmergencyStopStation(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces; `options` go to `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter is wrong.
-        """
+        """Create the interfaces; `options` go to `rclpy.node.Node`."""
         super().__init__('emergency_stop_station', **options)
         self._settings = declare_parameters(self, StationParameters)
         self._publisher = self.create_publisher(EmergencyStop, TOPIC, LEASED_LATCHED)

@@ -28,33 +28,20 @@ Action = type[ExecuteGrasp] | type[ReturnHome]
 
 @dataclass(frozen=True)
 class Fault:
-    """Why nothing moves until a person has cleared it.
+    """Why nothing moves until a person has cleared it."""
 
-    Attributes:
-        name: Error constant of the actions, such as COLLISION or CONTROLLER_ERROR.
-        message: What happened and what to do.
-        code: Error code of the controller, 0 where it has none.
-    """
-
-    name: str
-    message: str
-    code: int = 0
+    name: str  # error constant of the actions, such as COLLISION
+    message: str  # what happened and what to do
+    code: int = 0  # of the controller, 0 where it has none
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One report of the arm.
+    """One report of the arm."""
 
-    Attributes:
-        joint_positions: Shape (6,). [rad].
-        joint_velocities: Empty where they are not known. [rad/s].
-        received: Monotonic time. [s].
-        stamp: Of the measurement.
-    """
-
-    joint_positions: FloatArray
-    joint_velocities: list[float]
-    received: float
+    joint_positions: FloatArray  # (6,) [rad]
+    joint_velocities: list[float]  # [rad/s] empty where they are not known
+    received: float  # [s] monotonic
     stamp: Time = field(default_factory=Time)
 
 

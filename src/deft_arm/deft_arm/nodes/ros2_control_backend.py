@@ -26,29 +26,20 @@ class Ros2ControlBackend:
     """One trajectory per phase, to the topic of `xarm6_traj_controller`; no call blocks.
 
     The controller tells nothing but joint states: that it has stopped is seen from them.
-
-    Attributes:
-        own_pace: Whether the controller moves along a path at a pace of its own.
-        source: What the joints are read from, for messages.
-        waits_for: What it waits for while it is not ready, for messages.
-        idle: Whether the controller says that it has carried out all that it was sent.
-        error_code: Error code of the controller, 0 where it has none.
-        measurement: The newest report, None before the first.
-        stopped: Whether it takes nothing before `recover`.
     """
 
-    own_pace = False
-    source = STATE_TOPIC
-    waits_for = 'a person to clear the fault'
-    idle = True
-    error_code = 0
+    own_pace = False  # whether the controller decides on the time along a path
+    source = STATE_TOPIC  # of the joints, for messages
+    waits_for = 'a person to clear the fault'  # while it is not ready, for messages
+    idle = True  # whether the controller says that it has carried out all that it was sent
+    error_code = 0  # of the controller, 0 where it has none
 
     def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
         """Create publisher and subscription on `node`."""
         self._node = node
         self._names = list(joint_names)
         self.measurement: Measurement | None = None
-        self.stopped = False
+        self.stopped = False  # it takes nothing before `recover`
         self._publisher = node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, COMMAND)
         node.create_subscription(JointState, STATE_TOPIC, self._on_joints, STATE)
 

@@ -28,7 +28,14 @@ from deft_arm.xarm.codes import (
     describe_return,
     describe_state,
 )
-from deft_arm.xarm.commands import CLEARING, ENABLING, Call, motion_calls, settings_calls
+from deft_arm.xarm.commands import (
+    CLEAN_ERROR,
+    CLEAN_WARNING,
+    ENABLING,
+    Call,
+    motion_calls,
+    settings_calls,
+)
 from deft_core.errors import InvalidInputError
 from deft_core.nodes.qos import STATE
 from deft_core.validation import finite_array
@@ -73,12 +80,7 @@ class XArmBackend:
     ) -> None:
         """Create clients and subscription on `node`.
 
-        Args:
-            node: Owner.
-            parameters: Of the node.
-            configuration: Limits, and what is set on the controller.
-            kinematics: To compare the reported pose with.
-            failed: Called when the controller was stopped for a reason of its own.
+        `failed` is called when the controller was stopped for a reason of its own.
         """
         self._node = node
         self._parameters = parameters
@@ -95,7 +97,7 @@ class XArmBackend:
         self._ahead = 0  # motions on their way to the controller and waiting in it
         self._enter(Stage.ABSENT)
         self._report: RobotMsg | None = None
-        self._refusal = ''  # what a motion command was answered
+        self._refusal = ''  # what a call was answered that was not taken
         self._to_clear = False
         self._configured = False
         self.measurement: Measurement | None = None
@@ -142,7 +144,9 @@ class XArmBackend:
 
     def start(self, path: JointPath) -> None:
         """Begin a path; a path at rest sends nothing."""
-        self._to_send = motion_calls(path, self._parameters.acceleration)
+        self._to_send = motion_calls(
+            path, self._parameters.acceleration, self._kinematics.flange_position
+        )
         self._pump()
 
     def stop(self, path: JointPath | None, *, for_good: bool) -> None:  # noqa: ARG002 (it brakes by itself)
@@ -222,7 +226,7 @@ class XArmBackend:
             # Whoever starts the node has not looked at the arm: errors are for a person to clear.
             self._fail(describe_error(report.err), report.err)
             return
-        calls = list(CLEARING) if self._to_clear else []
+        calls = [CLEAN_ERROR, CLEAN_WARNING] if self._to_clear else [CLEAN_WARNING]
         if self._parameters.controller_settings and not self._configured:
             if report.cmdnum or report.state == State.MOVING:
                 return  # these calls would block the driver until the arm rests
@@ -232,16 +236,24 @@ class XArmBackend:
         self._enable(calls)
 
     def _enable(self, before: list[Call]) -> None:
+        def made(refusal: str) -> None:
+            self._refusal = refusal
+            self._enter(Stage.CONFIRMING)
+
         self._enter(Stage.PREPARING)
-        self._calls.run([*before, *ENABLING], lambda: self._enter(Stage.CONFIRMING), self._fail)
+        self._calls.run([*before, *ENABLING], made, self._fail)
 
     def _confirm(self, report: RobotMsg) -> None:
-        if _fine(report):
+        if _fine(report) and not self._refusal:
             if self._pose_agrees(report):
                 self._enter(Stage.READY)
-        # The answers of a bring-up tell nothing, and errors are reported late, old ones too.
-        elif self._for > (self._parameters.error_delay if report.err else _READY_TIME):
-            what = describe_error(report.err) if report.err else 'it reports no error'
+        # Most answers of a bring-up tell nothing, and errors are reported late, old ones too.
+        elif self._for > (
+            self._parameters.error_delay if report.err or self._refusal else _READY_TIME
+        ):
+            what = self._refusal or 'it reports no error'
+            if report.err:
+                what = describe_error(report.err)
             self._fail(
                 f'The controller did not become ready ({describe_state(report.state, report.mode)}'
                 f', motors {report.mt_able:06b}): {what}.',

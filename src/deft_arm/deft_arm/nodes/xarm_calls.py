@@ -10,7 +10,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
-from deft_arm.xarm.codes import OK, describe_return
+from deft_arm.xarm.codes import describe_return
 from deft_arm.xarm.commands import Call
 from deft_core.clock import Deadline
 from xarm_msgs import srv
@@ -38,17 +38,13 @@ _Fail = Callable[[str], None]
 
 
 class XArmCalls:
-    """Clients of one driver, with a time limit of its own for every call.
-
-    Args:
-        node: Owner of the clients.
-        namespace: Of the driver's services, such as `/xarm`.
-        timeout: Real time that a call may take. [s].
-        with_settings: Whether the services that are off by default are needed, too.
-    """
+    """Clients of one driver, with a time limit of its own for every call."""
 
     def __init__(self, node: Node, namespace: str, timeout: float, *, with_settings: bool) -> None:
-        """Create the clients."""
+        """Create the clients, those of settings only where they are needed.
+
+        The timeout counts real time. [s].
+        """
         self._namespace = namespace
         self._timeout = timeout
         kinds: dict[str, Any] = {**OFFERED, **(TO_BE_SWITCHED_ON if with_settings else {})}
@@ -67,12 +63,9 @@ class XArmCalls:
         return [name for name, client in self._clients.items() if not client.service_is_ready()]
 
     def call(self, call: Call, answered: Callable[[int], None], fail: _Fail) -> None:
-        """Call a service.
+        """Call a service, never with `wait`, because it would block the driver.
 
-        Args:
-            call: Which; `wait` is never set, because it would block the driver.
-            answered: Gets the return code.
-            fail: Gets a sentence when no answer comes in time.
+        The return code goes to `answered`, or a sentence to `fail` when none comes in time.
         """
         client = self._clients[call.service]
         future = client.call_async(client.srv_type.Request(**call.fields))
@@ -84,18 +77,21 @@ class XArmCalls:
 
         future.add_done_callback(done)
 
-    def run(self, calls: Sequence[Call], finished: Callable[[], None], fail: _Fail) -> None:
-        """Make calls one after the other; the first refusal ends the row."""
+    def run(self, calls: Sequence[Call], finished: Callable[[str], None], fail: _Fail) -> None:
+        """Make calls one after the other; the first refusal ends the row.
+
+        In the end the refusal goes to `finished`, empty where there is none.
+        """
         if not calls:
-            finished()
+            finished('')
             return
         first, *rest = calls
 
         def answered(code: int) -> None:
-            if code == OK:
+            if code in first.taken:
                 self.run(rest, finished, fail)
             else:
-                fail(f'{self._namespace}/{first.service} answered {describe_return(code)}.')
+                finished(f'{self._namespace}/{first.service} answered {describe_return(code)}')
 
         self.call(first, answered, fail)
 

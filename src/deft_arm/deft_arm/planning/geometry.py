@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.configuration import bounds
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray
@@ -41,53 +42,30 @@ _SHAPES: Final = (
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something fixed in the cell that nothing may touch, as an upright box.
+    """Something fixed in the cell that nothing may touch, as an upright box."""
 
-    Attributes:
-        name: What it is, for messages.
-        centre: In the base frame. [m].
-        size: Full lengths along its own axes. [m].
-        yaw: Turn about the vertical. [rad].
-    """
-
-    name: str
-    centre: tuple[float, float, float] = field(
-        metadata={'minimum': -3.0, 'maximum': 3.0, 'unit': 'm'}
-    )
-    size: tuple[float, float, float] = field(
-        metadata={'minimum': 0.001, 'maximum': 5.0, 'unit': 'm'}
-    )
-    yaw: float = field(
-        default=0.0, metadata={'minimum': -6.2832, 'maximum': 6.2832, 'unit': 'rad'}
-    )
+    name: str  # for messages
+    # [m] of its middle in the base frame
+    centre: tuple[float, float, float] = field(metadata=bounds(-3.0, 3.0, 'm'))
+    # [m] along its own axes
+    size: tuple[float, float, float] = field(metadata=bounds(0.001, 5.0, 'm'))
+    yaw: float = field(default=0.0, metadata=bounds(-6.2832, 6.2832, 'rad'))  # about the vertical
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Free space along a motion; the first axis runs over its n postures.
+    """Free space along a motion; the first axis runs over its n postures."""
 
-    Attributes:
-        rigid: Lowest point of the arm links and the motor housing. Shape (n,). [m].
-        palm: Lowest point of the palm. Shape (n,). [m].
-        fingers: Lowest point of the soft fingers. Shape (n,). [m].
-        lower: Lowest corner of the box around all that moves. Shape (n, 3). [m].
-        upper: Highest corner of that box. Shape (n, 3). [m].
-        spare: Distance of the closest pair of shapes beyond what it must keep, negative where
-            it keeps less; at most 1 m. Shape (n,). [m].
-        closest: That pair, empty where nothing is close. Length n.
-        centres: Middle of every moving shape. Shape (n, shapes, 3). [m].
-        hand_centres: Middle of every shape of the hand. Shape (n, shapes, 3). [m].
-    """
-
-    rigid: FloatArray
-    palm: FloatArray
-    fingers: FloatArray
-    lower: FloatArray
-    upper: FloatArray
+    rigid: FloatArray  # (n,) [m] lowest point of the arm links and the motor housing
+    palm: FloatArray  # (n,) [m] lowest point of the palm
+    fingers: FloatArray  # (n,) [m] lowest point of the soft fingers
+    lower: FloatArray  # (n, 3) [m] lowest corner of the box around all that moves
+    upper: FloatArray  # (n, 3) [m] highest corner of that box
+    # (n,) [m] distance of the closest pair beyond what it must keep, or negative; at most 1
     spare: FloatArray
-    closest: tuple[str, ...]
-    centres: FloatArray
-    hand_centres: FloatArray
+    closest: tuple[str, ...]  # that pair, empty where nothing is close; length n
+    centres: FloatArray  # (n, shapes, 3) [m] middle of every moving shape
+    hand_centres: FloatArray  # (n, shapes, 3) [m] of every shape of the hand
 
     @property
     def lowest(self) -> FloatArray:
@@ -117,18 +95,13 @@ class RobotGeometry:
     ) -> None:
         """Build the model in which arm, hand and obstacles can touch.
 
-        Args:
-            fold_clearance: Least distance between parts of the arm and the stiff hand. [m].
-            obstacle_clearance: Least distance of arm and hand from an obstacle. [m].
-            obstacles: Of the cell.
-
-        Raises:
-            ConfigurationError: The robot model has a shape whose bounds are not known here.
+        The clearances are least distances between parts of the arm and the stiff hand, and of
+        both from an obstacle. [m].
         """
         self._model = _collision_model(max(fold_clearance, obstacle_clearance), obstacles)
         self._data = mujoco.MjData(self._model)
-        self._arm_addresses = self._addresses(ARM_JOINT_NAMES)
-        self._hand_addresses = self._addresses(HAND_JOINT_NAMES)
+        self._arm_addresses = [self._model.joint(name).qposadr[0] for name in ARM_JOINT_NAMES]
+        self._hand_addresses = [self._model.joint(name).qposadr[0] for name in HAND_JOINT_NAMES]
         owners = [self._model.body(body).name for body in self._model.geom_bodyid]
         moving = np.array([owner not in (*_STANDING, 'world') for owner in owners])
         finger = np.array([owner not in (*_ARM, _PALM, 'world') for owner in owners])
@@ -153,12 +126,10 @@ class RobotGeometry:
             )
 
     def sweep(self, arm: FloatArray, hand: FloatArray) -> Sweep:
-        """Free space along a motion.
+        """Free space along a motion of the arm, shape (n, 6) [rad].
 
-        Args:
-            arm: Arm joint positions. Shape (n, 6). [rad].
-            hand: Hand joint positions in `HAND_JOINT_NAMES` order, one for all postures or one
-                for each. Shape (16,) or (n, 16). [rad].
+        The hand, in `HAND_JOINT_NAMES` order, is one for all postures or one for each, shape
+        (16,) or (n, 16). [rad].
         """
         count, geoms = len(arm), self._model.ngeom
         positions = np.empty((count, geoms, 3))
@@ -212,9 +183,6 @@ class RobotGeometry:
         return np.asarray(
             np.where(box, np.einsum('ngij,gj->ngi', turned, size), extent), dtype=np.float64
         )
-
-    def _addresses(self, names: tuple[str, ...]) -> list[int]:
-        return [int(self._model.jnt_qposadr[self._model.joint(name).id]) for name in names]
 
 
 def _collision_model(reach: float, obstacles: Sequence[Obstacle]) -> mujoco.MjModel:

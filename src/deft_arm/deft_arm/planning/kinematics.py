@@ -55,17 +55,11 @@ _POSTURES: Final = (
 
 @dataclass(frozen=True, eq=False)
 class TargetPose:
-    """One pose that the hand must reach, in the base frame.
+    """One pose that the hand must reach, in the base frame."""
 
-    Attributes:
-        label: Which pose it is, for messages.
-        rotation: Of the flange. Shape (3, 3).
-        position: Of the grasp centre. Shape (3,). [m].
-    """
-
-    label: str
-    rotation: FloatArray
-    position: FloatArray
+    label: str  # for messages
+    rotation: FloatArray  # (3, 3) of the flange
+    position: FloatArray  # (3,) [m] of the grasp centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +87,11 @@ class ArmKinematics:
     """Kinematics within the joint limits of a configuration.
 
     Keeps scratch memory between calls, so one instance must not be shared between threads.
-
-    Attributes:
-        grasp_centre_in_flange: Shape (3,). [m].
     """
 
     def __init__(self, configuration: ArmConfiguration) -> None:
         """Build the model of the arm with the hand's grasp centre on its flange."""
-        self.grasp_centre_in_flange = _grasp_centre_in_flange()
+        self.grasp_centre_in_flange = _grasp_centre_in_flange()  # (3,) [m]
         specification = arm_spec()
         flange_body = specification.site(FLANGE_SITE).parent
         flange_body.add_site(name=GRASP_CENTRE_SITE, pos=self.grasp_centre_in_flange)
@@ -130,8 +121,7 @@ class ArmKinematics:
     def forward(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Rotation of the flange, shape (3, 3), and position of the grasp centre, shape (3,). [m].
 
-        Args:
-            joint_positions: Shape (6,). [rad].
+        At joints of shape (6,). [rad].
         """
         data = self._update(joint_positions)
         rotation = data.site_xmat[self._site].reshape(3, 3).copy()
@@ -162,7 +152,7 @@ class ArmKinematics:
             if not solution.reached:
                 continue
             base = solution.joint_positions
-            if any(_same_branch(base, other) for other in found):
+            if any(_same(base, other) for other in found):
                 continue
             found.append(base)
             yield self._turns(base, near)
@@ -172,9 +162,7 @@ class ArmKinematics:
     def follow(self, targets: Sequence[TargetPose], start: FloatArray) -> FloatArray:
         """Joint positions that reach one pose after the other on one branch. Shape (n, 6). [rad].
 
-        Args:
-            targets: Poses, close to each other.
-            start: Joint positions near the first pose. Shape (6,). [rad].
+        The poses lie close to each other, the first one near `start`, shape (6,). [rad].
 
         Raises:
             UnreachableError: Names the first pose that cannot be reached on this branch.
@@ -318,9 +306,9 @@ class ArmKinematics:
         return options[:_MOST_TURNS]
 
 
-def _same_branch(first: FloatArray, second: FloatArray) -> bool:
-    difference = (first - second + np.pi) % _TURN - np.pi
-    return bool(np.all(np.abs(difference) < _SAME))
+def _same(first: FloatArray, second: FloatArray) -> bool:
+    """Whether two postures look the same."""
+    return bool(np.all(np.abs((first - second + np.pi) % _TURN - np.pi) < _SAME))
 
 
 def _unreachable(target: TargetPose, closest: Solution, how: str) -> UnreachableError:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,17 +24,11 @@ _DEGREE: Final = 5  # of the splines: their jerk is continuous
 
 @dataclass(frozen=True, eq=False)
 class MotionLimits:
-    """What every joint may do at most while it follows a path. Each shape (6,).
+    """What every joint may do at most while it follows a path. Each shape (6,)."""
 
-    Attributes:
-        speed: [rad/s].
-        acceleration: [rad/s^2].
-        jerk: [rad/s^3].
-    """
-
-    speed: FloatArray
-    acceleration: FloatArray
-    jerk: FloatArray
+    speed: FloatArray  # [rad/s]
+    acceleration: FloatArray  # [rad/s^2]
+    jerk: FloatArray  # [rad/s^3]
 
     def excess(self, speed: FloatArray, acceleration: FloatArray, jerk: FloatArray) -> float:
         """How many times too fast peaks of a motion, shapes (6,), are; at most 1 within limits.
@@ -51,17 +44,11 @@ class MotionLimits:
 
 @dataclass(frozen=True, eq=False)
 class JointPath:
-    """Arm setpoints over time; between two of them the path is linear.
+    """Arm setpoints over time; between two of them the path is linear."""
 
-    Attributes:
-        times: Time since the start of the path, first 0, strictly increasing. Shape (n,). [s].
-        positions: Joint positions in joint order. Shape (n, 6). [rad].
-        marks: When the path has made each of its displacements, where it is made of any.
-            Shape (m,). [s].
-    """
-
-    times: FloatArray
-    positions: FloatArray
+    times: FloatArray  # (n,) [s] from 0, strictly increasing
+    positions: FloatArray  # (n, 6) [rad]
+    # (m,) [s] when each displacement is made, where the path is made of any
     marks: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
@@ -83,20 +70,8 @@ class JointPath:
         return float(self.times[-1])
 
     def sample(self, time: float) -> FloatArray:
-        """Setpoint at a time [s], held before 0 and after the end. Shape (6,). [rad].
-
-        Raises:
-            InvalidInputError: The time is NaN or infinite.
-        """
-        if not np.isfinite(time):
-            raise InvalidInputError(f'A path time must be finite, got {time}.')
-        upper = int(np.searchsorted(self.times, time, side='right'))
-        if upper in (0, len(self.times)):
-            return np.array(self.positions[max(0, upper - 1)])
-        start, end = self.times[upper - 1], self.times[upper]
-        share = (time - start) / (end - start)
-        low, high = self.positions[upper - 1], self.positions[upper]
-        return np.asarray(low + share * (high - low), dtype=np.float64)
+        """Setpoint at a time [s], held before 0 and after the end. Shape (6,). [rad]."""
+        return np.array([np.interp(time, self.times, joint) for joint in self.positions.T])
 
     def maximum_speed(self) -> FloatArray:
         """Largest speed of every joint. Shape (6,). [rad/s]."""
@@ -110,11 +85,7 @@ class JointPath:
         return JointPath(self.times * factor, self.positions, self.marks * factor)
 
     def then(self, other: JointPath) -> JointPath:
-        """This path followed by another one that starts where this one ends.
-
-        Raises:
-            InvalidInputError: The other path starts elsewhere, so the joints would jump.
-        """
+        """This path followed by another one that starts where this one ends."""
         gap = float(np.abs(other.positions[0] - self.positions[-1]).max())
         if gap > 1e-6:
             raise InvalidInputError(f'Cannot join two paths with a gap of {gap:.4f} rad.')
@@ -159,7 +130,11 @@ def rest_to_rest(
     """
     count = len(waypoints)
     curve = make_interp_spline(np.linspace(0.0, 1.0, count), waypoints, k=min(_DEGREE, count - 1))
-    peaks = _peaks(lambda share: curve(_minimum_jerk(share)), _FINE_STEPS)
+    samples = curve(_minimum_jerk(np.linspace(0.0, 1.0, _FINE_STEPS + 1)))
+    peaks = [
+        np.abs(np.diff(samples, n=order, axis=0)).max(axis=0) * float(_FINE_STEPS) ** order
+        for order in (1, 2, 3)
+    ]
     duration = max(minimum_duration, limits.excess(*peaks))
     times = np.linspace(0.0, duration, _setpoint_count(duration))
     return JointPath(times, curve(_minimum_jerk(times / duration)))
@@ -174,13 +149,8 @@ def constant_rate(waypoints: FloatArray, rate: float, limits: MotionLimits) -> J
     hold, the whole path is slowed by one factor: the shape of the motion stays that of the
     demonstration.
 
-    Args:
-        waypoints: Joint positions, at least two. Shape (n, 6). [rad].
-        rate: Waypoints per second. [Hz].
-        limits: Of every joint.
-
-    Returns:
-        Path with a mark at every waypoint but the first.
+    At least two waypoints, shape (n, 6) [rad], a rate in waypoints per second [Hz]; the path has
+    a mark at every waypoint but the first.
     """
     steps = len(waypoints) - 1
     wanted = np.linspace(0.0, steps / rate, steps + 1)
@@ -191,40 +161,29 @@ def constant_rate(waypoints: FloatArray, rate: float, limits: MotionLimits) -> J
     if slower <= 1.0:
         return _sampled(clamped, wanted[-1], wanted[1:], waypoints)
     free = make_interp_spline(wanted, waypoints, k=min(_DEGREE, steps))
-    pace = _Pace(float(wanted[-1]))
-    grid = np.linspace(0.0, pace.duration, _SAMPLES_PER_WAYPOINT * steps + 1)
-    ramped = make_interp_spline(grid, free(pace.along(grid)), k=_DEGREE)
+    ramp = min(_RAMP, float(wanted[-1]))
+    duration = float(wanted[-1]) + ramp
+    grid = np.linspace(0.0, duration, _SAMPLES_PER_WAYPOINT * steps + 1)
+    along = _along(grid, ramp)
+    ramped = make_interp_spline(grid, free(along), k=_DEGREE)
     peaks = [np.abs(ramped(grid, order)).max(axis=0) for order in (1, 2, 3)]
     stretch = max(1.0, limits.excess(*peaks))
-    if slower * wanted[-1] < stretch * pace.duration:
+    if slower * wanted[-1] < stretch * duration:
         return _sampled(clamped, wanted[-1], wanted[1:], waypoints, slower)
-    return _sampled(ramped, pace.duration, np.interp(wanted[1:], pace.along(grid), grid),
-                    waypoints, stretch)  # fmt: skip
+    return _sampled(ramped, duration, np.interp(wanted[1:], along, grid), waypoints, stretch)
 
 
-class _Pace:
-    """Time along a path that starts and ends standing, at its own pace between."""
+def _along(times: FloatArray, ramp: float) -> FloatArray:
+    """Time along a path, at its own pace but for ramps [s] from and to a stand at both ends."""
+    duration = times[-1]
 
-    def __init__(self, intended: float) -> None:
-        """Take the time that the path takes at its own pace. [s]."""
-        self._ramp = min(_RAMP, intended)
-        self.duration = intended + self._ramp
+    def risen(time: FloatArray) -> FloatArray:  # the integral of 3 u^2 - 2 u^3
+        share = np.clip(time / ramp, 0.0, 1.0)
+        return np.asarray(ramp * (share**3 - 0.5 * share**4), dtype=np.float64)
 
-    def along(self, time: FloatArray) -> FloatArray:
-        """Time along the path, rising from 0 to what was intended, after a time. [s]."""
-        middle = time - 0.5 * self._ramp
-        begin = self._risen(time)
-        end = self.duration - self._ramp - self._risen(self.duration - time)
-        return np.asarray(
-            np.where(
-                time < self._ramp, begin, np.where(time > self.duration - self._ramp, end, middle)
-            )
-        )
-
-    def _risen(self, time: FloatArray) -> FloatArray:
-        """Time along the path while the pace rises: the integral of 3 u^2 - 2 u^3."""
-        share = np.clip(time / self._ramp, 0.0, 1.0)
-        return np.asarray(self._ramp * (share**3 - 0.5 * share**4), dtype=np.float64)
+    end = duration - ramp - risen(duration - times)
+    begun = np.where(times > duration - ramp, end, times - 0.5 * ramp)
+    return np.where(times < ramp, risen(times), begun)
 
 
 def _sampled(
@@ -265,18 +224,6 @@ def _ruckig(start: FloatArray, end: FloatArray, limits: MotionLimits, slower: fl
             f'rad within the limits ({result.name}); check the limits of the arm.'
         )
     return profile
-
-
-def _peaks(
-    curve: Callable[[FloatArray], FloatArray], steps: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Largest speed, acceleration and jerk of every joint, over a curve on [0, 1]."""
-    samples = curve(np.linspace(0.0, 1.0, steps + 1))
-    first, second, third = (
-        np.abs(np.diff(samples, n=order, axis=0)).max(axis=0) * float(steps) ** order
-        for order in (1, 2, 3)
-    )
-    return first, second, third
 
 
 def _minimum_jerk(share: FloatArray) -> FloatArray:

@@ -26,20 +26,13 @@ class Phase(enum.StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class PlannedPhase:
-    """One stretch of motion that is sent to the controller as one trajectory.
-
-    Attributes:
-        name: Which phase this is.
-        arm: Arm setpoints from the start of the phase; a phase at rest holds one position.
-        hand_joint_positions: Target that the hand is sent when the phase starts, in
-            `HAND_JOINT_NAMES` order; None where it keeps its last one. Shape (16,). [rad].
-        hand_duration: Time in which the hand ramps to its target. [s].
-    """
+    """One stretch of motion that is sent to the controller as one trajectory."""
 
     name: Phase
-    arm: JointPath
+    arm: JointPath  # from the start of the phase; at rest it holds one position
+    # (16,) [rad] in `HAND_JOINT_NAMES` order, sent at the start; None keeps the last ones
     hand_joint_positions: FloatArray | None = None
-    hand_duration: float = 0.0
+    hand_duration: float = 0.0  # [s] in which the hand ramps to them
 
     @property
     def duration(self) -> float:

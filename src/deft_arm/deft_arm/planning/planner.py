@@ -35,11 +35,6 @@ class EpisodePlanner:
 
     Deterministic, without randomness and without a clock. Keeps scratch memory between calls, so
     one instance must not be shared between threads.
-
-    Attributes:
-        configuration: Limits and timing.
-        kinematics: Forward and inverse kinematics.
-        guard: Safety checks.
     """
 
     def __init__(self, configuration: ArmConfiguration) -> None:
@@ -59,18 +54,11 @@ class EpisodePlanner:
         current_joint_positions: npt.ArrayLike,
         open_hand: npt.ArrayLike,
     ) -> MotionPlan:
-        """Plan all phases of one episode.
+        """Plan all phases of one episode, for a grasp and displacements in the base frame.
 
-        Args:
-            grasp: Where to grasp and how to close, in the base frame.
-            trajectory: Displacements after the grasp, in the axes of the base frame.
-            pregrasp_distance: Length of the straight approach. [m].
-            pregrasp_direction: Direction of the approach in flange axes, any length. Shape (3,).
-            current_joint_positions: Where the arm is. Shape (6,). [rad].
-            open_hand: Hand before closing, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-
-        Returns:
-            Phases from move_to_pregrasp to hold; every pose was solved and checked.
+        The straight approach has a length [m] and a direction in flange axes, shape (3,), of any
+        length. The arm is at joints of shape (6,) [rad]; the hand before closing has shape (16,)
+        [rad], in `HAND_JOINT_NAMES` order.
 
         Raises:
             InvalidInputError: An argument has the wrong shape, frame or range.
@@ -110,16 +98,8 @@ class EpisodePlanner:
     ) -> MotionPlan:
         """Plan the way home: straight up, over the table, with the hand opened.
 
-        Args:
-            current_joint_positions: Where the arm is. Shape (6,). [rad].
-            open_hand: Hand when open, in `HAND_JOINT_NAMES` order. Shape (16,). [rad].
-            release_first: Open the hand before moving; else on arrival, so that what is held
-                travels along.
-
-        Raises:
-            InvalidInputError: An argument has the wrong shape or range.
-            CollisionError: No way keeps clear of the table and of the arm itself.
-            SafetyError: The arm is measured outside its limits.
+        It opens before the arm moves, or on arrival, so that what is held travels along;
+        joints and errors as in `plan`.
         """
         current = self.guard.check_measured(current_joint_positions)
         opened = check_hand('open hand', open_hand)

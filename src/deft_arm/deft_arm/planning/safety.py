@@ -35,11 +35,7 @@ class CollisionError(SafetyError):
 
 
 class MotionGuard:
-    """Applies the limits of an arm configuration; every failed check raises.
-
-    Attributes:
-        geometry: Shapes of arm and hand.
-    """
+    """Applies the limits of an arm configuration; every failed check raises."""
 
     def __init__(self, configuration: ArmConfiguration) -> None:
         """Prepare the limits."""
@@ -52,11 +48,7 @@ class MotionGuard:
         )
 
     def check_workspace(self, label: str, position: FloatArray) -> None:
-        """Refuse a position of the grasp centre, shape (3,) [m], outside the box.
-
-        Raises:
-            WorkspaceError: It lies outside.
-        """
+        """Refuse a position of the grasp centre, shape (3,) [m], outside the box."""
         lower, upper = self._configuration.workspace_lower, self._configuration.workspace_upper
         if np.all(position >= lower) and np.all(position <= upper):
             return
@@ -70,12 +62,9 @@ class MotionGuard:
     ) -> Sweep:
         """Refuse postures that touch, or come too near to, what they must not.
 
-        Args:
-            labels: Which posture each is, for the message, or one for all. Length n or 1.
-            arm: Shape (n, 6). [rad].
-            hand: In `HAND_JOINT_NAMES` order. Shape (16,) or (n, 16). [rad].
-            leaving: The first posture is given, not chosen: what is too near there may be as
-                near on the way out, but no nearer.
+        Arm and hand as for `RobotGeometry.sweep`, labels one for each posture or one for all.
+        `leaving` says that the first posture is given, not chosen: what is too near there may be
+        as near on the way out, but no nearer.
 
         Raises:
             CollisionError: Something is lower than allowed, outside the envelope of the cell, or
@@ -88,7 +77,7 @@ class MotionGuard:
         worst = int(np.argmin(sweep.spare))
         if sweep.spare[worst] < least:
             raise CollisionError(
-                f'At the {_label(labels, worst)} {sweep.closest[worst]} would come '
+                f'At the {labels[worst % len(labels)]} {sweep.closest[worst]} would come '
                 f'{-sweep.spare[worst] * 1000:.0f} mm closer than allowed; move the object or '
                 'turn the wrist.'
             )
@@ -107,9 +96,9 @@ class MotionGuard:
             worst = int(np.argmin(height))
             if height[worst] < least:
                 raise CollisionError(
-                    f'At the {_label(labels, worst)} {what} would be {height[worst] * 1000:.0f} '
-                    f'mm above the table, at least {required * 1000:.0f} mm are required; grasp '
-                    'higher or turn the wrist up.'
+                    f'At the {labels[worst % len(labels)]} {what} would be '
+                    f'{height[worst] * 1000:.0f} mm above the table, at least '
+                    f'{required * 1000:.0f} mm are required; grasp higher or turn the wrist up.'
                 )
 
     def _check_envelope(self, labels: Sequence[str], sweep: Sweep, leaving: bool) -> None:
@@ -120,7 +109,7 @@ class MotionGuard:
         worst, axis = np.unravel_index(int(np.argmax(beyond - allowed)), beyond.shape)
         if beyond[worst, axis] > allowed[axis]:
             raise CollisionError(
-                f'At the {_label(labels, int(worst))} a part of arm or hand would be '
+                f'At the {labels[int(worst) % len(labels)]} a part of arm or hand would be '
                 f'{beyond[worst, axis] * 1000:.0f} mm outside the cell along {"xyz"[axis]} '
                 f'(envelope {list(limits.envelope_lower)} to {list(limits.envelope_upper)} m); '
                 'move the object further inside.'
@@ -135,23 +124,16 @@ class MotionGuard:
         labels: Sequence[str] = (),
         leaving: bool = False,
     ) -> JointPath:
-        """Check everything that a phase sweeps, and slow it to the speed cap of its name.
+        """Check everything that a phase sweeps; the path, slowed to the speed cap of its name.
 
-        Args:
-            name: Which phase.
-            path: Planned setpoints.
-            hand: Hand on the way. Shape (16,) [rad].
-            labels: Poses that the path passes at equal steps, for messages.
-            leaving: See `check_postures`.
-
-        Returns:
-            The path, slower where a part of arm or hand would be too fast.
+        The labels name the poses that the path passes at equal steps; the hand has shape (16,)
+        [rad]; `leaving` as in `check_postures`.
 
         Raises:
             CollisionError: See `check_postures`.
             SafetyError: A joint would leave its travel or exceed its speed.
         """
-        self.check_path(str(name), path)
+        self._check_joints(name, path)
         chosen = _distinct(path.positions)
         passed = [str(name)]
         if labels:
@@ -164,12 +146,8 @@ class MotionGuard:
         speed = sweep.largest_step() / np.diff(path.times[chosen])
         return path.slower(max(1.0, float(speed.max()) / cap))
 
-    def check_path(self, label: str, path: JointPath) -> None:
-        """Refuse a path that leaves the joint travel or is too fast.
-
-        Raises:
-            SafetyError: A joint would exceed a limit.
-        """
+    def _check_joints(self, label: Phase, path: JointPath) -> None:
+        """Refuse a path that leaves the joint travel or is too fast."""
         below = path.positions < self._lower - _LIMIT_TOLERANCE
         above = path.positions > self._upper + _LIMIT_TOLERANCE
         outside = np.argwhere(below | above)
@@ -193,10 +171,6 @@ class MotionGuard:
         """Joints to start a plan from, moved to the limits where they sag over them.
 
         Shape (6,). [rad].
-
-        Raises:
-            InvalidInputError: Not six finite numbers.
-            SafetyError: A joint is clearly outside its travel.
         """
         measured = finite_array('arm joint positions', joint_positions, (ARM_JOINTS,))
         inside = np.clip(measured, self._lower, self._upper)
@@ -211,11 +185,7 @@ class MotionGuard:
 
 
 def check_hand(label: str, joint_positions: npt.ArrayLike) -> FloatArray:
-    """Hand joint positions as an array, shape (16,). [rad].
-
-    Raises:
-        InvalidInputError: Not sixteen finite numbers, or far beyond any hand's travel.
-    """
+    """Hand joint positions as an array, shape (16,). [rad]."""
     checked = finite_array(label, joint_positions, (16,))
     if np.any(np.abs(checked) > np.pi):
         raise InvalidInputError(
@@ -223,10 +193,6 @@ def check_hand(label: str, joint_positions: npt.ArrayLike) -> FloatArray:
             'are these degrees?'
         )
     return checked
-
-
-def _label(labels: Sequence[str], index: int) -> str:
-    return labels[index] if len(labels) > 1 else labels[0]
 
 
 def _distinct(positions: FloatArray) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ _OBJECT_MARGIN: Final = 0.02  # [m] how much closer to the object than its ends 
 
 
 class TransferPlanner:
-    """Plans straight lifts and joint moves high above the table.
+    """Plans straight lifts and joint moves high above the table, or raises `CollisionError`.
 
     Arm positions have shape (6,), those of the hand shape (16,) [rad].
     """
@@ -43,14 +43,7 @@ class TransferPlanner:
     ) -> JointPath:
         """Move over the table to a point above `end`, then straight down to it.
 
-        Args:
-            start: Where the arm is.
-            end: Where it goes.
-            hand: Hand on the way.
-            object_position: Point to keep away from, base frame. Shape (3,). [m].
-
-        Raises:
-            CollisionError: Every height leads through the table or the object.
+        Keeps away from the object at a point in the base frame, shape (3,). [m].
         """
         lift = self._lift(end, hand)
         failure: CollisionError | None = None
@@ -68,14 +61,7 @@ class TransferPlanner:
     def out(
         self, start: FloatArray, end: FloatArray, hand: FloatArray
     ) -> tuple[JointPath | None, JointPath]:
-        """Straight up from `start`, then a joint move to `end`.
-
-        Returns:
-            The lift, None where the arm is high enough already, and the move.
-
-        Raises:
-            CollisionError: Every height leads through the table or the arm itself.
-        """
+        """Straight up from `start`, None where that is high enough, then a joint move to `end`."""
         lift = self._lift(start, hand)
         failure: CollisionError | None = None
         wanted = self._configuration.travel_clearance

@@ -49,7 +49,6 @@ OK: Final = 0
 HAS_ERROR: Final = 1
 HAS_WARNING: Final = 2
 DISCONNECTED: Final = -1
-NOT_READY: Final = -2
 EMERGENCY_STOPPED: Final = -9
 STATE_NOT_READY: Final = 9
 WAIT_TIMEOUT: Final = 100
@@ -57,14 +56,16 @@ PARAMETER_ERROR: Final = 997  # made by the ROS node itself
 
 _RETURNS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        -12: 'a second call while one waits for the arm',
-        -11: 'a second call while one waits for the arm',
+        -12: 'a Blockly program could not be run',
+        -11: 'a Blockly program could not be converted',
+        -10: 'no such joint',
         EMERGENCY_STOPPED: 'the arm is stopped',
         -8: 'out of range',
         -7: 'a joint limit would be exceeded',
         -6: 'the limits of the tool would be exceeded',
         -4: 'no such command',
-        NOT_READY: 'the motors are not enabled or state 0 was not set',
+        -3: 'wrong arguments of a call',
+        -2: 'the motors are not enabled or state 0 was not set',
         DISCONNECTED: 'the driver has no connection to the controller',
         HAS_ERROR: 'an error of the controller is not cleared',
         HAS_WARNING: 'a warning of the controller is not cleared',
@@ -111,7 +112,11 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         19: ('the end module does not communicate', _POWER),
         21: ('kinematic error', _OTHER_WAY),
         22: ('the arm would collide with itself', 'move it apart in manual mode'),
-        23: ('a joint is at its limit', 'move it back in manual mode'),
+        23: (
+            'a joint is at its limit',
+            'move it back in manual mode; keep position_lower and position_upper in config/arms '
+            'within what this arm can do',
+        ),
         24: ('a speed limit was exceeded', _SLOWER),
         25: ('planning error', _OTHER_WAY),
         26: ('Linux RT error', _POWER),

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from deft_bringup.commands.launch import find_launch_file, launch
 from deft_core.configuration import config_directory
-from deft_core.errors import ConfigurationError, RecordingError
+from deft_core.errors import ConfigurationError
+from deft_core.files import read_json
 from deft_core.task import load_task
 
 # Keys of summary.json that the last lines show, with their labels.
@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
             return code
         print('The session is complete all the same; this is its report.')
     # Imported here because it loads what draws the pictures.
-    from deft_report.build import build_report  # noqa: PLC0415
+    from deft_report.page import build_report  # noqa: PLC0415
 
     report = build_report(folder)
     for line in summary_lines(folder):
@@ -100,10 +100,7 @@ def _natural(text: str) -> int:
 
 
 def fresh_run_folder(wish: Path | None) -> Path:
-    """The absolute folder of a new run; it is not created.
-
-    Args:
-        wish: What the user asked for; None for a name made from the time.
+    """The absolute folder of a new run, named by the time where nobody wishes one; not created.
 
     Raises:
         ConfigurationError: It holds something already.
@@ -121,16 +118,8 @@ def fresh_run_folder(wish: Path | None) -> Path:
 
 
 def summary_lines(folder: Path) -> list[str]:
-    """The numbers of a run, one in a line.
-
-    Raises:
-        RecordingError: The run left no readable summary.
-    """
-    path = folder / 'summary.json'
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, json.JSONDecodeError) as error:
-        raise RecordingError(f'Cannot read the summary {path} of the run: {error}') from error
+    """The numbers of a run, one in a line."""
+    summary = read_json(folder / 'summary.json')
     width = max(len(label) for label in _SUMMARY.values())
     return [f'{label:{width}}  {_number(summary.get(key))}' for key, label in _SUMMARY.items()]
 

@@ -68,10 +68,6 @@ def main(arguments: argparse.Namespace) -> int:
 def launch(file: Path, assignments: Sequence[str]) -> int:
     """Interpret a launch file and run it to its end.
 
-    Args:
-        file: An XML launch file.
-        assignments: Texts `name:=value`.
-
     Returns:
         0; 130 after Ctrl-C; else the exit code of the node that failed first (128 + n for death
         by signal n).
@@ -133,11 +129,7 @@ def find_launch_file(name: str) -> Path:
 
 
 def launch_directory() -> Path:
-    """Folder of the launch files: beside the configuration, installed or in the source tree.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
+    """Folder of the launch files: beside the configuration, installed or in the source tree."""
     folder = config_directory().parent / 'launch'
     if not folder.is_dir():
         raise ConfigurationError(

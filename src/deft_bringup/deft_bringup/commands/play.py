@@ -55,11 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def player_command(arguments: argparse.Namespace) -> list[str]:
-    """The command line of the node.
-
-    Raises:
-        ConfigurationError: The node is not installed.
-    """
+    """The command line of the node."""
     parameters: dict[str, object] = {
         'bag': str(arguments.bag),
         'rate': arguments.rate,
@@ -68,7 +64,7 @@ def player_command(arguments: argparse.Namespace) -> list[str]:
     }
     if arguments.topics:  # ROS has no empty list: it would not know of what
         parameters['topics'] = arguments.topics
-    command = [str(executable_path('deft_cem', 'bag_player')), '--ros-args']
+    command = [str(executable_path('deft_bag', 'bag_player')), '--ros-args']
     for name, value in parameters.items():
         # JSON is YAML, which is how ROS reads a value: a text stays a text.
         command += ['-p', f'{name}:={json.dumps(value)}']

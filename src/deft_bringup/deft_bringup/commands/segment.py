@@ -14,7 +14,7 @@ import numpy as np
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from deft_cem.bag_reader import BagReader
+from deft_bag.reader import BagReader
 from deft_core.camera import RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg

@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print one line for each task.
-
-    Raises:
-        ConfigurationError: There is no configuration or it holds no task.
-    """
+    """Print one line for each task."""
     del arguments  # `deft tasks` takes none.
     # Imported here because it loads the simulator.
     from deft_sim.tasks import simulated_tasks  # noqa: PLC0415

@@ -15,21 +15,13 @@ from deft_core.files import read_bytes
 
 @dataclass(frozen=True)
 class Element:
-    """One tag of a launch file.
+    """One tag of a launch file."""
 
-    Attributes:
-        tag: Name of the tag.
-        attributes: Attribute texts before any substitution.
-        file: The file it stands in.
-        line: Line of the opening tag, from 1.
-        children: Nested tags in the order of the file.
-    """
-
-    tag: str
-    attributes: dict[str, str]
-    file: Path
-    line: int
-    children: list[Element] = field(default_factory=list)
+    tag: str  # name of the tag
+    attributes: dict[str, str]  # attribute texts before any substitution
+    file: Path  # the file it stands in
+    line: int  # line of the opening tag, from 1
+    children: list[Element] = field(default_factory=list)  # nested tags in the order of the file
 
     def error(self, text: str) -> ConfigurationError:
         """An error that begins with file and line."""
@@ -41,11 +33,7 @@ class Element:
         optional: Set[str] = frozenset(),
         children: Set[str] = frozenset(),
     ) -> None:
-        """Refuse what this tag must not hold, and a required attribute that is missing.
-
-        Raises:
-            ConfigurationError: With file, line and the nearest known name.
-        """
+        """Refuse what this tag must not hold, and a required attribute that is missing."""
         known = required | optional
         for name in self.attributes:
             if name not in known:

@@ -28,16 +28,12 @@ class StopLimits:
 
 
 class Guardian:
-    """The launch's side of the pipe.
-
-    Attributes:
-        group: The process group for all nodes.
-    """
+    """The launch's side of the pipe."""
 
     def __init__(self, limits: StopLimits) -> None:
         """Fork the guardian. Call it before threads and children exist."""
         reader, self._writer = os.pipe()
-        self.group = os.fork()
+        self.group = os.fork()  # the process group for all nodes
         if self.group == 0:
             os.close(self._writer)
             _guard(reader, limits)

@@ -8,6 +8,7 @@ our launch files do not use are refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,36 +18,31 @@ import yaml
 
 from deft_bringup.launching.document import Element, read_document
 from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
-from deft_bringup.packages import check_namespace, check_node_name, executable_path
+from deft_bringup.packages import executable_path
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 
 _CONDITIONS: Final = frozenset({'if', 'unless'})
 _TAGS: Final = frozenset({'arg', 'let', 'group', 'include', 'node'})
+_NODE_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
+_NAMESPACE: Final = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
 _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
 
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """A process of a launch.
+    """A process of a launch."""
 
-    Attributes:
-        label: Name and running number, as in `arm_node-4`; prefix of its output.
-        command: Program and arguments.
-        required: Its end ends the whole launch.
-    """
-
-    label: str
-    command: tuple[str, ...]
-    required: bool = False
+    label: str  # name and running number, as in `arm_node-4`; prefix of its output
+    command: tuple[str, ...]  # program and arguments
+    required: bool = False  # its end ends the whole launch
+    # A program of another project: what it ends with after it was asked to stop says nothing; the
+    # driver of xarm_ros2 ends with 255 then.
+    foreign: bool = False
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """Read `name:=value` texts; of two for one name the last one wins.
-
-    Raises:
-        ConfigurationError: A text is not of this form or its value is empty.
-    """
+    """Read `name:=value` texts; of two for one name the last one wins."""
     assignments: dict[str, str] = {}
     for text in texts:
         name, separator, value = text.partition(':=')
@@ -59,11 +55,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
 
 
 def declared_arguments(file: Path, environment: Mapping[str, str]) -> dict[str, Element]:
-    """`<arg>` tags by name: of a file, and of its includes whose path needs no argument.
-
-    Raises:
-        ConfigurationError: The file or an include that was found cannot be read.
-    """
+    """`<arg>` tags by name: of a file, and of its includes whose path needs no argument."""
     found: dict[str, Element] = {}
     _collect(read_document(file), Scope({}, environment), found, 0)
     return found
@@ -87,11 +79,7 @@ def _collect(parent: Element, scope: Scope, found: dict[str, Element], depth: in
 
 
 def check_known(assignments: Mapping[str, str], declared: Mapping[str, Element]) -> None:
-    """Refuse an argument that nothing declares. Upstream accepts it silently.
-
-    Raises:
-        ConfigurationError: With the nearest declared name.
-    """
+    """Refuse an argument that nothing declares. Upstream accepts it silently."""
     for name in assignments:
         if name not in declared:
             hint = nearest(name, declared) if declared else 'the file takes none.'
@@ -122,13 +110,7 @@ class Interpreter:
     """Executes one launch file."""
 
     def __init__(self, environment: Mapping[str, str], scratch: Path) -> None:
-        """Create an interpreter.
-
-        Args:
-            environment: Environment variables that `$(env)` sees.
-            scratch: An existing folder for the parameter files made from `<param>` tags. It must
-                live as long as the processes.
-        """
+        """Parameter files go into `scratch`, which must live as long as the processes."""
         self._scope = Scope({}, environment)
         self._scratch = scratch
         self._plans: list[ProcessPlan] = []
@@ -136,10 +118,6 @@ class Interpreter:
 
     def run(self, file: Path, arguments: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         """What is to be started, in the order of the file.
-
-        Args:
-            file: The launch file.
-            arguments: Launch arguments by name.
 
         Raises:
             ConfigurationError: Anything is wrong with the file or the arguments.
@@ -233,11 +211,15 @@ class Interpreter:
                     f'{name} can only be {only!r}, got {element.attributes[name]!r}.'
                 )
         try:
-            program = executable_path(self._text('pkg', element), self._text('exec', element))
-            name = check_node_name(self._text('name', element))
-            namespace = check_namespace(self._text('namespace', element))
+            package = self._text('pkg', element)
+            program = executable_path(package, self._text('exec', element))
         except ConfigurationError as error:
             raise element.error(str(error)) from error
+        name, namespace = self._text('name', element), self._text('namespace', element)
+        if not _NODE_NAME.fullmatch(name):
+            raise element.error(f'{name!r} is not a node name: letters, digits and _ only.')
+        if not _NAMESPACE.fullmatch(namespace):
+            raise element.error(f'{namespace!r} is not a namespace, such as /robot/left.')
         command = [str(program), '--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace}']
         for file in self._parameter_files(element, f'{namespace.rstrip("/")}/{name}'):
             command += ['--params-file', str(file)]
@@ -247,7 +229,8 @@ class Interpreter:
                 rule = f'{self._text("from", child)}:={self._text("to", child)}'
                 command += ['-r', rule]
         label = f'{program.name}-{len(self._plans) + 1}'
-        self._plans.append(ProcessPlan(label, tuple(command), 'on_exit' in element.attributes))
+        required, foreign = 'on_exit' in element.attributes, not package.startswith('deft_')
+        self._plans.append(ProcessPlan(label, tuple(command), required, foreign))
 
     def _parameter_files(self, node: Element, full_name: str) -> Iterable[Path]:
         """Parameter files in the order of the tags; each `<param name>` gets one of its own.

@@ -39,11 +39,6 @@ class Scope:
 def substitute(text: str, scope: Scope, element: Element) -> str:
     """Text of an attribute with its substitutions made.
 
-    Args:
-        text: The attribute as written.
-        scope: What substitutions can see.
-        element: The tag it belongs to, for messages.
-
     Raises:
         ConfigurationError: The text is not well formed, or names something that does not exist.
     """
@@ -147,11 +142,7 @@ def _equal(left: str, right: str) -> bool:
 
 
 def truth(text: str, element: Element) -> bool:
-    """Value of a condition: true, 1, false or 0 in any case, with white space around.
-
-    Raises:
-        ConfigurationError: Anything else, the empty text included.
-    """
+    """Value of a condition: true, 1, false or 0 in any case, with white space around."""
     folded = text.strip().lower()
     if folded not in _TRUTHS:
         raise element.error(f'a condition must be true, 1, false or 0, got {text!r}.')
@@ -159,16 +150,7 @@ def truth(text: str, element: Element) -> bool:
 
 
 def typed(text: str, kind: str | None, element: Element) -> Value:
-    """Value of a parameter by the rules of upstream.
-
-    Args:
-        text: The value, its substitutions made.
-        kind: bool, int, float or str; None for whatever YAML reads.
-        element: The `<param>` tag, for messages.
-
-    Raises:
-        ConfigurationError: The text is not of the type.
-    """
+    """Value of a parameter by the rules of upstream; without a `kind` whatever YAML reads."""
     if kind is not None and kind not in _TYPES:
         raise element.error(f'unknown parameter type {kind!r}; {nearest(kind, _TYPES)}')
     value: object = text

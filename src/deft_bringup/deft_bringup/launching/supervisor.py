@@ -30,15 +30,10 @@ _COLOURS: Final = ('36', '32', '33', '34', '35', '96')
 
 @dataclass(frozen=True)
 class Result:
-    """How a launch ended.
+    """How a launch ended."""
 
-    Attributes:
-        exit_code: Exit code for the shell.
-        sentence: What happened first; empty when all went well.
-    """
-
-    exit_code: int
-    sentence: str
+    exit_code: int  # exit code for the shell
+    sentence: str  # what happened first; empty when all went well
 
 
 @dataclass
@@ -69,13 +64,7 @@ class Supervisor:
     def __init__(
         self, screen: TextIO, *, colour: bool = False, limits: StopLimits | None = None
     ) -> None:
-        """Create a supervisor.
-
-        Args:
-            screen: Where the lines go.
-            colour: Colour the prefixes.
-            limits: Times of a stop; by default 5 s to SIGTERM and 10 s to SIGKILL.
-        """
+        """Lines go to `screen`, with coloured prefixes where wanted."""
         self._screen: TextIO | None = screen
         self._colours: dict[str, str] | None = {} if colour else None
         self._guardian = Guardian(limits or StopLimits())
@@ -90,10 +79,6 @@ class Supervisor:
 
     def run(self, plans: Sequence[ProcessPlan], environment: Mapping[str, str]) -> Result:
         """Start everything and wait until everything has ended.
-
-        Args:
-            plans: Processes in the order of their start.
-            environment: Environment of all of them.
 
         Raises:
             ConfigurationError: A program cannot be started; what runs already is stopped before.
@@ -196,7 +181,9 @@ class Supervisor:
         code = child.process.returncode
         self._print('launch', f'{child.plan.label}: process has ended, {_describe(code)}')
         # Death by the SIGINT that we sent is how a program without a handler obeys.
-        obeyed = self._stopping and code in (-signal.SIGINT, 128 + signal.SIGINT)
+        obeyed = self._stopping and (
+            child.plan.foreign or code in (-signal.SIGINT, 128 + signal.SIGINT)
+        )
         if code != 0 and not obeyed and self._failure is None:
             self._failure = (child, code)
             self._failed_first = not self._stopping

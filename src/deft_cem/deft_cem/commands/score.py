@@ -10,12 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from deft_cem.bag_reader import BagReader
-from deft_cem.practice_set import PRACTICE, bag_of
+from deft_bag.dataset import PRACTICE
+from deft_bag.reader import BagReader, bag_of
+from deft_cem.encoders.registry import ENCODERS, make_encoder
 from deft_cem.rewards.agreement import MINIMUM_EPISODES, Agreement, agreement
-from deft_cem.rewards.encoders import make_reward_encoder, reward_encoder_names
-from deft_cem.rewards.goal_images import default_paths, load_image
-from deft_cem.rewards.visual import GoalDistance
+from deft_cem.rewards.visual import GoalDistance, default_paths, load_image
 from deft_core.configuration import config_directory
 from deft_core.episode import Episode
 from deft_core.errors import ConfigurationError, RecordingError
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--encoder',
-        choices=reward_encoder_names(),
+        choices=tuple(ENCODERS),
         default='gradient_color_1',
         help='image encoder; all but the default need weights (default %(default)s)',
     )
@@ -51,19 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the agreement over practice, over the evaluation, and over both.
-
-    Args:
-        arguments: Of `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: An image or the weights are missing or wrong.
-        RecordingError: There is no bag, or it holds nothing to compare.
-        InvalidInputError: The scores have no order.
-    """
+    """Print the agreement over practice, over the evaluation, and over both."""
     episodes = [
         e
         for e in BagReader(bag_of(arguments.run)).episodes()
@@ -75,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
             f'needs at least {MINIMUM_EPISODES}'
         )
     goal_path, start_path = _anchors(episodes, arguments.goal, arguments.start)
-    encoder = make_reward_encoder(arguments.encoder, arguments.weights)
+    encoder = make_encoder(arguments.encoder, arguments.weights)
     goal = GoalDistance(encoder, load_image(goal_path), load_image(start_path))
     distances = {e.episode_id: goal.distance(e.last_image) for e in episodes}
     print(f'encoder {encoder.name}; distance {goal.span:.3g} from start image to goal image')

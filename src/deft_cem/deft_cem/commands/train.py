@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_cem.bag_parts import BAG_FOLDER
+from deft_bag.dataset import read_dataset
+from deft_bag.reader import BAG_FOLDER
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
-from deft_cem.policies.training import train_on_practice
-from deft_cem.practice_set import read_practice
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import load_learning_settings
 from deft_core.errors import ConfigurationError, DeftError
 
@@ -19,11 +19,7 @@ DESCRIPTION = 'Train the residual policy from the bags of one or more runs.'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command.
-
-    Args:
-        parser: Parser of `deft train`, or of this module when run alone.
-    """
+    """Add what `deft train` takes."""
     parser.add_argument(
         'runs',
         type=Path,
@@ -48,29 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train and say what was tried and what is deployed.
-
-    Args:
-        arguments: As declared by `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: A wrong argument or setting.
-        RecordingError: There is no bag or it cannot be read.
-        TrainingError: The bags cannot be trained on, together or at all.
-    """
+    """Train and say what was tried and what is deployed; returns the exit code."""
     if arguments.seed < 0:
         raise ConfigurationError(f'--seed is {arguments.seed}, expected 0 or more')
     settings = load_learning_settings(arguments.settings)
-    practice, truncated = read_practice(arguments.runs)
+    practice, damaged = read_dataset(arguments.runs)
     output = _output(arguments.runs, arguments.output)
-    report = train_on_practice(
-        practice, output, settings, seed=arguments.seed, truncated=truncated
-    )
-    if report.truncated:
-        print('note: a bag is not closed (recording or killed); its whole episodes were used')
+    report = train_policy(practice, output, settings, seed=arguments.seed)
+    for sentence in damaged:
+        print(f'note: {sentence}')
     print(f'trained on {len(report.elite_ids)} elites of {report.practice_count} episodes')
     for row in report.choice.candidates():
         if 'failure' in row:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deft_cem.encoders.color_image import ColorImage, FloatArray, check_color_image
+from deft_cem.encoders.color_image import check_color_image
+from deft_core.camera import ColorImage
+from deft_core.validation import FloatArray
 
 
 class GradientColorEncoder:
@@ -40,17 +42,7 @@ class GradientColorEncoder:
         return self._CELLS**2 * (self._ORIENTATIONS + 3)
 
     def encode(self, image: ColorImage) -> FloatArray:
-        """Encode one image.
-
-        Args:
-            image: RGB. Shape (height, width, 3).
-
-        Returns:
-            Shape (768,). No unit, each entry in 0..1.
-
-        Raises:
-            InvalidInputError: Not an 8-bit RGB image of at least 16 x 16 pixels.
-        """
+        """Encode one RGB image. Shape (768,), each entry in 0..1."""
         check_color_image(image)
         size = (self._SIDE, self._SIDE)
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -12,10 +12,10 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
 
-from deft_cem.bag_reader import EPISODE_TOPIC
+from deft_bag.reader import EPISODE_TOPIC
 from deft_cem.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from deft_cem.policies.replay import ReplayedEpisodes
-from deft_cem.policies.training import train_on_practice
+from deft_cem.policies.training import train_policy
 from deft_cem.settings import load_learning_settings
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
 from deft_core.nodes.parameters import declare_parameters
@@ -43,14 +43,7 @@ class ReplayTrainer(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Read the settings and begin to listen.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter or the settings are wrong.
-        """
+        """Read the settings and begin to listen."""
         super().__init__('replay_trainer', **options)
         self._parameters = declare_parameters(self, TrainerParameters)
         if not self._parameters.output:
@@ -85,9 +78,7 @@ class ReplayTrainer(Node):
         try:
             practice = self._heard.practice()
             _make_folder(output)
-            report = train_on_practice(
-                practice, output, self._settings, seed=self._parameters.seed
-            )
+            report = train_policy(practice, output, self._settings, seed=self._parameters.seed)
         except DeftError as error:
             response.message = str(error)
             return response

@@ -19,16 +19,21 @@ from typing import Any, Final
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
+from sensor_msgs.msg import Image
 
-from deft_cem.nodes.camera_tap import CameraTap
-from deft_cem.rewards.encoders import SOURCES, make_reward_encoder
-from deft_cem.rewards.goal_images import default_paths, load_image
-from deft_cem.rewards.interface import Score
-from deft_cem.rewards.visual import GoalDistance, VisualReward
-from deft_core.camera import ColorImage
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.nodes.camera import ColorCamera
+from deft_cem.rewards.visual import (
+    SOURCES,
+    GoalDistance,
+    Score,
+    VisualReward,
+    default_paths,
+    load_image,
+)
 from deft_core.clock import Deadline
 from deft_core.configuration import config_directory, nearest
-from deft_core.decode import time_from_msg
+from deft_core.decode import color_from_msg, time_from_msg
 from deft_core.errors import ConfigurationError, StaleDataError
 from deft_core.nodes.encode import header
 from deft_core.nodes.parameters import declare_parameters
@@ -74,40 +79,25 @@ class VisualRewardParameters:
 
 @dataclass
 class _Episode:
-    """What is known of an episode that waits for a score.
+    """What is known of an episode that waits for a score."""
 
-    Attributes:
-        deadline: For the session to announce it, once an operator has judged it.
-        practised: Whether it is practice; None until the session says so.
-        score: Visual score of an episode of practice.
-        verdict: What an operator gave.
-        sent: What the session was sent.
-    """
-
-    deadline: Deadline
-    practised: bool | None = None
+    deadline: Deadline  # for the session to announce it, once an operator has judged it
+    practised: bool | None = None  # whether it is practice; None until the session says so
     score: Score | None = None
-    verdict: Reward | None = None
-    sent: Reward | None = None
+    verdict: Reward | None = None  # what an operator gave
+    sent: Reward | None = None  # what the session was sent
 
 
 class VisualRewardNode(Node):
     """Follows the session and looks at the camera when an episode has ended."""
 
     def __init__(self, **options: Any) -> None:
-        """Load weights and anchors.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter, an image or the weights are missing or wrong.
-        """
+        """Load weights and anchors."""
         super().__init__('visual_reward', **options)
         self._parameters = declare_parameters(self, VisualRewardParameters)
         self._reward = make_visual_reward(self._parameters)
         self._episodes: dict[str, _Episode] = {}
-        self._camera = CameraTap(self, film_period=1.0)
+        self._camera = ColorCamera(self, video_period=1.0)
         self._session = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self._on_status, LATCHED)
         self.create_service(SubmitReward, SERVICE, self._on_operator)
@@ -142,8 +132,8 @@ class VisualRewardNode(Node):
                 self._camera.take(stamp, timeout, lambda image: self._on_image(name, image))
             self._send_when_complete(name)
 
-    def _on_image(self, name: str, image: ColorImage) -> None:
-        score = self._reward.score(image)
+    def _on_image(self, name: str, image: Image) -> None:
+        score = self._reward.score(color_from_msg(image))
         self.get_logger().info(f'{name}: visual score {score.value:.3f} ({score.comment}).')
         self._episode(name).score = score
         self._send_when_complete(name)
@@ -215,7 +205,7 @@ def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
     goal, start = default_paths(parameters.task, config_directory())
     weights = Path(parameters.weights) if parameters.weights else None
     distance = GoalDistance(
-        make_reward_encoder(parameters.encoder, weights),
+        make_encoder(parameters.encoder, weights),
         load_image(Path(parameters.goal_image) if parameters.goal_image else goal),
         load_image(Path(parameters.start_image) if parameters.start_image else start),
     )

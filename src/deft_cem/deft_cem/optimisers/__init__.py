@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimisers of the residual behind one ask/tell interface; `catalogue` makes them by name."""
+"""Optimisers of the residual behind one ask/tell interface; `registry` makes them by name."""

@@ -3,37 +3,36 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Final
 
 import numpy as np
 
-from deft_cem.optimisers.base import AskTellOptimiser
-from deft_cem.optimisers.interface import FloatArray
-from deft_cem.optimisers.paper_parameters import DEFAULT_ELITES, DEFAULT_WARM_UP
-from deft_core.errors import ConfigurationError
+from deft_cem.optimisers.ask_tell import Fit, ResidualOptimiser, rank, require_elites
+from deft_core.validation import FloatArray
+
+DEFAULT_ELITES: Final = 10  # E
+DEFAULT_WARM_UP: Final = 10  # M
+DEFAULT_EPISODES: Final = 30  # N
+SIGMA_POSITION: Final = 0.02  # m
+SIGMA_ROTATION: Final = 0.2  # rad, Euler angles
+SIGMA_JOINT: Final = 0.05  # rad
 
 
-def rank(rewards: FloatArray) -> list[int]:
-    """Indices by falling reward; equal rewards keep the order in which they were tried."""
-    return [int(index) for index in np.argsort(-rewards, kind='stable')]
+def initial_standard_deviation(
+    sigma_position: float = SIGMA_POSITION,
+    sigma_rotation: float = SIGMA_ROTATION,
+    sigma_joint: float = SIGMA_JOINT,
+) -> FloatArray:
+    """First spread of the grasp parameters. Shape (22,). [m x3, rad x3, rad x16]."""
+    return np.concatenate(
+        [np.full(3, sigma_position), np.full(3, sigma_rotation), np.full(16, sigma_joint)]
+    )
 
 
-def require_elites(elites: int) -> None:
-    """Refuse a number of elites whose spread is zero.
-
-    Raises:
-        ConfigurationError: Fewer than two.
-    """
-    if elites < 2:
-        raise ConfigurationError(
-            f'elites is {elites}, expected at least 2: the spread of one point is zero'
-        )
-
-
-class CrossEntropyMethod(AskTellOptimiser):
+class CrossEntropyMethod(ResidualOptimiser):
     """Diagonal Gaussian over residuals, refitted to the best episodes so far.
 
-    Exactly Algorithm 1: D starts as N(0, sigma^2); after every rated episode k > M all episodes
+    Exactly Algorithm 1: D starts as N(0, sigma^2); after every rewarded episode k > M all episodes
     1..k are ranked by reward, the best E (all, while k < E) are the elites, and D becomes their
     mean and their standard deviation. What the paper leaves open is decided here:
 
@@ -43,8 +42,7 @@ class CrossEntropyMethod(AskTellOptimiser):
     - There are no bounds.
 
     Example:
-        >>> optimiser = CrossEntropyMethod(np.ones(2), np.random.default_rng(0),
-        ...                                elites=3, warm_up=5)
+        >>> optimiser = CrossEntropyMethod(np.ones(2), seed=0, elites=3, warm_up=5)
         >>> for _ in range(20):
         ...     sample = optimiser.ask()
         ...     optimiser.tell(sample.index, float(np.exp(-np.sum((sample.residual - 1) ** 2))))
@@ -52,49 +50,28 @@ class CrossEntropyMethod(AskTellOptimiser):
         True
     """
 
-    method: ClassVar[str] = 'cem'
-
     def __init__(
         self,
         initial_std: FloatArray,
-        rng: np.random.Generator,
+        seed: int,
         *,
         elites: int = DEFAULT_ELITES,
         warm_up: int = DEFAULT_WARM_UP,
     ) -> None:
-        """Start from N(0, initial_std^2).
-
-        Args:
-            initial_std: Shape (d,). Spread per parameter, all > 0. [m | rad | rad]
-            rng: Source of the samples, a PCG64.
-            elites: E, number of episodes the distribution is fitted to.
-            warm_up: M, number of rated episodes drawn from the first distribution.
-
-        Raises:
-            ConfigurationError: A size that Algorithm 1 cannot run with.
-            InvalidInputError: A spread that is not positive, or another kind of generator.
-        """
+        """Start from N(0, initial_std^2); after `warm_up` (M) fit to `elites` (E)."""
         require_elites(elites)
-        super().__init__(initial_std, rng, warm_up=warm_up)
+        super().__init__(initial_std, seed, warm_up=warm_up)
         self._elites = elites
 
-    @property
-    def elite_indices(self) -> tuple[int, ...]:
-        """Proposal numbers of the best E rated episodes, best first (Omega of Algorithm 1)."""
-        rated = [(i, reward) for i, reward in enumerate(self._rewards) if reward is not None]
-        order = rank(np.array([reward for _, reward in rated]))
-        return tuple(rated[place][0] for place in order[: self._elites])
-
-    def _draw(self) -> FloatArray:
-        return self._mean + self._std * self._rng.standard_normal(self.dimension)
-
-    def _learn(self, residuals: FloatArray, rewards: FloatArray) -> None:
-        if len(rewards) <= self._warm_up:
-            return
+    def fit(self, residuals: FloatArray, rewards: FloatArray) -> Fit:
+        """The first distribution up to M episodes, then that of the elites."""
+        if len(rewards) <= self.warm_up:
+            zero = np.zeros(self.dimension)
+            return Fit(zero, self.initial_std, zero)
         elite = residuals[rank(rewards)[: self._elites]]
-        self._mean = elite.mean(axis=0)
-        self._std = elite.std(axis=0)
-        self._recommendation = self._mean.copy()
+        mean = elite.mean(axis=0)
+        return Fit(mean, elite.std(axis=0), mean)
 
-    def _parameters(self) -> dict[str, Any]:
-        return {'elites': self._elites}
+    def draw(self, fit: Fit, rng: np.random.Generator) -> FloatArray:
+        """Sample N(mean, diag(std^2))."""
+        return fit.mean + fit.std * rng.standard_normal(self.dimension)

@@ -8,38 +8,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
-
-from deft_cem.optimisers.cem import CrossEntropyMethod
-from deft_cem.optimisers.gaussian_process_screening import (
-    GaussianProcessScreening,
-    GaussianProcessScreeningSettings,
-)
-from deft_cem.optimisers.interface import FloatArray, ResidualOptimiser
-from deft_cem.optimisers.quadratic_regression import (
-    QuadraticRegression,
-    QuadraticRegressionSettings,
-)
+from deft_cem.optimisers.ask_tell import ResidualOptimiser
+from deft_cem.optimisers.cem import DEFAULT_ELITES, DEFAULT_WARM_UP, CrossEntropyMethod
 from deft_cem.optimisers.screened_regression import (
     ScreenedRegression,
     ScreenedRegressionSettings,
 )
-from deft_cem.optimisers.softmax_cem import SoftmaxCem, SoftmaxCemSettings
 from deft_core.configuration import build, nearest
 from deft_core.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class Practice:
-    """What every method is told about the session.
-
-    Attributes:
-        elites: E.
-        warm_up: M.
-    """
-
-    elites: int
-    warm_up: int
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
@@ -47,99 +24,53 @@ class NoSettings:
     """Of a method with nothing to set beyond E and M."""
 
 
-Make = Callable[[FloatArray, np.random.Generator, Practice, Any], ResidualOptimiser]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One method.
-
-    Attributes:
-        settings: Dataclass of its parameters, with their ranges.
-        make: Builds it from the first spread, a generator, E and M, and its settings.
-    """
-
-    settings: type[Any]
-    make: Make
-
-
-CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType(
-    {
-        'cem': Entry(
-            NoSettings,
-            lambda std, rng, practice, _: CrossEntropyMethod(
-                std, rng, elites=practice.elites, warm_up=practice.warm_up
+# Dataclass of the parameters with their ranges, and what builds a method of them.
+METHODS: Final[Mapping[str, tuple[type[Any], Callable[..., ResidualOptimiser]]]] = (
+    MappingProxyType(
+        {
+            'cem': (
+                NoSettings,
+                lambda std, seed, _, **numbers: CrossEntropyMethod(std, seed, **numbers),
             ),
-        ),
-        'softmax_cem': Entry(
-            SoftmaxCemSettings,
-            lambda std, rng, practice, settings: SoftmaxCem(
-                std, rng, settings, elites=practice.elites, warm_up=practice.warm_up
-            ),
-        ),
-        'quadratic_regression': Entry(
-            QuadraticRegressionSettings,
-            lambda std, rng, practice, settings: QuadraticRegression(
-                std, rng, settings, warm_up=practice.warm_up
-            ),
-        ),
-        'gaussian_process_screening': Entry(
-            GaussianProcessScreeningSettings,
-            lambda std, rng, practice, settings: GaussianProcessScreening(
-                std, rng, settings, elites=practice.elites, warm_up=practice.warm_up
-            ),
-        ),
-        'screened_regression': Entry(
-            ScreenedRegressionSettings,
-            lambda std, rng, practice, settings: ScreenedRegression(
-                std, rng, settings, elites=practice.elites, warm_up=practice.warm_up
-            ),
-        ),
-    }
+            'screened_regression': (ScreenedRegressionSettings, ScreenedRegression),
+        }
+    )
 )
 DEFAULT_METHOD: Final = 'screened_regression'
 
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """Which method searches, and with what.
-
-    Attributes:
-        method: Name in the catalogue; 'cem' is the paper's.
-        parameters: Of this method; what is left out keeps its default.
-    """
+    """Which method searches ('cem' is the paper's), and what of its parameters is not default."""
 
     method: str = DEFAULT_METHOD
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what no optimiser can be made from, when the file is read.
-
-        Raises:
-            ConfigurationError: An unknown method, or parameters that are not its own.
-        """
+        """Refuse what no optimiser can be made from, when the file is read."""
         self._settings()
 
     def make(
-        self, initial_std: FloatArray, rng: np.random.Generator, practice: Practice
+        self,
+        initial_std: FloatArray,
+        seed: int,
+        *,
+        elites: int = DEFAULT_ELITES,
+        warm_up: int = DEFAULT_WARM_UP,
     ) -> ResidualOptimiser:
-        """The optimiser.
-
-        Args:
-            initial_std: First spread per parameter. Shape (22,). [m | rad | rad]
-            rng: Source of the samples, a PCG64.
-            practice: E and M.
+        """The optimiser with first spread (22,) [m | rad | rad], E elites and M warm-up episodes.
 
         Raises:
             ConfigurationError: Numbers the method cannot run with.
         """
-        return CATALOGUE[self.method].make(initial_std, rng, practice, self._settings())
+        _, make = METHODS[self.method]
+        return make(initial_std, seed, self._settings(), elites=elites, warm_up=warm_up)
 
     def _settings(self) -> Any:
         """Parameters as the method's own dataclass."""
-        if self.method not in CATALOGUE:
+        if self.method not in METHODS:
             raise ConfigurationError(
-                f'optimiser method {self.method!r} is unknown; {nearest(self.method, CATALOGUE)}'
+                f'optimiser method {self.method!r} is unknown; {nearest(self.method, METHODS)}'
             )
-        where = f'optimiser {self.method}'
-        return build(CATALOGUE[self.method].settings, self.parameters, where)
+        settings, _ = METHODS[self.method]
+        return build(settings, self.parameters, f'optimiser {self.method}')

@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from deft_core.errors import InvalidInputError, TrainingError
 from deft_core.grasp import GraspParameters
+from deft_core.validation import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 # Scores are in units of the block's largest standard deviation; 2.5 of them hold 99 % of a
 # Gaussian, so a clipped score means "unlike anything practised".
 SCORE_LIMIT = 2.5
@@ -25,15 +24,9 @@ PRIOR_FEATURES = 25
 
 
 def prior_features(grasp: GraspParameters, sigma: FloatArray) -> FloatArray:
-    """Numbers of xi without an Euler-angle jump, in units of the first spread of practice.
+    """Numbers of xi without an Euler-angle jump, in units of the first spread (22,) of practice.
 
-    Args:
-        grasp: The prior xi, base frame.
-        sigma: Shape (22,). Initial standard deviation of practice. [m | rad | rad]
-
-    Returns:
-        Shape (25,): position (3), first two columns of the wrist rotation (6), joints (16).
-        No unit.
+    Shape (25,): position (3), first two columns of the wrist rotation (6), joints (16).
     """
     columns = grasp.rotation_matrix()[:, :2].T.ravel()
     return np.concatenate(
@@ -47,23 +40,14 @@ def prior_features(grasp: GraspParameters, sigma: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class BlockProjection:
-    """Principal components of one part of the condition.
-
-    Attributes:
-        mean: Shape (d,). Mean feature.
-        components: Shape (k, d). Orthonormal directions divided by the largest spread.
-    """
+    """Principal components (k, d) of one part of the condition, over the largest spread."""
 
     mean: FloatArray
     components: FloatArray
 
     @classmethod
     def fit(cls, features: FloatArray, size: int) -> BlockProjection:
-        """Find the first `size` principal components.
-
-        Args:
-            features: Shape (n, d), n >= 2.
-            size: Number of components k wanted; no more than n - 1 exist.
+        """Find the first `size` principal components of (n, d); no more than n - 1 exist.
 
         Raises:
             TrainingError: Fewer than two rows, or features that are not finite.
@@ -96,12 +80,7 @@ class BlockProjection:
 
 @dataclass(frozen=True, eq=False)
 class ConditionProjection:
-    """c: image scores and prior scores, one after the other.
-
-    Attributes:
-        image: Projection of phi(I).
-        prior: Projection of xi.
-    """
+    """c: scores of phi(I) and scores of xi, one after the other."""
 
     image: BlockProjection
     prior: BlockProjection

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,26 +20,27 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from deft_cem.encoders.registry import ImageEncoder, make_encoder
+from deft_cem.encoders.color_image import ImageEncoder
+from deft_cem.encoders.registry import make_encoder
+from deft_cem.policies.choice import KINDS
 from deft_cem.policies.condition import (
     PRIOR_FEATURES,
     BlockProjection,
     ConditionProjection,
     prior_features,
 )
-from deft_cem.policies.interface import PolicyMethod, ResidualModel
-from deft_cem.policies.registry import KINDS
+from deft_cem.policies.interface import PolicyMethod, Tensors
 from deft_core.configuration import build, nearest
-from deft_core.errors import ConfigurationError, InvalidInputError, TrainingError
+from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError, TrainingError
+from deft_core.files import read_bytes, read_json, write_atomically
 from deft_core.grasp import GRASP_DIMENSION, GraspParameters, GraspResidual
+from deft_core.validation import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 SCHEMA_VERSION: Final = 2
 WEIGHTS_FILE: Final = 'policy.safetensors'
 CONFIG_FILE: Final = 'policy.json'
 _MODEL: Final = 'model.'
 _MAXIMUM_WEIGHT_BYTES: Final = 64 * 1024 * 1024
-_MAXIMUM_CONFIG_BYTES: Final = 1024 * 1024
 _MAXIMUM_COMPONENTS: Final = 64
 _CONFIG_KEYS: Final = frozenset(
     {
@@ -59,51 +59,35 @@ _CONFIG_KEYS: Final = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class ResidualPolicy:
-    """A trained model with everything between an image and a residual.
+    """Everything between an image and a residual: phi, c, what was learned, and the units.
 
-    Attributes:
-        encoder: phi.
-        projection: From phi(I) and xi to c.
-        sigma: First spread of practice. Shape (22,). [m | rad | rad]
-        method: How the model was made.
-        model: From c to the residual in units of sigma.
+    `sigma` is the first spread of practice. Shape (22,). [m | rad | rad]
     """
 
     encoder: ImageEncoder
     projection: ConditionProjection
     sigma: FloatArray
     method: PolicyMethod
-    model: ResidualModel
+    tensors: Tensors
 
     def predict(
         self, image: npt.NDArray[np.uint8], prior: GraspParameters, rng: np.random.Generator
     ) -> GraspResidual:
-        """Residual for a scene.
-
-        Args:
-            image: First image I_0, RGB. Shape (height, width, 3).
-            prior: xi, base frame.
-            rng: For a policy that samples; others do not touch it.
-
-        Returns:
-            delta, to be added to xi.
-        """
+        """Delta for the first RGB image (height, width, 3) and the prior xi in the base frame."""
         condition = self.projection(self.encoder.encode(image), prior_features(prior, self.sigma))
         with torch.no_grad():
-            scaled = self.model.predict(condition, prior.to_vector() / self.sigma, rng)
+            scaled = self.method.predict(
+                self.tensors, condition, prior.to_vector() / self.sigma, rng
+            )
         return GraspResidual.from_vector(scaled * self.sigma)
 
     def save(self, directory: Path, details: dict[str, Any]) -> None:
-        """Write the two files; each appears whole or not at all.
-
-        Args:
-            directory: Folder of the policy.
-            details: JSON values that say how the policy was made and how good it is.
+        """Write the two files; each appears whole or not at all. `details` are JSON values.
 
         Raises:
             TrainingError: The folder cannot be written.
         """
-        tensors = {f'{_MODEL}{name}': values for name, values in self.model.tensors().items()}
+        tensors = {f'{_MODEL}{name}': values for name, values in self.tensors.items()}
         tensors['sigma'] = self.sigma
         for name, block in (('image', self.projection.image), ('prior', self.projection.prior)):
             tensors[f'{name}.mean'] = block.mean
@@ -123,38 +107,20 @@ class ResidualPolicy:
             'details': details,
         }
         try:
-            _replace(directory / WEIGHTS_FILE, data)
+            write_atomically(directory / WEIGHTS_FILE, data)
             text = json.dumps(config, indent=2, allow_nan=False)
-            _replace(directory / CONFIG_FILE, text.encode() + b'\n')
-        except OSError as error:
-            raise TrainingError(f'cannot write the policy to {directory}: {error}') from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the file, wait for the disk, rename over it."""
-    temporary = path.with_name(f'{path.name}.part')
-    with temporary.open('wb') as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+            write_atomically(directory / CONFIG_FILE, f'{text}\n')
+        except RecordingError as error:
+            raise TrainingError(f'cannot write the policy: {error}') from error
 
 
 def read_policy_config(directory: Path) -> dict[str, Any]:
-    """Read and check policy.json.
-
-    Raises:
-        TrainingError: Missing, broken, of another version, or of an unknown kind.
-    """
+    """Read policy.json; refuse what is broken, of another version, or of an unknown kind."""
     path = directory / CONFIG_FILE
     try:
-        if path.stat().st_size > _MAXIMUM_CONFIG_BYTES:
-            raise TrainingError(f'{path} is larger than 1 MB and is not a policy description')
-        config = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TrainingError(f'cannot read the policy description {path}: {error}') from error
-    if not isinstance(config, dict):
-        raise TrainingError(f'{path} must hold a mapping, got {type(config).__name__}')
+        config = read_json(path)
+    except ConfigurationError as error:
+        raise TrainingError(f'cannot read the policy description: {error}') from error
     if config.get('schema_version') != SCHEMA_VERSION:
         raise TrainingError(
             f'{path} has schema version {config.get("schema_version")!r}, expected '
@@ -173,9 +139,6 @@ def read_policy_config(directory: Path) -> dict[str, Any]:
 def load_policy(directory: Path) -> ResidualPolicy:
     """Load a policy after checking both files.
 
-    Args:
-        directory: Folder with policy.safetensors and policy.json.
-
     Raises:
         TrainingError: A file is missing, damaged, or does not fit the other; or the weights of
             the image encoder are missing or not those of the training.
@@ -183,14 +146,12 @@ def load_policy(directory: Path) -> ResidualPolicy:
     config = read_policy_config(directory)
     path = directory / WEIGHTS_FILE
     try:
-        if path.stat().st_size > _MAXIMUM_WEIGHT_BYTES:
-            raise TrainingError(f'{path} is larger than 64 MB and is not a policy')
-        data = path.read_bytes()
-    except OSError as error:
-        raise TrainingError(f'cannot read the policy {path}: {error}') from error
+        data = read_bytes(path, _MAXIMUM_WEIGHT_BYTES)
+    except ConfigurationError as error:
+        raise TrainingError(f'cannot read the policy: {error}') from error
     if hashlib.sha256(data).hexdigest() != config['weights_sha256']:
         raise TrainingError(f'{path} does not have the checksum in {CONFIG_FILE}; copy both again')
-    settings_type, make_method = KINDS[config['kind']]
+    settings_type, make_method, _ = KINDS[config['kind']]
     try:
         tensors = safetensors.numpy.load(data)
         method = make_method(
@@ -219,13 +180,11 @@ def load_policy(directory: Path) -> ResidualPolicy:
         ),
         sigma=tensors['sigma'],
         method=method,
-        model=method.restore(
-            {
-                name.removeprefix(_MODEL): values
-                for name, values in tensors.items()
-                if name.startswith(_MODEL)
-            }
-        ),
+        tensors={
+            name.removeprefix(_MODEL): values
+            for name, values in tensors.items()
+            if name.startswith(_MODEL)
+        },
     )
     # The first prediction of a process sets libraries up for 0.2 s: not while a robot waits.
     black = np.zeros((480, 640, 3), dtype=np.uint8)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from deft_cem.bag_reader import episode_of_record
-from deft_cem.practice_set import PracticeSet
+from deft_bag.dataset import Dataset
+from deft_bag.reader import episode_of_record
 from deft_core.episode import Episode
 from deft_core.errors import RecordingError
 
@@ -39,14 +39,7 @@ class ReplayedEpisodes:
         return len(self._sessions)
 
     def hear(self, record: Any, data: bytes) -> Episode | None:
-        """Take a record that was published.
-
-        Args:
-            record: The EpisodeRecord.
-            data: The same as CDR bytes.
-
-        Returns:
-            The episode; None when it was heard before, as when a bag is played twice.
+        """Take a published EpisodeRecord and its CDR bytes; None when it was heard before.
 
         Raises:
             RecordingError: The record is not usable, or another one has its name; from now on
@@ -91,7 +84,7 @@ class ReplayedEpisodes:
             'lost: then play the bag again from its beginning, or at a lower rate.'
         )
 
-    def practice(self) -> PracticeSet:
+    def practice(self) -> Dataset:
         """What can be trained on, session by session.
 
         Raises:
@@ -100,7 +93,7 @@ class ReplayedEpisodes:
         """
         if self._refused:
             raise RecordingError(self._refused[0])
-        collected = PracticeSet()
+        collected = Dataset()
         for session_id, episodes in self._sessions.items():
             ordered = [episodes[index] for index in sorted(episodes)]
             collected.add(ordered, f'session {session_id}')

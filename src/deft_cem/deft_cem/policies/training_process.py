@@ -19,13 +19,7 @@ class TrainingProcess:
     """`deft train RUN` in the background; asked by `poll`, never waited for."""
 
     def __init__(self, run_directory: Path, settings: Path, seed: int, *, timeout: float) -> None:
-        """Start it; its output goes to training.log in the run folder.
-
-        Args:
-            run_directory: Folder with the bag.
-            settings: Learning settings file.
-            seed: Of weights and noise.
-            timeout: Monotonic time allowed. [s].
+        """Start it with this monotonic time allowed [s]; it writes training.log in the run folder.
 
         Raises:
             TrainingError: The process cannot be started.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ablation of Table 3: a transformer told the reward it should reach (Chen et al., 2021).
 
-It is trained on all rated practice, failures too, to give the residual that was tried from the
+It is trained on all rewarded practice, failures too, to give the residual that was tried from the
 condition and the reward it earned. At test time the highest reward of practice is asked for.
 
 Every number is a token, its value times one learned vector plus another, and one more token
@@ -12,8 +12,8 @@ gathers the answer:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -21,39 +21,35 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from deft_cem.policies.ensemble import (
+from deft_cem.policies.interface import PolicyFit, PracticeData, Tensors
+from deft_cem.policies.networks import (
+    NetworkSettings,
     Weights,
-    elite_spread,
+    deployed,
     leave_one_out,
-    member,
-    minimise,
+    left_out,
     single,
-    squared_weights,
+    train,
 )
-from deft_cem.policies.interface import FloatArray, PolicyFit, PracticeData
 from deft_core.errors import ConfigurationError
 from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import FloatArray
 
 
 @dataclass(frozen=True)
-class TransformerSettings:
+class TransformerSettings(NetworkSettings):
     """Size and training of the network.
 
     Attributes:
         width: Length of a token.
         heads: Attention heads; divides the width.
         layers: Encoder layers.
-        weight_penalty: Factor of the sum of squared weights in the likelihood of all practice.
-        noise_ratio: Standard deviation of the output noise over that of the residuals. [-]
-        learning_rate: Step size of Adam.
-        steps: Training steps; each takes all practice.
     """
 
     width: int = field(default=16, metadata={'minimum': 2, 'maximum': 256})
     heads: int = field(default=2, metadata={'minimum': 1, 'maximum': 16})
     layers: int = field(default=1, metadata={'minimum': 1, 'maximum': 8})
     weight_penalty: float = field(default=1.0, metadata={'minimum': 0.0, 'maximum': 1e6})
-    noise_ratio: float = field(default=0.9, metadata={'minimum': 0.01, 'maximum': 10.0})
     learning_rate: float = field(default=3e-3, metadata={'minimum': 1e-6, 'maximum': 1.0})
     steps: int = field(default=200, metadata={'minimum': 1, 'maximum': 100_000})
 
@@ -69,12 +65,7 @@ class Network(nn.Module):
     """From condition and reward to residual; only its structure, the values come from outside."""
 
     def __init__(self, settings: TransformerSettings, condition: int) -> None:
-        """Build it.
-
-        Args:
-            settings: Sizes.
-            condition: Length of c.
-        """
+        """Build it for a condition of that length."""
         super().__init__()
         shape = (condition + 1, settings.width)
         self.value_weight = nn.Parameter(torch.zeros(shape))
@@ -139,78 +130,47 @@ def _initial_weights(network: Network, mean: torch.Tensor, rng: np.random.Genera
     return weights
 
 
-@dataclass(frozen=True, eq=False)
-class TransformerModel:
-    """delta for the highest reward of practice.
-
-    Attributes:
-        network: Structure.
-        weights: An ensemble of one.
-        asked_reward: The reward that is asked for. Shape (1,).
-    """
-
-    network: Network
-    weights: Weights
-    asked_reward: FloatArray
-
-    def predict(
-        self, condition: FloatArray, _prior: FloatArray, _rng: np.random.Generator
-    ) -> FloatArray:
-        """Output of the network. Shape (22,)."""
-        c, reward = torch.tensor(condition)[None, None], torch.tensor(self.asked_reward)[None]
-        return _apply(self.network, self.weights, c, reward)[0, 0].numpy()
-
-    def tensors(self) -> Mapping[str, FloatArray]:
-        """All weights, and the reward that is asked for."""
-        return {**member(self.weights, 0), 'asked_reward': self.asked_reward}
-
-
 @dataclass(frozen=True)
 class Transformer:
-    """Trained on (c, R, epsilon) of all rated practice."""
+    """Trained on (c, R, epsilon) of all rewarded practice."""
 
     kind: ClassVar[str] = 'transformer'
     settings: TransformerSettings = field(default_factory=TransformerSettings)
 
     def fit(self, data: PracticeData, rng: np.random.Generator) -> PolicyFit:
         """Train all members at once; each left-out elite is asked for with the others' best."""
-        settings = self.settings
-        members, count = leave_one_out(len(data.elites)), len(data.reward)
-        seen_rows = data.seen_by(members)
-        residual, seen = torch.tensor(data.residual), torch.tensor(seen_rows)
-        means, noise_std = elite_spread(residual, seen, settings.noise_ratio)
-        network = _structure(settings, data.condition.shape[1])
-        weights = _initial_weights(network, means, rng)
+        members = leave_one_out(len(data.elites))
+        seen = np.ones((len(members), len(data.reward)))  # what is no elite is seen by all
+        seen[:, data.elites] = members
+        network = _structure(self.settings, data.condition.shape[1])
         condition = torch.tensor(data.condition).expand(len(members), *data.condition.shape)
-        reward = torch.tensor(data.reward).expand(len(members), count)
-
-        def loss() -> torch.Tensor:
-            predicted = _apply(network, weights, condition, reward)
-            error = (residual - predicted) / noise_std[:, None, None]
-            penalty = settings.weight_penalty * squared_weights(weights)
-            return (0.5 * ((error**2).sum(dim=-1) * seen).sum() + penalty) / count
-
-        weights = minimise(
-            weights, loss, learning_rate=settings.learning_rate, steps=settings.steps
+        reward = torch.tensor(data.reward).expand(len(members), -1)
+        weights = train(
+            data.residual,
+            seen,
+            self.settings,
+            partial(_initial_weights, network, rng=rng),
+            lambda weights: (_apply(network, weights, condition, reward), 0.0),
         )
-        asked = np.max(np.where(seen_rows > 0.0, data.reward, -np.inf), axis=1)
-        without = {name: tensor[1:] for name, tensor in weights.items()}
+        asked = np.max(np.where(seen > 0.0, data.reward, -np.inf), axis=1)
         own = torch.tensor(data.elite_condition)[:, None, :]
-        predicted = _apply(network, without, own, torch.tensor(asked[1:, None]))[:, 0].numpy()
-        return PolicyFit(
-            TransformerModel(network, single(member(weights, 0)), asked[:1]),
-            np.mean((predicted - data.elite_residual) ** 2, axis=1),
-        )
+        goals = torch.tensor(asked[1:, None])
+        predicted = _apply(network, left_out(weights), own, goals)[:, 0].numpy()
+        errors = np.mean((predicted - data.elite_residual) ** 2, axis=1)
+        return PolicyFit({**deployed(weights), 'asked_reward': asked[:1]}, errors)
 
     def shapes(self, condition: int) -> dict[str, list[int]]:
-        """Name and shape of every tensor."""
+        """All weights, and the reward that is asked for."""
         network = _structure(self.settings, condition)
         shapes = {name: list(like.shape) for name, like in network.state_dict().items()}
         return {**shapes, 'asked_reward': [1]}
 
-    def restore(self, tensors: Mapping[str, FloatArray]) -> TransformerModel:
-        """The policy that gave these tensors."""
-        values = {name: array for name, array in tensors.items() if name != 'asked_reward'}
-        condition = len(values['value_weight']) - 1
-        network = _structure(self.settings, condition)
-        return TransformerModel(network, single(values), tensors['asked_reward'])
+    def predict(
+        self, tensors: Tensors, condition: FloatArray, prior: FloatArray, rng: np.random.Generator
+    ) -> FloatArray:
+        """Delta for the highest reward of practice. Shape (22,)."""
+        del prior, rng
+        weights = single(tensors)
+        reward = weights.pop('asked_reward')
+        network = _structure(self.settings, condition.size)
+        return _apply(network, weights, torch.tensor(condition)[None, None], reward)[0, 0].numpy()

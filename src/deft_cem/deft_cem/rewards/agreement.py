@@ -47,12 +47,7 @@ class Agreement:
 def agreement(
     visual: Sequence[float], given: Sequence[float], generator: np.random.Generator
 ) -> Agreement:
-    """Compare the orders of two scores of the same episodes.
-
-    Args:
-        visual: Larger is better; minus the distance serves, no scale is needed. Shape (n,).
-        given: Rewards. Shape (n,).
-        generator: Source of the resampling.
+    """Compare the orders of two scores (n,) of the same episodes; larger is better in both.
 
     Raises:
         InvalidInputError: Fewer than five episodes, other shapes, or scores that are all equal.

@@ -3,8 +3,8 @@
 
 A program of its own, because only a process with one thread may be forked at will:
 
-    killed_session.py random FOLDER EPISODES SEED    at random moments
-    killed_session.py boundaries FOLDER EPISODES     before and after everything that is written
+    killed_session.py random FOLDER EPISODES SEED KILLS    that often, at random moments
+    killed_session.py boundaries FOLDER EPISODES           before and after all that is written
 
 FOLDER/records holds the record of every episode as it goes into the bag. What was proposed is
 appended to FOLDER/proposals, what every kill interrupted to FOLDER/kills.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import signal
 import sys
@@ -22,21 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_cem.bag_reader import EPISODE_TOPIC, EPISODE_TYPE
-from deft_cem.episode_record import complete_record
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.message_types import message_typestore
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_bag import SessionBag
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
+import deft_bag.writer
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome
 from deft_core.grasp import GraspParameters, GraspPrior
 
-TYPESTORE = message_typestore()
 IMAGE = np.zeros((16, 16, 3), dtype=np.uint8)
 PRIOR = GraspPrior(
     GraspParameters([0.5, 0.0, 0.1], [0.0, 1.5, 0.0], np.full(16, 0.4)),
@@ -55,50 +50,38 @@ def settings_of(episodes: int) -> LearningSettings:
     )
 
 
-def reward_of(residual: np.ndarray) -> float:
-    """The operator: how near the residual is to a place beside the prior."""
-    sigma = LearningSettings().initial_std
-    return float(np.exp(-np.mean((residual / sigma - 0.7) ** 2)))
+def reward_of(index: int) -> float:
+    """The operator, who knows the score of every episode before it is tried."""
+    return 0.5 + 0.5 * math.sin(3.0 * index)
 
 
-def launch(folder: Path, episodes: int) -> None:
-    """One launch: session and recorder, from where the one before was killed to the end."""
+def launch(folder: Path, episodes: int, enough: int) -> None:
+    """One launch, from where the one before was killed until enough episodes are rewarded."""
     run = folder / 'run'
     core = SessionCore(
         run, session_id='killed', task='pick_cup', seed=11, settings=settings_of(episodes)
     )
-    bag = SessionBag(run / 'bag', TYPESTORE)
-    bag.add_topic(EPISODE_TOPIC, EPISODE_TYPE, latched=True)
-    for episode, data in core.store.unrecorded():
-        whole = complete_record(data, episode, TYPESTORE)
-        core.store.confirm_recorded(bag.record_episode(whole, 0))
     with (folder / 'proposals').open('a', buffering=1) as proposals:
-        while core.following() is Event.EPISODES_REMAIN:
+        while core.progress.position < enough:
+            assert core.following() is Event.EPISODES_REMAIN
             proposal = core.propose(IMAGE, PRIOR, 'cup', core.scene_seed)
             residual = proposal.residual.to_vector()
             proposals.write(f'{proposal.episode_id} {proposal.scene_seed} {residual.data.hex()}\n')
             core.finish_motion(Outcome.COMPLETED)
             record = (folder / 'records' / proposal.episode_id).read_bytes()
-            core.keep_record(record)
-            core.rate(reward_of(residual), 'operator', None)
-            core.conclude([Stretch(Part.REWARD, Kind.SOFTWARE, 0.1)])
-            core.save_timing()
-            ((episode, data),) = core.store.unrecorded()
-            whole = complete_record(data, episode, TYPESTORE)
-            core.store.confirm_recorded(bag.record_episode(whole, 0))
-    bag.close()
+            core.reward(record, 0.0, reward_of(proposal.number), 'operator', None)
     core.close()
     (folder / 'done').touch()
 
 
-def forked(folder: Path, episodes: int, *, boundary: int | None = None) -> int:
+def forked(folder: Path, episodes: int, enough: int, *, boundary: int | None = None) -> int:
     """Launch in a child; its process id."""
     child = os.fork()
     if child == 0:
         try:
             if boundary is not None:
                 kill_at(boundary)
-            launch(folder, episodes)
+            launch(folder, episodes, enough)
         finally:
             os._exit(0 if (folder / 'done').exists() else 1)
     return child
@@ -125,24 +108,23 @@ def kill_at(boundary: int) -> None:
         return wrapped
 
     SessionStore.create = around(SessionStore.create)
-    SessionBag.record_episode = around(SessionBag.record_episode)
+    deft_bag.writer.write_atomically = around(deft_bag.writer.write_atomically)
     for name in [name for name in vars(SessionStore) if name.startswith('record_')]:
         setattr(SessionStore, name, around(getattr(SessionStore, name)))
     SessionStore.begin_launch = around(SessionStore.begin_launch)
-    SessionStore.confirm_recorded = around(SessionStore.confirm_recorded)
 
 
 def situation(folder: Path) -> tuple[str, int]:
-    """What a kill interrupted, and how many episodes are rated."""
+    """What a kill interrupted, and how many episodes are rewarded."""
     store = folder / 'run' / STORE_FILE
     if not store.is_file():
         return 'no store', 0
-    with SessionRecord.open(store) as record:
+    with SessionStore.read(store) as record:
         waiting = record.pending()
-        rated = sum(episode.state == 'rated' for episode in record.episodes())
+        rewarded = sum(episode.state == 'rewarded' for episode in record.episodes())
         if waiting is not None:
-            return waiting.state, rated
-        return ('rated, not in the bag' if list(record.unrecorded()) else 'between'), rated
+            return waiting.state, rewarded
+        return 'between', rewarded
 
 
 def note(folder: Path, what: str) -> None:
@@ -150,25 +132,26 @@ def note(folder: Path, what: str) -> None:
         kills.write(f'{what}\n')
 
 
-def at_random(folder: Path, episodes: int, seed: int) -> int:
+def at_random(folder: Path, episodes: int, seed: int, wanted: int) -> int:
+    """Kill exactly that often, then let the session have two more episodes."""
     rng = np.random.default_rng(seed)
-    limit, rated, kills = 0.05, 0, 0
-    while not (folder / 'done').exists():
-        child = forked(folder, episodes)
-        time.sleep(rng.uniform(0.0, limit))
+    limit, rewarded = 0.05, 0
+    for _ in range(wanted):
+        child = forked(folder, episodes, episodes)
+        time.sleep(rng.uniform(0.0, limit))  # waits for nothing: the moment is to be random
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status) != 0:
-                sys.exit('the session failed')
-            continue
-        kills += 1
+            sys.exit('the session failed, or it came to its end before it was killed enough')
         what, now = situation(folder)
         note(folder, what)
         # About one episode in two launches, on a slow disk as on a fast one.
-        limit *= 0.7 if now > rated + 1 else 1.0 if now > rated else 1.15
-        rated = now
-    return kills
+        limit *= 0.7 if now > rewarded + 1 else 1.0 if now > rewarded else 1.15
+        rewarded = now
+    _, status = os.waitpid(forked(folder, episodes, rewarded + 2), 0)
+    if status != 0:
+        sys.exit('the session failed after the last kill')
+    return wanted
 
 
 def at_boundaries(folder: Path, episodes: int) -> int:
@@ -177,11 +160,11 @@ def at_boundaries(folder: Path, episodes: int) -> int:
         case = folder / str(boundary)
         case.mkdir()
         (case / 'records').symlink_to(folder / 'records')
-        _, status = os.waitpid(forked(case, episodes, boundary=boundary), 0)
+        _, status = os.waitpid(forked(case, episodes, episodes, boundary=boundary), 0)
         if os.WIFEXITED(status):
             break  # that many moments there are
         note(folder, situation(case)[0])
-        _, status = os.waitpid(forked(case, episodes), 0)
+        _, status = os.waitpid(forked(case, episodes, episodes), 0)
         if status != 0:
             sys.exit(f'the session failed after a kill at moment {boundary}')
         boundary += 1
@@ -189,9 +172,6 @@ def at_boundaries(folder: Path, episodes: int) -> int:
 
 
 if __name__ == '__main__':
-    # The first record that is decoded costs more than all others; forked children know how.
-    first = next((Path(sys.argv[2]) / 'records').iterdir())
-    TYPESTORE.deserialize_cdr(first.read_bytes(), EPISODE_TYPE)
     kill_at_moments = {'random': at_random, 'boundaries': at_boundaries}[sys.argv[1]]
     count = kill_at_moments(Path(sys.argv[2]), *map(int, sys.argv[3:]))
     sys.stdout.write(json.dumps({'kills': count}))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -23,12 +22,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from deft_cem import session_core
-from deft_cem.run_folder import STORE_FILE, RunOccupiedError
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_methods import Method
-from deft_cem.session_plan import derived_scene_seed
+from deft_cem.session import core as session_core
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.run_config import Baseline
+from deft_cem.session.run_folder import STORE_FILE, RunOccupiedError
+from deft_cem.session.schedule import derived_scene_seed
 from deft_cem.settings import LearningSettings
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
@@ -58,9 +57,7 @@ def propose(core: SessionCore):
 
 def rate(core: SessionCore, reward: float = 0.5) -> None:
     core.finish_motion(Outcome.COMPLETED)
-    core.keep_record(b'record')
-    core.rate(reward, 'operator', reward > 0.5)
-    core.conclude()
+    core.reward(b'record', 0.0, reward, 'operator', reward > 0.5)
 
 
 @pytest.fixture
@@ -117,11 +114,11 @@ def test_a_redone_episode_keeps_its_residual_and_an_aborted_one_does_not(tmp_pat
     assert core.scene_seed == first.scene_seed
     again = propose(core)
     np.testing.assert_array_equal(again.residual.to_vector(), first.residual.to_vector())
-    core.withdraw('aborted by the operator')
+    core.discard('aborted by the operator')
     assert core.progress.position == 0
     other = propose(core)
     assert other.episode_id != first.episode_id
-    assert other.planned == first.planned
+    assert other.scheduled == first.scheduled
     assert not np.array_equal(other.residual.to_vector(), first.residual.to_vector())
     core.close()
 
@@ -129,7 +126,7 @@ def test_a_redone_episode_keeps_its_residual_and_an_aborted_one_does_not(tmp_pat
 def test_nothing_is_open_and_nothing_can_be_rated_or_asked_twice(tmp_path: Path) -> None:
     core = make_core(tmp_path)
     core.repeat()
-    core.withdraw('nothing was open')
+    core.discard('nothing was open')
     assert core.store.episodes() == ()
     with pytest.raises(InvalidInputError, match='no episode is open'):
         _ = core.proposal
@@ -149,7 +146,7 @@ def test_skipped_places_stay_empty_and_the_warm_up_waits_for_its_episodes(tmp_pa
     assert core.progress.position == 2
     phases = []
     while core.following() is Event.EPISODES_REMAIN:
-        phases.append(propose(core).planned.phase)
+        phases.append(propose(core).scheduled.phase)
         rate(core)
     assert phases == [Phase.WARM_UP, Phase.WARM_UP, Phase.FINE_TUNE]
     assert core.following() is Event.PRACTICE_COMPLETE
@@ -166,7 +163,7 @@ def test_another_scene_follows_from_the_planned_one(tmp_path: Path) -> None:
     ]
     assert propose(core).scene_seed == core.scene_seed != planned
     rate(core)
-    assert core.scene_seed == core.progress.planned.scene_seed  # of the next episode
+    assert core.scene_seed == core.progress.scheduled.scene_seed  # of the next episode
     core.close()
 
 
@@ -180,7 +177,7 @@ def test_trials_after_practice_also_across_a_kill(tmp_path: Path, policy: list[f
     core.take_policy()
     assert core.following() is Event.EPISODES_REMAIN
     trial = propose(core)
-    assert trial.planned.phase is Phase.EVALUATE_POLICY
+    assert trial.scheduled.phase is Phase.EVALUATE_POLICY
     core.close()
     core = make_core(tmp_path)  # killed in a trial: the policy is there, and draws the same z
     again = propose(core)
@@ -212,20 +209,20 @@ def test_a_policy_that_is_gone_is_said(tmp_path: Path, policy: list[float], monk
 
 
 def test_affordance_only_tries_the_prior_and_nothing_else(tmp_path: Path) -> None:
-    core = make_core(tmp_path, method=Method.AFFORDANCE_ONLY)
+    core = make_core(tmp_path, baseline=Baseline.AFFORDANCE_ONLY)
     seeds = []
     while core.following() is Event.EPISODES_REMAIN:
         proposal = propose(core)
-        assert proposal.planned.phase is Phase.EVALUATE_PRIOR
+        assert proposal.scheduled.phase is Phase.EVALUATE_PRIOR
         assert not np.any(proposal.residual.to_vector())
         seeds.append(proposal.scene_seed)
         rate(core)
     assert core.following() is Event.TRIALS_COMPLETE
-    plan = core.plan
+    schedule = core.schedule
     core.close()
     whole = make_core(tmp_path / 'whole')
-    assert seeds == [whole.plan[i].scene_seed for i in range(3, 5)]
-    assert len(plan) == 2
+    assert seeds == [whole.schedule[i].scene_seed for i in range(3, 5)]
+    assert len(schedule) == 2
     whole.close()
 
 
@@ -274,7 +271,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     [
         ({'task': 'pour_cup'}, "task is 'pour_cup' and was 'pick_cup'"),
         ({'seed': 6}, 'seed is 6 and was 5'),
-        ({'method': Method.REAL_WORLD_ONLY}, "method is 'real_world_only'"),
+        ({'baseline': Baseline.REAL_WORLD_ONLY}, "method is 'real_world_only'"),
         ({'predictor': 'geometric'}, 'predictor'),
         ({'settings': replace(SMALL, elites=4)}, 'elites is 4 and was 10'),
         ({'settings': replace(SMALL, episodes=4)}, 'episodes is 4 and was 3'),
@@ -296,14 +293,11 @@ def test_another_session_is_refused_and_the_first_one_kept(
 @pytest.mark.parametrize(
     'statement',
     [
-        "UPDATE session SET optimiser = '{'",
-        "UPDATE session SET optimiser = '[]'",
-        "UPDATE session SET configuration = 'x'",
-        "UPDATE session SET method = 'magic'",
+        "UPDATE session SET settings = 'x'",
+        "UPDATE session SET baseline = 'magic'",
         "UPDATE session SET seed = 'five'",
         'UPDATE episode SET sample_index = 7',
         'UPDATE episode SET phase = 77',
-        "UPDATE episode SET state = 'withdrawn'",
     ],
 )
 def test_a_store_that_contradicts_itself_is_refused_and_kept(
@@ -374,17 +368,12 @@ class AnyCourse(RuleBasedStateMachine):
         self.executed = True
 
     @precondition(lambda self: self.is_open and self.executed)
-    @rule(reward=st.floats(0.0, 1.0), concluded=st.booleans())
-    def rate(self, reward: float, concluded: bool) -> None:
+    @rule(reward=st.floats(0.0, 1.0))
+    def rate(self, reward: float) -> None:
         self.gone.add(self.core.episode_id)
-        self.core.keep_record(json.dumps(reward).encode())
-        self.core.rate(reward, 'operator', None)
+        self.core.reward(b'record', 0.0, reward, 'operator', None)
         self.rewards.append(reward)
         self.is_open = False
-        if concluded:
-            self.core.conclude()
-        else:
-            self.kill()
 
     @rule()
     def redo(self) -> None:
@@ -395,7 +384,7 @@ class AnyCourse(RuleBasedStateMachine):
     def abort(self) -> None:
         if self.is_open:
             self.gone.add(self.core.episode_id)
-        self.core.withdraw('aborted')
+        self.core.discard('aborted')
         self.is_open = False
 
     @precondition(lambda self: self.core.following() is Event.EPISODES_REMAIN)
@@ -408,13 +397,11 @@ class AnyCourse(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
-        state = json.dumps(self.core.store.optimiser_state)
+        distribution = [values.tobytes() for values in self.core.distribution]
         before = (self.core.progress.position, self.core.episode_id)
-        if self.core._proposal is not None and self.core.store.pending() is None:
-            before = (before[0], f's-{len(self.core.store.episodes()):03d}')  # it was rated
         self.core.close()
         self.core = self.launch()
-        assert json.dumps(self.core.store.optimiser_state) == state
+        assert [values.tobytes() for values in self.core.distribution] == distribution
         assert (self.core.progress.position, self.core.episode_id) == before
         self.is_open = False
 
@@ -422,8 +409,6 @@ class AnyCourse(RuleBasedStateMachine):
     def rewards_are_kept(self) -> None:
         if hasattr(self, 'core'):
             assert list(self.core.progress.rewards) == self.rewards
-            stored = [(e.reward, json.loads(r)) for e, r in self.core.store.unrecorded()]
-            assert stored == [(reward, reward) for reward in self.rewards]
 
     def teardown(self) -> None:
         if hasattr(self, 'core'):

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from deft_cem.session_machine import OPEN, RUNNING, Effect, Event, State, transition
+from deft_cem.session.machine import OPEN, RUNNING, Effect, Event, State, transition
 from deft_core.errors import InvalidInputError
 
 EPISODE = (
@@ -54,7 +54,7 @@ def test_a_whole_session() -> None:
         Event.TRIALS_COMPLETE,
     )
     assert state is State.DONE
-    assert effects.count(Effect.EXECUTE) == effects.count(Effect.RECORD) == 3
+    assert effects.count(Effect.EXECUTE) == effects.count(Effect.ANNOUNCE) == 3
     assert effects.index(Effect.SAMPLE) < effects.index(Effect.EXECUTE)
     assert effects.count(Effect.TRAIN) == 1
     assert effects[-1] is Effect.FINISH
@@ -85,10 +85,10 @@ def test_faults_halt_every_session_that_is_not_over(state: State, event: Event) 
         refused(state, event)
 
 
-def test_an_interrupted_motion_withdraws_before_the_scene_is_laid_out_again() -> None:
+def test_an_interrupted_motion_discards_before_the_scene_is_laid_out_again() -> None:
     state, effects = run(State.EXECUTE, Event.INTERRUPTED)
     assert state is State.RESET
-    assert effects == [Effect.WITHDRAW, Effect.PREPARE_SCENE]
+    assert effects == [Effect.DISCARD, Effect.PREPARE_SCENE]
 
 
 @pytest.mark.parametrize('state', sorted(RUNNING, key=lambda state: state.value))
@@ -96,7 +96,7 @@ def test_a_running_episode_can_be_redone_skipped_and_aborted(state: State) -> No
     for event, following, effect in (
         (Event.REDO, State.RESET, Effect.REPEAT),
         (Event.SKIP, State.IDLE, Effect.SKIP),
-        (Event.ABORT, State.PAUSED, Effect.WITHDRAW),
+        (Event.ABORT, State.PAUSED, Effect.DISCARD),
     ):
         reached, effects = transition(state, event)
         assert reached is following
@@ -113,7 +113,7 @@ def test_a_refusal_says_why() -> None:
 
 
 class AnySession(RuleBasedStateMachine):
-    """A node that carries out effects, with a plan of a few episodes, under random events.
+    """A node that carries out effects, with a schedule of a few episodes, under random events.
 
     Events that an effect brings at once wait in a queue, as in the node; what peers, operator
     and devices do comes in between, in any order and also when it makes no sense.
@@ -126,9 +126,9 @@ class AnySession(RuleBasedStateMachine):
         self.left = episodes
         self.practice_left = practice
         self.trained = practice == 0
-        self.sample_open = False  # drawn, and neither rated nor withdrawn
-        self.rated = self.skipped = self.planned = 0
-        self.planned = episodes + practice
+        self.sample_open = False  # drawn, and neither rewarded nor discarded
+        self.rewarded = self.skipped = self.scheduled = 0
+        self.scheduled = episodes + practice
         self.finished = self.stopped = False
 
     def emit(self, event: Event) -> None:
@@ -162,16 +162,16 @@ class AnySession(RuleBasedStateMachine):
             self.queue.append(Event.SAMPLED)
         elif effect is Effect.EXECUTE:
             assert self.sample_open, 'a motion without a committed sample'
-        elif effect is Effect.RECORD:
+        elif effect is Effect.ANNOUNCE:
             assert self.sample_open, 'a record without a sample'
             self.sample_open = False
             self.count()
-            self.rated += 1
+            self.rewarded += 1
         elif effect is Effect.SKIP:
             self.sample_open = False
             self.count()
             self.skipped += 1
-        elif effect is Effect.WITHDRAW:
+        elif effect is Effect.DISCARD:
             self.sample_open = False
         elif effect is Effect.TRAIN:
             assert not self.trained
@@ -232,7 +232,7 @@ class AnySession(RuleBasedStateMachine):
             if self.state in expected:
                 self.emit(expected[self.state])
 
-    @precondition(lambda self: self.rated > 1)
+    @precondition(lambda self: self.rewarded > 1)
     @rule(event=st.sampled_from([Event.EMERGENCY_STOP, Event.FAULT, Event.CANCEL]))
     def end(self, event: Event) -> None:
         self.emit(event)
@@ -241,16 +241,16 @@ class AnySession(RuleBasedStateMachine):
     @invariant()
     def episodes_add_up(self) -> None:
         if hasattr(self, 'left'):
-            done = self.rated + self.skipped
-            assert done + self.left + self.practice_left == self.planned
+            done = self.rewarded + self.skipped
+            assert done + self.left + self.practice_left == self.scheduled
             if self.state is State.DONE:
                 assert self.finished
-                assert done == self.planned
+                assert done == self.scheduled
 
     @invariant()
     def between_episodes_nothing_waits(self) -> None:
         if hasattr(self, 'left') and self.state is State.IDLE:
-            assert self.rated + self.skipped == 0, 'IDLE lasts only before the start'
+            assert self.rewarded + self.skipped == 0, 'IDLE lasts only before the start'
 
 
 TestAnySession = AnySession.TestCase

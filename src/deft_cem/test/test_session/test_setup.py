@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deft_cem.nodes.session_parameters import SessionParameters
-from deft_cem.nodes.session_setup import make_setup
+from deft_cem.nodes.session_parameters import SessionParameters, make_setup
 from deft_core.errors import ConfigurationError
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,23 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.run_folder import STORE_FILE, RunFolder, RunOccupiedError
-from deft_cem.session_file import SCHEMA_VERSION, leftovers
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_methods import Method
-from deft_cem.session_record import SessionRecord
-from deft_cem.session_store import SessionStore
-from deft_cem.stored_episode import StoredEpisode
+from deft_cem.session.run_config import Baseline, RunConfig
+from deft_cem.session.run_folder import STORE_FILE, RunFolder, RunOccupiedError
+from deft_cem.session.store import SCHEMA_VERSION, SessionStore, StoredEpisode, leftovers
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
 
 SEED = 2**64 - 1
-IDENTITY = SessionIdentity('pick_cup', SEED, Method.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
+CONFIG = RunConfig('pick_cup', SEED, Baseline.REAL_WORLD_ONLY, 'heuristic', {'elites': 3})
 
 
 def make_store(path: Path) -> SessionStore:
-    return SessionStore.create(path, session_id='s', identity=IDENTITY, optimiser_state={'k': 0})
+    return SessionStore.create(path, session_id='s', config=CONFIG)
 
 
 def episode(number: int) -> StoredEpisode:
@@ -47,23 +43,20 @@ def episode(number: int) -> StoredEpisode:
     )
 
 
-def rate(store: SessionStore, number: int, record: bytes = b'record') -> None:
-    store.record_ask(episode(number), {'k': number})
+def give_reward(store: SessionStore, number: int) -> None:
+    store.record_ask(episode(number))
     store.record_outcome(f'e{number}', Outcome.COMPLETED)
-    store.record_evidence(f'e{number}', record)
-    store.record_reward(f'e{number}', 0.5, 'operator', None, {'k': number})
+    store.record_reward(f'e{number}', 0.5, 'operator', None)
 
 
 def test_a_session_is_read_back_exactly(tmp_path: Path) -> None:
     with make_store(tmp_path / 's.sqlite') as store:
-        store.record_ask(episode(0), {'k': 1})
+        store.record_ask(episode(0))
         store.record_outcome('e0', Outcome.COMPLETED)
-        store.record_evidence('e0', b'bytes' * 1000)
-        store.record_reward('e0', 0.25, 'operator', True, {'k': 2})
-        store.record_ask(episode(1), {'k': 3})
-    with SessionRecord.open(tmp_path / 's.sqlite') as store:
-        assert (store.session_id, store.identity) == ('s', IDENTITY)
-        assert store.optimiser_state == {'k': 3}
+        store.record_reward('e0', 0.25, 'operator', True)
+        store.record_ask(episode(1))
+    with SessionStore.read(tmp_path / 's.sqlite') as store:
+        assert (store.session_id, store.config) == ('s', CONFIG)
         first, second = store.episodes()
         assert first == replace(
             episode(0),
@@ -71,14 +64,12 @@ def test_a_session_is_read_back_exactly(tmp_path: Path) -> None:
             reward=0.25,
             reward_source='operator',
             success=True,
-            state='rated',
+            state='rewarded',
         )
         assert second == episode(1)
         assert store.pending() == second
-        assert store.rated('e0') == first
-        assert store.rated('e1') is None
-        assert store.verdicts(Phase.WARM_UP) == [True]
-        assert list(store.unrecorded()) == [(first, b'bytes' * 1000)]
+        assert store.rewarded('e0') == first
+        assert store.rewarded('e1') is None
         assert not store.trained
         assert not store.finished
 
@@ -86,10 +77,9 @@ def test_a_session_is_read_back_exactly(tmp_path: Path) -> None:
 def test_committed_means_visible_to_another_process_without_closing(tmp_path: Path) -> None:
     """A kill after record_ask leaves the file as this second connection sees it."""
     store = make_store(tmp_path / 's.sqlite')
-    store.record_ask(episode(0), {'k': 1})
-    with SessionRecord.open(tmp_path / 's.sqlite') as after_kill:
+    store.record_ask(episode(0))
+    with SessionStore.read(tmp_path / 's.sqlite') as after_kill:
         assert after_kill.pending() == episode(0)
-        assert after_kill.optimiser_state == {'k': 1}
     store.close()
 
 
@@ -98,29 +88,25 @@ def test_events_out_of_order_are_refused_and_change_nothing(tmp_path: Path) -> N
         with pytest.raises(InvalidInputError, match='unknown'):
             store.record_outcome('e0', Outcome.COMPLETED)
         with pytest.raises(InvalidInputError, match='next one is 0'):
-            store.record_ask(episode(4), {'k': 9})
-        store.record_ask(episode(0), {'k': 1})
+            store.record_ask(episode(4))
+        store.record_ask(episode(0))
         with pytest.raises(InvalidInputError, match='still open'):
-            store.record_ask(episode(1), {'k': 9})
+            store.record_ask(episode(1))
         with pytest.raises(InvalidInputError, match='expected executed'):
-            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
-        with pytest.raises(InvalidInputError, match='expected executed'):
-            store.record_evidence('e0', b'')
-        assert store.optimiser_state == {'k': 1}
-        store.record_outcome('e0', Outcome.COLLISION)
-        with pytest.raises(InvalidInputError, match='no record'):
-            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
-        store.record_evidence('e0', b'record')
+            store.record_reward('e0', 0.5, 'operator', None)
+        store.record_outcome('e0', Outcome.COMPLETED)
+        with pytest.raises(InvalidInputError, match='executed, expected asked'):
+            store.record_outcome('e0', Outcome.COLLISION)
+        assert store.episodes()[0].outcome is Outcome.COMPLETED
         for bad in (math.nan, -0.1, 1.1):
             with pytest.raises(InvalidInputError, match='0 to 1'):
-                store.record_reward('e0', bad, 'operator', None, {'k': 9})
-        assert store.optimiser_state == {'k': 1}
-        store.record_withdrawal('e0', 'the arm was late', {'k': 2})
+                store.record_reward('e0', bad, 'operator', None)
+        store.record_discard('e0', 'the arm was late')
         assert store.pending() is None
         assert store.episodes()[0].reason == 'the arm was late'
-        with pytest.raises(InvalidInputError, match='withdrawn'):
-            store.record_reward('e0', 0.5, 'operator', None, {'k': 9})
-        with pytest.raises(InvalidInputError, match='withdrawn'):
+        with pytest.raises(InvalidInputError, match='discarded'):
+            store.record_reward('e0', 0.5, 'operator', None)
+        with pytest.raises(InvalidInputError, match='discarded'):
             store.record_attempt(
                 'e0', object_name='cup', scene_seed=1, prior=(0.0,), residual=(0.0,)
             )
@@ -128,9 +114,8 @@ def test_events_out_of_order_are_refused_and_change_nothing(tmp_path: Path) -> N
 
 def test_another_attempt_keeps_the_row_and_forgets_the_outcome(tmp_path: Path) -> None:
     with make_store(tmp_path / 's.sqlite') as store:
-        store.record_ask(episode(0), {'k': 1})
+        store.record_ask(episode(0))
         store.record_outcome('e0', Outcome.COMPLETED)
-        store.record_evidence('e0', b'of the first attempt')
         new_prior = tuple(np.linspace(1, 2, 22))
         store.record_attempt(
             'e0',
@@ -140,8 +125,6 @@ def test_another_attempt_keeps_the_row_and_forgets_the_outcome(tmp_path: Path) -
             residual=episode(0).residual,
         )
         store.record_outcome('e0', Outcome.COMPLETED)
-        with pytest.raises(InvalidInputError, match='no record'):
-            store.record_reward('e0', 0.5, 'operator', None, {})
         store.record_attempt(
             'e0',
             object_name='blue_mug',
@@ -156,28 +139,11 @@ def test_another_attempt_keeps_the_row_and_forgets_the_outcome(tmp_path: Path) -
 
 def test_skipped_places_and_their_open_episode(tmp_path: Path) -> None:
     with make_store(tmp_path / 's.sqlite') as store:
-        store.record_skip(0, Phase.WARM_UP, None, 'skipped', {'k': 1})
-        store.record_ask(episode(0), {'k': 2})
-        store.record_skip(1, Phase.FINE_TUNE, 'e0', 'skipped', {'k': 3})
+        store.record_skip(0, Phase.WARM_UP, None, 'skipped')
+        store.record_ask(episode(0))
+        store.record_skip(1, Phase.FINE_TUNE, 'e0', 'skipped')
         assert store.skipped() == ((0, Phase.WARM_UP), (1, Phase.FINE_TUNE))
-        assert store.episodes()[0].state == 'withdrawn'
-        assert store.optimiser_state == {'k': 3}
-
-
-def test_records_wait_until_the_bag_has_them(tmp_path: Path) -> None:
-    with make_store(tmp_path / 's.sqlite') as store:
-        for number in range(3):
-            rate(store, number, b'%d' % number)
-        store.confirm_recorded('another session')
-        store.confirm_recorded('e0')
-        assert [record for _, record in store.unrecorded()] == [b'1', b'2']
-        store.record_ask(episode(3), {'k': 3})
-        store.record_outcome('e3', Outcome.COMPLETED)
-        store.record_evidence('e3', b'3')
-        store.confirm_recorded('e3')  # not rated yet, so nobody can have recorded it
-        assert list(store.unrecorded()) == []
-        store.record_reward('e3', 0.5, 'operator', None, {'k': 3})
-        assert [record for _, record in store.unrecorded()] == [b'3']
+        assert store.episodes()[0].state == 'discarded'
 
 
 def test_launches_and_their_time_add_up(tmp_path: Path) -> None:
@@ -189,18 +155,10 @@ def test_launches_and_their_time_add_up(tmp_path: Path) -> None:
         ) as store:
             before = store.wall_s
             store.begin_launch(version)
-            rate(store, len(store.episodes()))
+            give_reward(store, len(store.episodes()))
             assert store.wall_s > before
-    with SessionRecord.open(tmp_path / 's.sqlite') as record:
+    with SessionStore.read(tmp_path / 's.sqlite') as record:
         assert [version for version, _ in record.launches] == ['1.0', '1.1']
-
-
-def test_timings_come_back_by_episode(tmp_path: Path) -> None:
-    stretches = [Stretch(Part.OBSERVE, Kind.SENSOR, 0.25), Stretch(Part.REWARD, Kind.PERSON, 3.0)]
-    with make_store(tmp_path / 's.sqlite') as store:
-        rate(store, 0)
-        store.record_timing(0, stretches)
-        assert store.timings() == {0: stretches}
 
 
 # What must not be overwritten.
@@ -261,7 +219,7 @@ def test_files_that_cannot_be_gone_on_with_are_refused_and_kept(
     change(path, 'PRAGMA journal_mode = DELETE')  # one file to compare
     damage(path)
     before = path.read_bytes()
-    for open_file in (SessionRecord.open, SessionStore.open):
+    for open_file in (SessionStore.read, SessionStore.open):
         with pytest.raises(kind, match=message) as caught:
             open_file(path)
         assert '\n' not in str(caught.value)
@@ -292,23 +250,6 @@ def test_what_a_kill_left_of_a_store_is_made_anew(tmp_path: Path) -> None:
     assert not any((tmp_path / name).exists() for name in leftovers(path))
 
 
-def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> None:
-    path = tmp_path / 's.sqlite'
-    with make_store(path) as store:
-        rate(store, 0)
-        pages = store._connection.execute('PRAGMA page_count').fetchone()[0]
-        store._connection.execute(f'PRAGMA max_page_count = {pages}')
-        store.record_ask(episode(1), {'k': 7})
-        store.record_outcome('e1', Outcome.COMPLETED)
-        record = np.random.default_rng(0).bytes(500_000)
-        with pytest.raises(RecordingError, match='full'):
-            store.record_evidence('e1', record)
-        assert store.optimiser_state == {'k': 7}
-    with SessionRecord.open(path) as record_after:
-        assert [e.state for e in record_after.episodes()] == ['rated', 'executed']
-        assert [record for _, record in record_after.unrecorded()] == [b'record']
-
-
 def in_a_child(function: Callable[[], None]) -> str:
     """Run a function in a process of its own, so that its limits are its own; what it refused."""
     reader, writer = os.pipe()
@@ -316,6 +257,7 @@ def in_a_child(function: Callable[[], None]) -> str:
     if child == 0:
         message = 'it crashed'
         try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a limit on sizes acts as a full disk
             function()
             message = 'nothing was refused'
         except DeftError as error:
@@ -329,19 +271,34 @@ def in_a_child(function: Callable[[], None]) -> str:
         return stream.read()
 
 
+def limit_files(size: int) -> None:
+    """Of this process, in byte."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> None:
+    path = tmp_path / 's.sqlite'
+    with make_store(path) as store:
+        give_reward(store, 0)
+
+    def go_on() -> None:
+        with SessionStore.open(path) as store:
+            store.record_ask(episode(1))
+            store.record_outcome('e1', Outcome.COMPLETED)
+            limit_files(200_000)
+            store.record_reward('e1', 0.5, 'x' * 500_000, None)
+
+    assert 'cannot write' in in_a_child(go_on)
+    with SessionStore.read(path) as after:
+        assert [e.state for e in after.episodes()] == ['rewarded', 'executed']
+
+
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     def create() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+        limit_files(8192)
         make_store(tmp_path / 's.sqlite')
 
-    import signal
-
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        said = in_a_child(create)
-    finally:
-        signal.signal(signal.SIGXFSZ, before)
-    assert 'cannot write' in said
+    assert 'cannot write' in in_a_child(create)
     assert not (tmp_path / 's.sqlite').exists()
     make_store(tmp_path / 's.sqlite').close()  # once there is room again
 

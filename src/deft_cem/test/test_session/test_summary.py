@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.episode_timing import Kind, Part, Stretch
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_identity import SessionIdentity
-from deft_cem.session_methods import Method
-from deft_cem.session_store import SessionStore
-from deft_cem.stored_episode import StoredEpisode
-from deft_cem.summary import PeakMemory, summarise, write_summary
+from deft_cem.session.run_config import Baseline, RunConfig
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore, StoredEpisode
+from deft_cem.session.summary import PeakMemory, summarise, write_summary
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import RecordingError
 
@@ -33,31 +30,20 @@ def episodes(records):
     ]
 
 
-def fill_store(run: Path, count: int, method: Method = Method.DEFT) -> None:
+def fill_store(run: Path, count: int, baseline: Baseline = Baseline.DEFT) -> None:
     with SessionStore.create(
         run / STORE_FILE,
         session_id='test',
-        identity=SessionIdentity('pick_cup', 3, method, '', {'episodes': 12}),
-        optimiser_state={},
+        config=RunConfig('pick_cup', 3, baseline, '', {'episodes': 12}),
     ) as store:
         store.begin_launch('0.1.0')
         for i in range(count):
             name = f'test-0-{i:03d}'
             store.record_ask(
-                StoredEpisode(i, name, i, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,)), {}
+                StoredEpisode(i, name, i, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,))
             )
             store.record_outcome(name, Outcome.COMPLETED)
-            store.record_evidence(name, b'record')
-            store.record_reward(name, 0.5, 'operator', None, {})
-            store.record_timing(
-                i,
-                [
-                    Stretch(Part.OBSERVE, Kind.SENSOR, 9.0),
-                    Stretch(Part.OBSERVE, Kind.SOFTWARE, 0.01 * i),
-                    Stretch(Part.EXECUTE, Kind.MOTION, 9.0),
-                    Stretch(Part.EXECUTE, Kind.SOFTWARE, 0.1),
-                ],
-            )
+            store.record_reward(name, 0.5, 'operator', None)
 
 
 def test_summary_counts_what_is_in_the_bag(records, tmp_path: Path) -> None:
@@ -80,28 +66,10 @@ def test_summary_counts_what_is_in_the_bag(records, tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == summary
 
 
-def test_the_overhead_is_what_the_software_adds_and_nothing_else(records, tmp_path: Path) -> None:
-    records.write_bag(tmp_path / 'bag', episodes(records))
-    fill_store(tmp_path, 16)
-    summary = summarise(tmp_path, peak_rss_bytes=1, software_version='0.1.0')
-    assert summary['overhead_median_s'] == pytest.approx(0.175)
-    assert summary['overhead_p95_s'] == pytest.approx(0.1 + 0.01 * 0.95 * 15, abs=1e-4)
-    rows = {(row['part'], row['kind']): row for row in summary['timing']}
-    assert rows['execute', 'software'] == {
-        'part': 'execute',
-        'kind': 'software',
-        'episodes': 16,
-        'median_s': 0.1,
-        'p95_s': 0.1,
-    }
-    assert rows['observe', 'sensor']['median_s'] == rows['execute', 'motion']['median_s'] == 9.0
-    assert len(rows) == 4
-
-
 def test_a_session_without_practice_has_a_summary(records, tmp_path: Path) -> None:
     trials = [records.make_episode(i, reward=i / 3, phase=Phase.EVALUATE_PRIOR) for i in range(4)]
     records.write_bag(tmp_path / 'bag', trials)
-    fill_store(tmp_path, 4, Method.AFFORDANCE_ONLY)
+    fill_store(tmp_path, 4, Baseline.AFFORDANCE_ONLY)
     summary = summarise(tmp_path, peak_rss_bytes=1, software_version='0.1.0')
     assert summary['method'] == 'affordance_only'
     assert (summary['episodes'], summary['evaluation_trials'], summary['prior_trials']) == (

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK
 from deft_msgs.msg import SessionStatus
 from deft_msgs.srv import ControlSession, SubmitReward
@@ -39,7 +39,6 @@ def until_moving(graph) -> SessionStatus:
 @pytest.fixture
 def session(graph):
     """A session whose operator does nothing by itself."""
-    graph.recorder()
     graph.peers.answers = False
     graph.session()
     graph.until_state(SessionStatus.RESET)
@@ -47,7 +46,7 @@ def session(graph):
 
 
 def states_of(graph) -> list[str]:
-    with SessionRecord.open(graph.run / STORE_FILE) as record:
+    with SessionStore.read(graph.run / STORE_FILE) as record:
         return [episode.state for episode in record.episodes()]
 
 
@@ -100,10 +99,10 @@ def test_redo_tries_the_same_grasp_again(session) -> None:
     assert states_of(session) == ['executed']
     score = session.peers.reward(first.episode_id, 0.5)
     assert session.call(SubmitReward, '/session/submit_reward', score).accepted
-    rated = until_next_episode(session, first.episode_id)
+    rewarded = until_next_episode(session, first.episode_id)
     late = session.control(KIND.REDO_EPISODE, first.episode_id)
     assert late.error_code == KIND.WRONG_EPISODE
-    assert rated.episode_id in late.error_message
+    assert rewarded.episode_id in late.error_message
 
 
 def test_redo_in_a_motion_stops_it_before_the_arm_goes_home(session) -> None:
@@ -123,7 +122,7 @@ def test_abort_stops_the_motion_and_pauses(session) -> None:
     assert session.control(KIND.ABORT_EPISODE, name).accepted
     paused = session.until_state(SessionStatus.PAUSED)
     assert paused.episode_index == 0
-    assert states_of(session) == ['withdrawn']
+    assert states_of(session) == ['discarded']
     session.until(lambda: session.peers.moving == [])
     session.peers.holds_motion = False
     assert session.control(KIND.RESUME, paused.episode_id).accepted
@@ -135,19 +134,18 @@ def test_abort_stops_the_motion_and_pauses(session) -> None:
 
 
 def test_skip_leaves_a_place_empty_and_the_session_comes_to_its_end(graph) -> None:
-    graph.recorder()
     graph.peers.answers = False
     graph.session(episodes=4, evaluation_trials=0)
     name = until_scored(graph).episode_id
     assert graph.control(KIND.SKIP_EPISODE, name).accepted
     second = until_next_episode(graph, name)
     assert second.episode_index == 1
-    # The three others are rated; that is enough for a policy.
+    # The three others are rewarded; that is enough for a policy.
     graph.peers.answers = True
     graph.peers.confirm_scene()
     assert graph.finish() == EXIT_OK
-    assert states_of(graph) == ['withdrawn', 'rated', 'rated', 'rated']
-    with SessionRecord.open(graph.run / STORE_FILE) as record:
+    assert states_of(graph) == ['discarded', 'rewarded', 'rewarded', 'rewarded']
+    with SessionStore.read(graph.run / STORE_FILE) as record:
         assert [position for position, _ in record.skipped()] == [0]
 
 
@@ -159,7 +157,6 @@ def test_controls_without_a_session(graph) -> None:
 
 
 def test_affordance_only_is_nothing_but_trials(graph) -> None:
-    graph.recorder()
     graph.session(method='affordance_only', evaluation_trials=2)
     assert graph.finish() == EXIT_OK
     assert len(graph.peers.grasps) == 2
@@ -169,7 +166,6 @@ def test_affordance_only_is_nothing_but_trials(graph) -> None:
 
 
 def test_real_world_only_asks_for_the_heuristic_predictor(graph) -> None:
-    graph.recorder()
     graph.peers.answers = False
     graph.session(method='real_world_only')
     until_scored(graph)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_cem.bag_parts import bag_parts
-from deft_cem.bag_reader import BagReader
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_core import SessionCore
-from deft_cem.session_machine import Event
-from deft_cem.session_record import SessionRecord
+from deft_bag.reader import BagReader
+from deft_cem.session.core import SessionCore
+from deft_cem.session.machine import Event
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_cem.settings import load_learning_settings
 from deft_core.episode import Outcome
 from deft_msgs.msg import SessionStatus
@@ -32,11 +30,8 @@ class Killable:
         command = [sys.executable, '-m', 'deft_cem.nodes.session_node', '--ros-args']
         for name, value in graph.values(**values).items():
             command += ['-p', f'{name}:={value}']
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(graph.domain)}
         with output.open('ab') as stream:
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=stream, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
 
     def kill(self) -> None:
         self.process.kill()
@@ -65,7 +60,6 @@ def by_place(_: list[float], goal) -> float:
 
 def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: Path) -> None:
     peers = graph.peers
-    recorder = graph.recorder()
     peers.score = by_place
     # Killed in the middle of the second motion.
     first = launch(episodes=4, evaluation_trials=0)
@@ -79,7 +73,7 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
     peers.on_grasp = kill_in_second_motion
     graph.until(lambda: killed_at)
     peers.on_grasp = None
-    # Killed again when it waits for the score; the recorder ends too, as a launch would have it.
+    # Killed again when it waits for the score.
     second = launch(episodes=4, evaluation_trials=0)
     peers.answers = False
     graph.until_state(SessionStatus.RESET)
@@ -88,8 +82,6 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
     waiting = graph.until_state(SessionStatus.AWAIT_REWARD)
     assert waiting.episode_id == killed_at[0]
     second.kill()
-    graph.remove(recorder)
-    graph.recorder()
     peers.answers = True
     third = launch(episodes=4, evaluation_trials=0)
     graph.until(lambda: third.process.poll() is not None)
@@ -102,19 +94,17 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
         )
     assert [len(attempts) for attempts in tried.values()] == [1, 3, 1, 1]
     assert all(len(set(attempts)) == 1 for attempts in tried.values())
-    with SessionRecord.open(graph.run / STORE_FILE) as record:
+    with SessionStore.read(graph.run / STORE_FILE) as record:
         episodes = record.episodes()
-        state = json.dumps(record.optimiser_state)
         assert record.finished
         assert len(record.launches) == 3
-        assert list(record.unrecorded()) == []
     assert [episode.attempt for episode in episodes] == [1, 3, 1, 1]
     recorded = list(BagReader(graph.run / 'bag').episodes())
     assert [episode.episode_id for episode in recorded] == [e.episode_id for e in episodes]
-    assert len(bag_parts(graph.run)) == 2
     summary = json.loads((graph.run / 'summary.json').read_text())
     assert (summary['episodes'], summary['launches']) == (4, 3)
-    assert state == state_without_kills(graph, tmp_path, [e.reward for e in episodes])
+    rewards = [e.reward for e in episodes]
+    assert [e.residual for e in episodes] == residuals_without_kills(graph, tmp_path, rewards)
     assert 'going on with session' in third.output.read_text()
     # A finished session is not gone on with.
     after = launch(episodes=4, evaluation_trials=0)
@@ -122,8 +112,8 @@ def test_a_killed_session_goes_on_with_the_same_sample(graph, launch, tmp_path: 
     assert 'is finished' in after.output.read_text()
 
 
-def state_without_kills(graph, tmp_path: Path, rewards: list[float]) -> str:
-    """State of the optimiser of an uninterrupted session with the same rewards."""
+def residuals_without_kills(graph, tmp_path: Path, rewards: list[float]) -> list:
+    """What an uninterrupted session with the same rewards tries."""
     values = graph.values()
     settings = load_learning_settings(Path(values['settings']))
     core = SessionCore(
@@ -141,9 +131,7 @@ def state_without_kills(graph, tmp_path: Path, rewards: list[float]) -> str:
         assert core.following() is Event.EPISODES_REMAIN
         core.propose(image, prior, 'cup', core.scene_seed)
         core.finish_motion(Outcome.COMPLETED)
-        core.keep_record(b'')
-        core.rate(reward, 'operator', None)
-        core.conclude()
-    state = json.dumps(core.store.optimiser_state)
+        core.reward(b'', 0.0, reward, 'operator', None)
+    residuals = [episode.residual for episode in core.store.episodes()]
     core.close()
-    return state
+    return residuals

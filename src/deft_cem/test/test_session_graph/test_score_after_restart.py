@@ -8,7 +8,6 @@ from deft_msgs.srv import SubmitReward
 
 
 def test_a_score_is_known_after_a_restart(graph) -> None:
-    graph.recorder()
     graph.peers.answers = False
     node = graph.session()
     episode_id = graph.until_state(SessionStatus.RESET).episode_id

@@ -27,8 +27,16 @@ from sensor_msgs.msg import (
 from std_msgs.msg import Header
 
 from deft_core.camera import CameraIntrinsics, ColorImage
-from deft_core.decode import NORMAL_CHANNELS, PIXEL_CHANNELS, SUCCESS_FROM_MSG
-from deft_core.episode import Episode, FilmFrame
+from deft_core.decode import (
+    EPISODE_FIELDS,
+    NORMAL_CHANNELS,
+    OBSERVATION_FIELDS,
+    PIXEL_CHANNELS,
+    PRIOR_FIELDS,
+    SUCCESS_FROM_MSG,
+    same,
+)
+from deft_core.episode import Episode, VideoFrame
 from deft_core.frames import BASE_FRAME, CAMERA_OPTICAL_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES, GraspParameters, GraspPrior, GraspResidual
 from deft_core.observation import ObjectObservation
@@ -92,13 +100,8 @@ def prior_to_msg(prior: GraspPrior, stamp: float) -> GraspPriorMsg:
     return GraspPriorMsg(
         header=header(stamp, prior.grasp.frame_id),
         grasp=grasp_to_msg(prior.grasp, stamp),
-        contact_point=prior.contact_point,
-        contact_uncertainty=prior.contact_uncertainty,
-        source=prior.source,
-        task=prior.task,
-        instruction=prior.instruction,
-        calibration_id=prior.calibration_id,
         mano_pose=np.full(_MANO_POSE_SIZE, np.nan, dtype=np.float32),
+        **same(prior, PRIOR_FIELDS),
     )
 
 
@@ -213,15 +216,10 @@ def observation_to_msg(observation: ObjectObservation, color: ColorImage) -> Obj
         ),
         crop=RegionOfInterest(x_offset=x0, y_offset=y0, width=x1 - x0, height=y1 - y0),
         points=observed_points_to_msg(observation),
-        table_plane=observation.table_plane,
-        centre=observation.centre,
         axes=observation.axes.ravel(),
-        extents=observation.extents,
-        height=observation.height,
-        touches_border=observation.touches_border,
         quality_names=list(observation.quality),
         quality_values=[float(v) for v in observation.quality.values()],
-        calibration_id=observation.calibration_id,
+        **same(observation, OBSERVATION_FIELDS),
     )
 
 
@@ -242,13 +240,7 @@ def episode_to_msg(
     return EpisodeRecord(
         header=header(episode.ended, episode.executed.frame_id),
         session_id=session_id,
-        episode_id=episode.episode_id,
-        index=episode.index,
         phase=episode.phase.value,
-        task=episode.task,
-        object_name=episode.object_name,
-        scene_seed=episode.scene_seed,
-        sample_seed=episode.sample_seed,
         prior=prior_to_msg(episode.prior, episode.started),
         residual=residual_to_msg(episode.residual),
         executed=grasp_to_msg(episode.executed, episode.started),
@@ -256,7 +248,6 @@ def episode_to_msg(
         outcome=episode.outcome.value,
         outcome_message=outcome_message,
         reward=float('nan') if episode.reward is None else episode.reward,
-        reward_source=episode.reward_source,
         success=SUCCESS_TO_MSG[episode.success],
         started=time_to_msg(episode.started),
         ended=time_to_msg(episode.ended),
@@ -264,13 +255,13 @@ def episode_to_msg(
             episode.first_image, 'rgb8', episode.started, CAMERA_OPTICAL_FRAME
         ),
         last_image=image_to_msg(episode.last_image, 'rgb8', episode.ended, CAMERA_OPTICAL_FRAME),
-        film=[_film_to_msg(frame) for frame in episode.film],
-        calibration_id=episode.calibration_id,
+        rollout_video=[_video_to_msg(frame) for frame in episode.rollout_video],
         software_version=software_version,
+        **same(episode, EPISODE_FIELDS),
     )
 
 
-def _film_to_msg(frame: FilmFrame) -> CompressedImage:
+def _video_to_msg(frame: VideoFrame) -> CompressedImage:
     return CompressedImage(
         header=header(frame.stamp, CAMERA_OPTICAL_FRAME),
         format='jpeg',

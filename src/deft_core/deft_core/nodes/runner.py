@@ -7,7 +7,6 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Final
 
 import rclpy
@@ -24,16 +23,12 @@ _SIGNAL_LATENCY: Final = 0.1  # [s] Python runs signal handlers between two wait
 
 
 class NodeFinished(Exception):  # noqa: N818 (a message to the runner, not an error)
-    """Raised inside a callback when a node has done its work.
-
-    Attributes:
-        exit_code: Exit code of the process.
-    """
+    """Raised inside a callback when a node has done its work."""
 
     def __init__(self, exit_code: int) -> None:
         """Set the exit code."""
         super().__init__(f'finished with exit code {exit_code}')
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # exit code of the process
 
 
 def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -43,15 +38,13 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     `close()` is called, so that a node can send its last command. A DeftError becomes one
     sentence on stderr.
 
-    Args:
-        factory: Makes the node; its `close()` is called at the end where it has one.
-        args: Command line; None takes the one of the process.
-
     Returns:
         Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = _StopFlag()
+    signals: list[int] = []  # a handler may interrupt another one: no lock
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.append(number))
     executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
@@ -61,7 +54,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
         # for 0.1 s, torch alone holds 200,000 objects.
         gc.collect()
         gc.freeze()
-        while not stop.requested:
+        while not signals:
             executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
         return EXIT_OK
     except NodeFinished as finished:
@@ -81,15 +74,3 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
-
-
-class _StopFlag:
-    """Set by SIGINT or SIGTERM."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
-
-    def _set(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True

@@ -1,211 +1,188 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joints to motors and back as fitted to one hand (paper, appendix B); a `JointMap`.
+"""Joints to motors and back as fitted to one hand (paper, appendix B), and its file.
 
-Forward, a fitted function gives the joints of each finger from its motors. Backward, the motor
-positions are found at which that function gives what the motors can choose of the wanted joints
-(`FingerLayout.chosen`). Both ways are single-valued and continuous, because maps are refused whose
-chosen values do not rise clearly with their own motor and more than with all others together.
+The form is that of `TendonMap` with fitted numbers: every joint is affine in its motor, and where
+PIP or DIP meets its stop the other one takes the rest of the tendon. What a motor chooses of the
+joints (`HandDescription.motor_weights`) is then affine in it as well: the way back is a division.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.errors import ConfigurationError
+from deft_core.configuration import build
+from deft_core.errors import ConfigurationError, InvalidInputError
+from deft_core.files import read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.calibration.families import FingerModel
-from deft_hand_driver.calibration.finger_layout import FingerLayout, finger_layouts
+from deft_hand_driver.calibration.pairs import require_identity
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.joint_map import JointMap, closed_form_map
 
-_SMALLEST_SLOPE: Final = 0.02  # of a chosen value per motor angle
-_CHECK_POINTS: Final = 7  # along each motor of a finger, where slopes are checked
-_GRID: Final = 33  # points of one refinement of the way back
-_REFINEMENTS: Final = 3
-_LONGEST_SOLUTION: Final = 30  # sweeps over the motors of a finger
-_SOLVED: Final = 1e-7  # [rad] change of the motors in the last sweep
+CLOSED_FORM: Final = 'closed form'
+"""What `choose_map` says of the map that needs no file; `/diagnostics` shows it."""
+
+_SCHEMA: Final = 'deft_tendon_map/3'
+_REMEDY: Final = 'calibrate again with `deft hand calibrate map`, or leave hand_map empty'
+_SMALLEST_SLOPE: Final = 0.02  # of a joint per motor angle: below it a command could jump
+_JOINTS: Final = len(HAND_JOINT_NAMES)
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardModel:
-    """Joints of all fingers from m motor positions.
+@dataclass(frozen=True)
+class AffineModel:
+    """Joints from m motor positions.
 
     Attributes:
         lower: Below it tendons are slack or joints at their stop. Shape (m,). [rad].
         upper: Likewise above it. Shape (m,). [rad].
-        fingers: One model per finger, all of one family.
+        slopes: Joint per angle of its motor. Shape (16,).
+        intercepts: Joint at motor angle 0. Shape (16,). [rad].
     """
 
-    lower: FloatArray
-    upper: FloatArray
-    fingers: tuple[FingerModel, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    slopes: tuple[float, ...]
+    intercepts: tuple[float, ...]
+
+    def joints(self, description: HandDescription, motors: FloatArray) -> FloatArray:
+        """Joint positions, within the travel, of motor positions (n, m). Shape (n, 16). [rad]."""
+        weights = description.motor_weights()
+        lower, upper = description.joint_limits()
+        own = np.argmax(weights > 0.0, axis=0)
+        joints = np.clip(motors, self.lower, self.upper)[:, own] * self.slopes + self.intercepts
+        # What PIP or DIP lacks beyond its stop, the other one takes.
+        lacking = np.maximum(0.0, joints - upper)
+        taken = (lacking @ weights.T)[:, own] / weights[own, np.arange(_JOINTS)] - lacking
+        return np.asarray(np.clip(joints - lacking + taken, lower, upper), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class MapRecord:
+    """What the file of a learned map holds.
+
+    Attributes:
+        date: Day on which the pairs were recorded, ISO 8601.
+        joint_rmse: From measured motors to observed joints, on sweeps left out of the fit. [rad].
+        command_rmse: Likewise, from commands. [rad].
+        closed_form_joint_rmse: As `joint_rmse`, of the closed form. [rad].
+        joint_rmse_by_joint: As `joint_rmse`, of each joint. [rad].
+        from_motors: Where it is at measured motor positions.
+        hand: What it depends on, by `hand_identity`.
+    """
+
+    date: str
+    source: str
+    pairs: int
+    joint_rmse: float
+    command_rmse: float
+    closed_form_joint_rmse: float
+    joint_rmse_by_joint: dict[str, float]
+    from_commands: AffineModel
+    from_motors: AffineModel
+    hand: dict[str, Any]
+    schema: str = _SCHEMA
 
     @property
-    def family(self) -> str:
-        """Name of the family."""
-        return self.fingers[0].family
-
-    def joints(self, layouts: Sequence[FingerLayout], motors: FloatArray) -> FloatArray:
-        """Joint positions, not cut to the travel, of motor positions (n, m). Shape (n, 16)."""
-        inside = np.clip(motors, self.lower, self.upper)
-        return np.concatenate(
-            [
-                model.joints(inside[:, layout.motors])
-                for layout, model in zip(layouts, self.fingers, strict=True)
-            ],
-            axis=1,
-        )
+    def summary(self) -> str:
+        """One line for people."""
+        return f'learned, {self.joint_rmse:.4f} rad on held-out pairs, {self.date}'
 
 
 class LearnedMap:
-    """Joints to motor commands and back for one hand, as it was observed.
-
-    Attributes:
-        description: The hand.
-        lower: Motor commands at the lowest joint positions. Shape (m,). [rad].
-        upper: Motor commands at the highest joint positions. Shape (m,). [rad].
-        from_commands: Where the hand settles under commands.
-        from_motors: Where it is at measured motor positions.
-    """
+    """Joints to motor commands and back for one hand, as it was observed; a `JointMap`."""
 
     def __init__(
-        self, description: HandDescription, from_commands: ForwardModel, from_motors: ForwardModel
+        self, description: HandDescription, from_commands: AffineModel, from_motors: AffineModel
     ) -> None:
-        """Take fitted functions.
-
-        Args:
-            description: The hand.
-            from_commands: Fitted to what was sent.
-            from_motors: Fitted to what was measured.
-
-        Raises:
-            ConfigurationError: The ranges are empty or leave the limits of the motors, or the way
-                back would be ambiguous.
-        """
+        """Take fitted models."""
         self.description = description
-        self.from_commands = from_commands
-        self.from_motors = from_motors
-        self._layouts = finger_layouts(description)
-        self._joint_lower, self._joint_upper = description.joint_limits()
-        self._motor_lower, self._motor_upper = description.motor_limits()
-        self.lower = np.clip(from_commands.lower, self._motor_lower, self._motor_upper)
-        self.upper = np.clip(from_commands.upper, self._motor_lower, self._motor_upper)
-        for array in (self.lower, self.upper):
-            array.setflags(write=False)
-        for range_lower, range_upper in (
+        self._from_commands, self._from_motors = from_commands, from_motors
+        count = len(description.motor_names)
+        for model in (from_commands, from_motors):
+            try:
+                for name, size in (
+                    ('lower', count), ('upper', count), ('slopes', _JOINTS),
+                    ('intercepts', _JOINTS),
+                ):  # fmt: skip
+                    finite_array(name, getattr(model, name), (size,))
+            except InvalidInputError as error:
+                raise ConfigurationError(f'The learned map is broken: {error}') from error
+            place = int(np.argmin(model.slopes))
+            if model.slopes[place] < _SMALLEST_SLOPE:
+                raise ConfigurationError(
+                    f'The learned map is not monotone: {HAND_JOINT_NAMES[place]} does not rise '
+                    'with its motor. Record new pairs.'
+                )
+        limits = description.motor_limits()
+        self.lower = np.clip(from_commands.lower, *limits)
+        self.upper = np.clip(from_commands.upper, *limits)
+        for lower, upper in (
             (self.lower, self.upper),
-            (from_motors.lower, from_motors.upper),
+            (np.array(from_motors.lower), np.array(from_motors.upper)),
         ):
-            if not np.all(range_lower < range_upper):
-                place = int(np.argmin(range_upper - range_lower))
+            lower.setflags(write=False)
+            upper.setflags(write=False)
+            place = int(np.argmin(upper - lower))
+            if lower[place] >= upper[place]:
                 raise ConfigurationError(
                     f'The learned map leaves motor {description.motor_names[place]} no range: '
-                    f'{range_lower[place]:.3f} to {range_upper[place]:.3f} rad.'
+                    f'{lower[place]:.3f} to {upper[place]:.3f} rad.'
                 )
-        self._require_one_way_back()
+        self._weights = description.motor_weights()
+        self._slope = self._weights @ from_commands.slopes
+        self._offset = self._weights @ from_commands.intercepts
 
     def motors_from_joints(self, joint_positions: npt.ArrayLike) -> FloatArray:
         """See `JointMap`; commands outside of the range end at it. Shape (m,). [rad]."""
-        joints = finite_array('hand joint positions', joint_positions, (len(HAND_JOINT_NAMES),))
-        found = np.empty(len(self.lower))
-        for layout, model in zip(self._layouts, self.from_commands.fingers, strict=True):
-            wanted = layout.chosen(joints[layout.joints])
-            found[layout.motors] = self._solve(layout, model, wanted)
-        return found
+        joints = finite_array('hand joint positions', joint_positions, (_JOINTS,))
+        commands = (self._weights @ joints - self._offset) / self._slope
+        return np.asarray(np.clip(commands, self.lower, self.upper), dtype=np.float64)
 
     def joints_from_commands(self, commands: npt.ArrayLike) -> FloatArray:
         """See `JointMap`. Shape (16,). [rad]."""
-        return self._joints('motor commands', commands, self.from_commands)
+        checked = finite_array('motor commands', commands, self.lower.shape)
+        return np.asarray(self._from_commands.joints(self.description, checked[np.newaxis])[0])
 
     def joints_from_motors(self, motor_positions: npt.ArrayLike) -> FloatArray:
         """See `JointMap`. Shape (16,). [rad]."""
-        return self._joints('motor positions', motor_positions, self.from_motors)
-
-    def _joints(self, name: str, values: npt.ArrayLike, model: ForwardModel) -> FloatArray:
-        checked = finite_array(name, values, (len(self.lower),))
-        joints = model.joints(self._layouts, checked[np.newaxis])[0]
-        return np.asarray(np.clip(joints, self._joint_lower, self._joint_upper), dtype=np.float64)
-
-    def _solve(self, layout: FingerLayout, model: FingerModel, wanted: FloatArray) -> FloatArray:
-        """Motors of a finger at which it gives the wanted values, or the nearest end of range.
-
-        One motor after the other, until nothing changes: converges where every value depends most
-        on its own motor (Gauss-Seidel).
-        """
-        lower, upper = self.lower[layout.motors], self.upper[layout.motors]
-        motors = 0.5 * (lower + upper)
-        if model.separable:
-            return _refined(layout, model, wanted, motors, lower, upper, slice(None))
-        for _ in range(_LONGEST_SOLUTION):
-            before = motors
-            for place in range(len(motors)):
-                one = slice(place, place + 1)
-                motors = _refined(layout, model, wanted, motors, lower, upper, one)
-            if np.abs(motors - before).max() < _SOLVED:
-                break
-        return motors
-
-    def _require_one_way_back(self) -> None:
-        for layout, model in zip(self._layouts, self.from_commands.fingers, strict=True):
-            slopes = _slopes(layout, model, self.lower[layout.motors], self.upper[layout.motors])
-            own = np.diagonal(slopes, axis1=1, axis2=2)
-            others = np.abs(slopes).sum(axis=2) - np.abs(own)
-            if np.any(own < _SMALLEST_SLOPE) or np.any(own <= others):
-                raise ConfigurationError(
-                    f'The learned map is not monotone at the {layout.name} finger: wanted joints '
-                    'would not belong to one command. Record more pairs, or fit another family.'
-                )
+        checked = finite_array('motor positions', motor_positions, self.lower.shape)
+        return np.asarray(self._from_motors.joints(self.description, checked[np.newaxis])[0])
 
 
-def _refined(
-    layout: FingerLayout,
-    model: FingerModel,
-    wanted: FloatArray,
-    motors: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    places: slice,
-) -> FloatArray:
-    """Motors of which some are moved to where their chosen values are the wanted ones.
+def save_map(record: MapRecord, path: Path) -> None:
+    """Write a map, whole or not at all; raises RecordingError."""
+    write_atomically(path, json.dumps(asdict(record), indent=1, allow_nan=False) + '\n')
 
-    Each of them is looked for on a grid of its own that becomes finer; several at a time only
-    where their values do not depend on each other.
+
+def load_map(path: Path, description: HandDescription) -> tuple[LearnedMap, MapRecord]:
+    """Read a map and check that it belongs to the hand in use.
+
+    Raises:
+        ConfigurationError: The file is missing or broken, belongs to another hand, or to this one
+            before it was changed.
     """
-    found = motors.copy()
-    low, high = lower[places].copy(), upper[places].copy()
-    for _ in range(_REFINEMENTS):
-        grids = np.linspace(low, high, _GRID)
-        rows = np.repeat(found[np.newaxis], _GRID, axis=0)
-        rows[:, places] = grids
-        values = layout.chosen(model.joints(rows))[:, places]
-        for column, target in enumerate(wanted[places]):
-            cell = int(np.clip(np.searchsorted(values[:, column], target), 1, _GRID - 1))
-            low[column], high[column] = grids[cell - 1, column], grids[cell, column]
-            ends = values[cell - 1 : cell + 1, column]
-            # Beyond the ends of the range the nearest end is the answer.
-            grids[0, column] = np.interp(target, ends, (low[column], high[column]))
-    found[places] = grids[0]
-    return found
+    values = read_json(path)
+    if values.get('schema') != _SCHEMA:
+        raise ConfigurationError(
+            f'{path} holds {values.get("schema")!r}, expected {_SCHEMA!r}; {_REMEDY}.'
+        )
+    record = build(MapRecord, values, str(path))
+    require_identity(str(path), record.hand, description, _REMEDY)
+    try:
+        return LearnedMap(description, record.from_commands, record.from_motors), record
+    except ConfigurationError as error:
+        raise ConfigurationError(f'{path}: {error}') from error
 
 
-def _slopes(
-    layout: FingerLayout, model: FingerModel, lower: FloatArray, upper: FloatArray
-) -> FloatArray:
-    """Chosen values per motor angle on a grid over the range. Shape (n, k, k)."""
-    count = len(lower)
-    shares = (np.arange(_CHECK_POINTS) + 0.5) / _CHECK_POINTS
-    grid = np.stack(np.meshgrid(*([shares] * count), indexing='ij'), axis=-1).reshape(-1, count)
-    half = 0.5 * (upper - lower) / _CHECK_POINTS
-    motors = lower + grid * (upper - lower)
-    slopes = np.empty((len(motors), count, count))
-    for place in range(count):
-        step = np.zeros(count)
-        step[place] = half[place]
-        above, below = model.joints(motors + step), model.joints(motors - step)
-        slopes[:, :, place] = (layout.chosen(above) - layout.chosen(below)) / (2.0 * half[place])
-    return slopes
+def choose_map(path: str, description: HandDescription) -> tuple[JointMap, str]:
+    """The map of a file, or the closed form where the path is empty; and one line about it."""
+    if not path:
+        return closed_form_map(description), CLOSED_FORM
+    learned, record = load_map(Path(path), description)
+    return learned, record.summary

@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs of motor angles and observed joint angles, and their file (paper, appendix B).
 
-The file has one JSON object a line: what was measured, then one line per pair, each on the disk
-before the next motion. A run that was broken off leaves a file that can be fitted.
+Every pair is on the disk before the next motion: a run that was broken off leaves a file that can
+be fitted. It says what of the hand the pairs depend on, so that no other hand uses them.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from deft_core.configuration import build
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.files import read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
-from deft_hand_driver.calibration.identity import hand_identity, require_identity
-from deft_hand_driver.calibration.plain_json import numbers, parse_object, plain, read_text, text
 from deft_hand_driver.description import HandDescription
-from deft_hand_driver.joint_map import MEASURED
 
-PAIRS_SCHEMA: Final = 'deft_tendon_pairs/1'
+_SCHEMA: Final = 'deft_tendon_pairs/3'
 _REMEDY: Final = 'record new pairs with `deft hand calibrate map`'
+_LARGEST_FILE: Final = 50_000_000  # bytes
+_SHOWN: Final = 3  # differences that a message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +35,12 @@ class TendonPairs:
     """What was commanded, measured and observed in n settled postures of one hand with m motors.
 
     Attributes:
-        measured: What a measured motor position is, one of `joint_map.MEASURED`.
-        source: Who observed the joints.
-        date: Day of the recording, ISO 8601.
         sweeps: Number of the sweep that each posture belongs to. Shape (n,).
         commands: Motor commands that were really sent. Shape (n, m). [rad].
         motors: Measured motor positions. Shape (n, m). [rad].
         joints: Observed joint positions. Shape (n, 16). [rad].
     """
 
-    measured: str
     source: str
     date: str
     sweeps: npt.NDArray[np.int64]
@@ -52,187 +48,166 @@ class TendonPairs:
     motors: FloatArray
     joints: FloatArray
 
-    def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together.
-
-        Raises:
-            InvalidInputError: Shapes differ, numbers are not finite, or `measured` is unknown.
-        """
-        if self.measured not in MEASURED:
-            raise InvalidInputError(
-                f'Measured motor positions are of {" or ".join(MEASURED)}, got {self.measured!r}.'
-            )
-        count = len(self.sweeps)
-        width = np.shape(self.commands)[-1]
-        finite_array('commands', self.commands, (count, width))
-        finite_array('motor positions', self.motors, (count, width))
-        finite_array('observed joints', self.joints, (count, len(HAND_JOINT_NAMES)))
-
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.sweeps)
 
-    def chosen(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> TendonPairs:
+    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> TendonPairs:
         """Some of the pairs."""
-        return TendonPairs(
-            self.measured,
-            self.source,
-            self.date,
-            self.sweeps[rows],
-            self.commands[rows],
-            self.motors[rows],
-            self.joints[rows],
+        return replace(
+            self,
+            sweeps=self.sweeps[rows],
+            commands=self.commands[rows],
+            motors=self.motors[rows],
+            joints=self.joints[rows],
         )
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What the file holds: `TendonPairs`, and the hand they belong to."""
+
+    schema: str
+    date: str
+    source: str
+    joint_names: tuple[str, ...]
+    motor_names: tuple[str, ...]
+    hand: dict[str, Any]
+    sweeps: list[int]
+    commands: list[list[float]]
+    motors: list[list[float]]
+    joints: list[list[float]]
 
 
 class PairsFile:
-    """A file of pairs that grows.
+    """A file of pairs that grows; after every pair it is written whole."""
 
-    Example:
-        >>> with PairsFile.create(path, description, 'spool', '/topic') as file:
-        ...     file.append(0, commands, motors, joints)  # doctest: +SKIP
-    """
-
-    def __init__(self, path: Path, stream: TextIO) -> None:
-        """Use `create`."""
+    def __init__(self, path: Path, description: HandDescription, source: str) -> None:
+        """Begin a file that does not exist."""
+        if path.exists():
+            raise RecordingError(f'{path} exists; name another file for the pairs.')
         self.path = path
-        self.count = 0
-        self._stream = stream
-
-    @classmethod
-    def create(
-        cls, path: Path, description: HandDescription, measured: str, source: str
-    ) -> PairsFile:
-        """Begin a file.
-
-        Args:
-            path: It must not exist.
-            description: The hand.
-            measured: One of `joint_map.MEASURED`.
-            source: Who observes the joints.
-
-        Raises:
-            RecordingError: It exists, or cannot be written.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = path.open('x', encoding='utf-8')
-        except FileExistsError as error:
-            raise RecordingError(f'{path} exists; name another file for the pairs.') from error
-        except OSError as error:
-            raise RecordingError(f'Cannot write the pairs to {path}: {error}') from error
-        file = cls(path, stream)
-        file._write(
-            {
-                'schema': PAIRS_SCHEMA,
-                'date': datetime.datetime.now(datetime.UTC).date().isoformat(),
-                'measured': measured,
-                'source': source,
-                'joint_names': list(HAND_JOINT_NAMES),
-                'motor_names': list(description.motor_names),
-                'hand': hand_identity(description),
-            }
+        self._document = _Document(
+            schema=_SCHEMA,
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            source=source,
+            joint_names=HAND_JOINT_NAMES,
+            motor_names=description.motor_names,
+            hand=hand_identity(description),
+            sweeps=[],
+            commands=[],
+            motors=[],
+            joints=[],
         )
-        return file
+        self._write()
+
+    @property
+    def count(self) -> int:
+        """Pairs in it."""
+        return len(self._document.sweeps)
 
     def append(
         self, sweep: int, commands: FloatArray, motors: FloatArray, joints: FloatArray
     ) -> None:
-        """Add a pair; it is on the disk afterwards.
+        """Add a pair as in `TendonPairs`; it is on the disk afterwards; raises RecordingError."""
+        self._document.sweeps.append(sweep)
+        self._document.commands.append(commands.tolist())
+        self._document.motors.append(motors.tolist())
+        self._document.joints.append(joints.tolist())
+        self._write()
 
-        Args:
-            sweep: Number of the sweep.
-            commands: Sent motor commands. Shape (m,). [rad].
-            motors: Measured motor positions. Shape (m,). [rad].
-            joints: Observed joint positions. Shape (16,). [rad].
-
-        Raises:
-            RecordingError: The file cannot be written.
-        """
-        self._write(
-            {
-                'sweep': sweep,
-                'commands': plain(commands),
-                'motors': plain(motors),
-                'joints': plain(joints),
-            }
-        )
-        self.count += 1
-
-    def close(self) -> None:
-        """End the file."""
-        self._stream.close()
-
-    def __enter__(self) -> Self:
-        """The file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    def _write(self, values: dict[str, object]) -> None:
-        try:
-            self._stream.write(json.dumps(values, allow_nan=False) + '\n')
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise RecordingError(f'Cannot write the pairs to {self.path}: {error}') from error
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(asdict(self._document), allow_nan=False) + '\n')
 
 
 def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
-    """Read a file of pairs; a last line that was cut off is left out.
-
-    Args:
-        path: The file.
-        description: The hand they must belong to.
+    """Read a file of pairs.
 
     Raises:
         ConfigurationError: The file is missing, broken, of another hand, or holds no pair.
     """
-    lines = read_text(path, 'pairs').splitlines(keepends=True)
-    if not lines:
-        raise ConfigurationError(f'{path} is empty; {_REMEDY}.')
-    if not lines[-1].endswith('\n'):
-        lines.pop()
-    head = parse_object(lines[0] if lines else '', f'{path}, line 1')
-    if head.get('schema') != PAIRS_SCHEMA:
+    values = read_json(path, _LARGEST_FILE)
+    if values.get('schema') != _SCHEMA:
         raise ConfigurationError(
-            f'{path} holds {head.get("schema")!r}, expected {PAIRS_SCHEMA!r}; {_REMEDY}.'
+            f'{path} holds {values.get("schema")!r}, expected {_SCHEMA!r}; {_REMEDY}.'
         )
-    require_identity(f'{path}', head.get('hand'), description, _REMEDY)
-    where = f'{path}, line 1'
-    for key, expected in (
-        ('joint_names', HAND_JOINT_NAMES),
-        ('motor_names', description.motor_names),
+    document = build(_Document, values, str(path))
+    require_identity(str(path), document.hand, description, _REMEDY)
+    for found, expected in (
+        (document.joint_names, HAND_JOINT_NAMES),
+        (document.motor_names, description.motor_names),
     ):
-        if head.get(key) != list(expected):
-            raise ConfigurationError(f'{where}: {key} must be {list(expected)}.')
-    width = len(description.motor_names)
-    rows: dict[str, list[FloatArray]] = {'commands': [], 'motors': [], 'joints': []}
-    sweeps = []
-    for place, line in enumerate(lines[1:], start=2):
-        where = f'{path}, line {place}'
-        values = parse_object(line, where)
-        sweeps.append(int(numbers(values, 'sweep', (), where)))
-        for key, size in (('commands', width), ('motors', width), ('joints', 16)):
-            rows[key].append(numbers(values, key, (size,), where))
-    if not sweeps:
+        if found != expected:
+            raise ConfigurationError(f'{path}: the names must be {list(expected)}.')
+    count, width = len(document.sweeps), len(document.motor_names)
+    if not count:
         raise ConfigurationError(f'{path} holds no pair; {_REMEDY}.')
     try:
         return TendonPairs(
-            measured=text(head, 'measured', where),
-            source=text(head, 'source', where),
-            date=text(head, 'date', where),
-            sweeps=np.array(sweeps, dtype=np.int64),
-            commands=np.array(rows['commands']),
-            motors=np.array(rows['motors']),
-            joints=np.array(rows['joints']),
+            source=document.source,
+            date=document.date,
+            sweeps=np.array(document.sweeps, dtype=np.int64),
+            commands=finite_array('commands', document.commands, (count, width)),
+            motors=finite_array('motors', document.motors, (count, width)),
+            joints=finite_array('joints', document.joints, (count, len(HAND_JOINT_NAMES))),
         )
     except InvalidInputError as error:
         raise ConfigurationError(f'{path}: {error}') from error
+
+
+def hand_identity(description: HandDescription) -> dict[str, Any]:
+    """Everything of a hand that changes its map between motors and joints, flat.
+
+    Current limits, speeds, gains and motor limits may change without a new measurement.
+
+    Returns:
+        Entry to value, such as `motors.index_curl.zero`.
+    """
+    tendons = description.tendons
+    joints = [joint for finger in description.fingers.values() for joint in finger.joints()]
+    entries = {
+        'name': description.name,
+        'transmission': description.transmission,
+        'tendons': asdict(tendons) if tendons is not None else {},
+        'joints': {
+            name: asdict(joint) for name, joint in zip(HAND_JOINT_NAMES, joints, strict=True)
+        },
+        'motors': {
+            name: {
+                key: getattr(motor, key) for key in ('id', 'model', 'sign', 'gear', 'zero')
+            }
+            for name, motor in description.motors.items()
+        },
+    }  # fmt: skip
+    return dict(_flat(entries, ''))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{key}.')
+        elif value is not None:
+            yield f'{prefix}{key}', value
+
+
+def require_identity(
+    what: str, found: Mapping[str, Any], description: HandDescription, remedy: str
+) -> None:
+    """Refuse a measurement of another hand, or of this one before its file was changed."""
+    expected = hand_identity(description)
+    if found.get('name') != description.name:
+        raise ConfigurationError(
+            f'{what} belongs to hand {found.get("name")!r}, not to {description.name!r}; {remedy}.'
+        )
+    differing = [
+        f'{key} is {found.get(key, "missing")} there and {expected.get(key, "missing")} here'
+        for key in sorted({*expected, *found})
+        if found.get(key) != expected.get(key)
+    ]
+    if differing:
+        more = len(differing) - _SHOWN
+        rest = f', and {more} more entries differ' if more > 0 else ''
+        raise ConfigurationError(
+            f'{what} was measured before the description of hand {description.name} was changed: '
+            f'{"; ".join(differing[:_SHOWN])}{rest}; {remedy}.'
+        )

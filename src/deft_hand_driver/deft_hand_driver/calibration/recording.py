@@ -35,10 +35,7 @@ class HandSnapshot:
 
     Attributes:
         stamp: Of the measurement, on the clock of the hand. [s].
-        enabled: Whether it takes commands.
-        fault: Why it stopped, else empty.
         sequence: Of the command that it carries out.
-        settled: Whether that was sent in full.
         joint_targets: What was really sent, as joints; None where nothing is sent.
             Shape (16,). [rad].
         motors: Measured motor positions. Shape (m,). [rad].
@@ -54,14 +51,8 @@ class HandSnapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class WantedPosture:
-    """A command to the driver.
-
-    Attributes:
-        sequence: Its number.
-        joints: Shape (16,). [rad].
-        duration: [s].
-    """
+class PostureCommand:
+    """A command to the driver: its number, joints of shape (16,) [rad], and duration [s]."""
 
     sequence: int
     joints: FloatArray
@@ -72,7 +63,7 @@ class PairsRecording:
     """The state of one recording; call `step` often.
 
     Attributes:
-        taken: Pairs so far.
+        place: Number of the posture that is visited now, from 0.
         skipped: Postures in which the hand did not come to rest.
     """
 
@@ -96,58 +87,54 @@ class PairsRecording:
         self._poses = poses
         self._file = file
         self._closed = closed_form_map(description)
-        self._motor_lower, self._motor_upper = description.motor_limits()
+        self._motor_limits = description.motor_limits()
         self._first_sequence = first_sequence
-        self._place = 0
-        self._sent_at: float | None = None
         self._heard = self._observed = now
         self._skips_in_a_row = 0
         self._snapshot: HandSnapshot | None = None
-        self._rest: tuple[float, FloatArray] | None = None
-        self._seen: list[FloatArray] = []
-        self._measured: list[FloatArray] = []
-        self.taken = 0
-        self.skipped = 0
+        self.place = self.recorded = self.skipped = 0
+        self._begin_posture()
+
+    def _begin_posture(self) -> None:
+        self._sent_at: float | None = None
+        self._at_rest: HandSnapshot | None = None  # the first one since the motors moved
+        self._seen: list[tuple[FloatArray, FloatArray]] = []  # motors and joints at rest
 
     @property
     def done(self) -> bool:
         """Whether every posture was visited."""
-        return self._place >= len(self._poses)
+        return self.place >= len(self._poses)
 
-    @property
-    def place(self) -> int:
-        """Number of the posture that is visited now, from 0."""
-        return self._place
-
-    def hear(self, snapshot: HandSnapshot, now: float) -> None:
-        """Take what the driver says; `now` is real time [s].
-
-        Raises:
-            SafetyError: The hand is in fault or was switched off.
-        """
+    def on_state(self, snapshot: HandSnapshot, now: float) -> None:
+        """Take what the driver says; `now` is real time [s]."""
         self._heard = now
         self._snapshot = snapshot
         if snapshot.fault:
             raise SafetyError(f'The hand stopped: {snapshot.fault}')
         if not snapshot.enabled:
             raise SafetyError('The hand is disabled; call /hand/enable, then start again.')
-        if not self._commanded(snapshot):
-            self._rest = None
-        elif self._rest is None or np.abs(snapshot.motors - self._rest[1]).max() > _QUIET:
-            self._rest = (snapshot.stamp, snapshot.motors)
-            self._seen, self._measured = [], []
+        there = (
+            self._sent_at is not None
+            and snapshot.settled
+            and snapshot.sequence == self._first_sequence + self.place
+        )
+        if not there:
+            self._at_rest = None
+        elif (
+            self._at_rest is None
+            or np.abs(snapshot.motors - self._at_rest.motors).max() > _QUIET
+        ):  # fmt: skip
+            self._at_rest = snapshot
+            self._seen = []
 
-    def observe(self, joints: FloatArray, now: float) -> None:
+    def on_observed(self, joints: FloatArray, now: float) -> None:
         """Take observed joints, shape (16,) [rad]; they count only while the hand is at rest."""
         self._observed = now
-        snapshot = self._snapshot
-        if snapshot is None or self._rest is None:
-            return
-        if snapshot.stamp - self._rest[0] >= QUIET_TIME:
-            self._seen.append(joints)
-            self._measured.append(snapshot.motors)
+        snapshot, first = self._snapshot, self._at_rest
+        if snapshot and first and snapshot.stamp - first.stamp >= QUIET_TIME:
+            self._seen.append((snapshot.motors, joints))
 
-    def step(self, now: float) -> WantedPosture | None:
+    def step(self, now: float) -> PostureCommand | None:
         """What to send now, if anything; `now` is real time [s].
 
         Raises:
@@ -165,55 +152,40 @@ class PairsRecording:
                 f'No observed joints for {_SILENCE:g} s; is the tracker running, and does '
                 '--observed name its topic?'
             )
-        if self.done:
-            return None
         if len(self._seen) >= _OBSERVATIONS:
-            self._take()
-            self._skips_in_a_row = 0
-            self._next()
+            self._record_pair()
         elif self._sent_at is not None and now - self._sent_at > _PATIENCE:
-            self.skipped += 1
-            self._skips_in_a_row += 1
-            if self._skips_in_a_row >= _SKIPS_IN_A_ROW:
-                raise DeviceError(
-                    f'The hand came to rest in none of {_SKIPS_IN_A_ROW} postures within '
-                    f'{_PATIENCE:g} s each; does another program command it?'
-                )
-            self._next()
+            self._skip()
         if self.done or self._sent_at is not None:
             return None
         self._sent_at = now
-        return self._wanted()
-
-    def _commanded(self, snapshot: HandSnapshot) -> bool:
-        return (
-            self._sent_at is not None
-            and snapshot.settled
-            and snapshot.sequence == self._first_sequence + self._place
-        )
-
-    def _wanted(self) -> WantedPosture:
-        joints = self._poses[self._place].joints
+        joints = self._poses[self.place].joints
         before = self._snapshot.joint_targets if self._snapshot is not None else None
-        way = np.abs(joints - before).max() if before is not None else np.pi
-        return WantedPosture(
-            self._first_sequence + self._place, joints, max(_SHORTEST, float(way) / _SPEED)
+        way = float(np.abs(joints - before).max()) if before is not None else np.pi
+        return PostureCommand(
+            self._first_sequence + self.place, joints, max(_SHORTEST, way / _SPEED)
         )
 
-    def _take(self) -> None:
+    def _record_pair(self) -> None:
         assert self._snapshot is not None
         assert self._snapshot.joint_targets is not None
         sent = self._closed.motors_from_joints(self._snapshot.joint_targets)
+        motors, joints = (np.mean(rows, axis=0) for rows in zip(*self._seen, strict=True))
         self._file.append(
-            self._poses[self._place].sweep,
-            np.clip(sent, self._motor_lower, self._motor_upper),
-            np.mean(self._measured, axis=0),
-            np.mean(self._seen, axis=0),
+            self._poses[self.place].sweep, np.clip(sent, *self._motor_limits), motors, joints
         )
-        self.taken += 1
+        self.recorded += 1
+        self._skips_in_a_row = 0
+        self.place += 1
+        self._begin_posture()
 
-    def _next(self) -> None:
-        self._place += 1
-        self._sent_at = None
-        self._rest = None
-        self._seen, self._measured = [], []
+    def _skip(self) -> None:
+        self.skipped += 1
+        self._skips_in_a_row += 1
+        if self._skips_in_a_row >= _SKIPS_IN_A_ROW:
+            raise DeviceError(
+                f'The hand came to rest in none of {_SKIPS_IN_A_ROW} postures within '
+                f'{_PATIENCE:g} s each; does another program command it?'
+            )
+        self.place += 1
+        self._begin_posture()

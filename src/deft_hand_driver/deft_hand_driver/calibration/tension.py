@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Final
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import brute, minimize, nnls
 
 from deft_core.errors import DeviceError
 from deft_core.validation import FloatArray
+from deft_hand_driver.description import MeasuredMotor, MotorDescription
 
 _POINTS: Final = 160  # of the common grid of both ways
-_PLACES: Final = 16  # of a bend, in one round of the search
-_ROUNDS: Final = 4
+_PLACES: Final = 24  # of each bend, from the best of which the search goes on
+_IMPOSSIBLE: Final = 1e6  # [A] more than any error
+LIMIT_MARGIN: Final = 0.1  # [rad] beyond a stop, so that a finger can be pulled against it
 _LEAST_OVERLAP: Final = 0.1  # [rad]
 _STOP_STEEPNESS: Final = 3.0  # times the flexures
 _STOP_RISE: Final = 0.02  # [A] beyond the flexures, or the stop was not met
@@ -77,12 +78,6 @@ class TensionFit:
 
 def fit_tension(name: str, up: Track, down: Track, *, both_ways: bool) -> TensionFit:
     """Find the bends in the pull of a tendon.
-
-    Args:
-        name: Of the motor, for messages.
-        up: While it wound up.
-        down: While it unwound.
-        both_ways: Whether the tendon may also pull below its zero.
 
     Raises:
         DeviceError: The tracks show no tendon, or it was never slack.
@@ -155,33 +150,25 @@ def _met(end: float, steepness: float, beyond: float, stiffness: float) -> float
 
 
 _Ends = tuple[float, float, tuple[float, float], tuple[float, float]]
+"""Where it is taut, steepness of the flexures, both stops with what each adds to it."""
 
 
 def _one_way(grid: FloatArray, pull: FloatArray) -> _Ends:
     """Level, then a rise from the first bend, then a steeper one from the stop."""
-
-    def columns(bends: tuple[float, float]) -> list[FloatArray]:
-        taut, stop = bends
-        return [np.ones_like(grid), np.maximum(0.0, grid - taut), np.maximum(0.0, grid - stop)]
-
-    (taut, stop), (_, stiffness, steepness) = _search(grid, pull, columns)
+    taut, stop, (_, stiffness, steepness) = _search(
+        grid, pull, lambda taut, stop: [_beyond(grid, taut), _beyond(grid, stop)]
+    )
     return taut, stiffness, (float(grid[0]), 0.0), (stop, steepness)
 
 
 def _both_ways(grid: FloatArray, pull: FloatArray) -> _Ends:
     """A line between two stops; the tendon pulls nowhere where it crosses zero."""
-
-    def columns(bends: tuple[float, float]) -> list[FloatArray]:
-        low, high = bends
-        return [
-            np.ones_like(grid),
-            grid,
-            -np.maximum(0.0, low - grid),
-            np.maximum(0.0, grid - high),
-        ]
-
-    (low, high), numbers = _search(grid, pull, columns, _LEAST_TRAVEL)
-    offset, stiffness, below, above = numbers
+    low, high, (offset, stiffness, below, above) = _search(
+        grid,
+        pull,
+        lambda low, high: [grid, -_beyond(-grid, -low), _beyond(grid, high)],
+        _LEAST_TRAVEL,
+    )
     taut = -offset / stiffness if stiffness > 0.0 else float('nan')
     changes = np.flatnonzero((pull[:-1] <= 0.0) & (pull[1:] > 0.0))
     if len(changes) > 0:
@@ -194,43 +181,68 @@ def _both_ways(grid: FloatArray, pull: FloatArray) -> _Ends:
     return taut, stiffness, (low, below), (high, above)
 
 
+def _beyond(grid: FloatArray, bend: float) -> FloatArray:
+    return np.asarray(np.maximum(0.0, grid - bend))
+
+
 def _search(
     grid: FloatArray,
     pull: FloatArray,
-    columns: Callable[[tuple[float, float]], list[FloatArray]],
+    columns: Callable[[float, float], list[FloatArray]],
     least_gap: float = 0.0,
-) -> tuple[tuple[float, float], tuple[float, ...]]:
-    """Places of two bends with the least error, on grids that become finer.
+) -> tuple[float, float, list[float]]:
+    """Places of two bends with the least error.
 
     Args:
         grid: Positions, rising. Shape (n,). [rad].
         pull: There. Shape (n,). [A].
-        columns: Level, slope and what each bend adds, for two bends.
+        columns: Slope and what each bend adds, for two bends.
         least_gap: Between the bends, as a share of the grid.
+
+    Returns:
+        Both bends [rad], then the level and the factors of the columns; zeros where nothing fits.
     """
     low, high = float(grid[0]), float(grid[-1])
-    ranges = [(low, high), (low, high)]
-    best: tuple[float, tuple[float, float], FloatArray] | None = None
-    for _ in range(_ROUNDS):
-        firsts, seconds = (np.linspace(*ends, _PLACES).tolist() for ends in ranges)
-        for first, second in product(firsts, seconds):
-            if second - first <= least_gap * (high - low):
-                continue
-            bends = columns((first, second))
+
+    def fit(bends: FloatArray) -> tuple[float, list[float]]:
+        first, second = bends.tolist()
+        if second - first > least_gap * (high - low):
+            level = np.ones_like(grid)
             # The level may have either sign; nothing gets softer further on.
-            design = np.column_stack([-bends[0], *bends])
-            found, error = nnls(design, pull)
-            if best is not None and error >= best[0]:
-                continue
-            numbers = np.concatenate([[found[1] - found[0]], found[2:]])
-            if numbers[1] * (second - first) >= _LEAST_ELASTIC:
-                best = (float(error), (float(first), float(second)), numbers)
-        if best is None:
-            return (low, high), (0.0,) * len(columns((low, high)))
-        cells = [(ends[1] - ends[0]) / (_PLACES - 1) for ends in ranges]
-        ranges = [
-            (max(low, bend - 2.0 * cell), min(high, bend + 2.0 * cell))
-            for bend, cell in zip(best[1], cells, strict=True)
-        ]
-    assert best is not None
-    return best[1], tuple(best[2].tolist())
+            found, error = nnls(np.column_stack([-level, level, *columns(first, second)]), pull)
+            if found[2] * (second - first) >= _LEAST_ELASTIC:
+                return float(error), [float(found[1] - found[0]), *found[2:].tolist()]
+        return _IMPOSSIBLE, [0.0] * (1 + len(columns(low, high)))
+
+    def error_of(bends: FloatArray) -> float:
+        return fit(bends)[0]
+
+    ends = ((low, high), (low, high))
+    coarse = brute(error_of, ends, Ns=_PLACES, finish=None)
+    bends = minimize(error_of, coarse, method='Nelder-Mead', bounds=ends).x
+    first, second = bends.tolist()
+    return first, second, fit(bends)[1]
+
+
+def measured_motor(motor: MotorDescription, fit: TensionFit) -> MeasuredMotor:
+    """What the description of the hand should say, rounded as it is written.
+
+    Where a stop was met, the limit lies a margin beyond it; where the gentle current was too weak
+    to meet it, the limit is where the motor came to.
+    """
+    upper = fit.highest if fit.upper_end is None else fit.upper_end + LIMIT_MARGIN
+    if fit.lower_end is not None:
+        lower = fit.lower_end - LIMIT_MARGIN
+    elif fit.both_ways:
+        lower = fit.lowest
+    else:
+        # A tendon that only pulls has no business far below where it is taut.
+        lower = max(fit.lowest, fit.taut - LIMIT_MARGIN)
+    return MeasuredMotor(
+        id=motor.id,
+        sign=motor.sign,
+        gear=motor.gear,
+        zero=round(motor.zero + motor.sign * motor.gear * fit.taut, 3),
+        lower=round(lower - fit.taut, 3),
+        upper=round(upper - fit.taut, 3),
+    )

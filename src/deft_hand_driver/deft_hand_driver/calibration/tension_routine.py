@@ -18,12 +18,11 @@ from typing import Final
 import numpy as np
 
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
-from deft_hand_driver.bus.block import MotorSample
-from deft_hand_driver.bus.errors import BusError, PortError
-from deft_hand_driver.bus.hand_motors import HandMotors
-from deft_hand_driver.bus.health import MotorHealth
 from deft_hand_driver.calibration.tension import TensionFit, Track, fit_tension
 from deft_hand_driver.description import HandDescription
+from deft_hand_driver.dynamixel.hand_motors import HandMotors, MotorSample
+from deft_hand_driver.dynamixel.health import MotorHealth
+from deft_hand_driver.dynamixel.port import BusError, PortError
 from deft_hand_driver.joint_map import closed_form_map
 from dynamixel_simulator.motor_models import WATCHDOG_EXPIRED
 
@@ -83,18 +82,9 @@ class TensionRoutine:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; nothing is sent.
+        """Prepare for motors that are identified and configured; nothing is sent.
 
-        Args:
-            motors: Identified and configured.
-            description: The hand; with tendons.
-            settings: How gently.
-            clock: Source of monotonic seconds of the motors' time.
-            sleep: Lets that time pass.
-
-        Raises:
-            ConfigurationError: The hand has no tendons.
-            InvalidInputError: The current is above the limit of a motor.
+        Clock and sleep are of the motors' time. [s].
         """
         if description.tendons is None:
             raise ConfigurationError(
@@ -119,10 +109,6 @@ class TensionRoutine:
         self._lower, self._upper = closed.lower, closed.upper
         self._health = MotorHealth(description, _SILENCE_LIMIT)
 
-    def both_ways(self, place: int) -> bool:
-        """Whether a tendon also moves its joint below the straight finger."""
-        return bool(self._lower[place] < 0.0)
-
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Watchdogs are armed inside; torque is off afterwards, whatever happened.
@@ -143,9 +129,6 @@ class TensionRoutine:
     def measure(self, name: str) -> TensionFit:
         """Unwind, wind up to the end, unwind again; then let this motor go.
 
-        Args:
-            name: Of the motor.
-
         Raises:
             SafetyError: A motor is not well.
             DeviceError: No tendon was found, or the bus failed.
@@ -154,9 +137,9 @@ class TensionRoutine:
         place = motors.names.index(name)
         start = float(self._look().positions[place])
         travel = float(self._upper[place] - self._lower[place])
-        loosen = settings.loosen
-        if self.both_ways(place):
-            loosen += abs(float(self._lower[place]))
+        # Such a tendon also moves its joint below the straight finger.
+        both_ways = bool(self._lower[place] < 0.0)
+        loosen = settings.loosen + (abs(float(self._lower[place])) if both_ways else 0.0)
         # A goal written while torque is off is where the motor stays when it comes on.
         self._aim(place, start)
         motors.switch_on(place)
@@ -165,26 +148,26 @@ class TensionRoutine:
         # From a stop there is nothing to leave out: the pull changes more than the start does.
         up = self._go(place, end, 0.0 if unwound.strained else _START_TIME)
         down = self._go(place, float(up.positions.min()) if len(up.positions) else start)
-        self._require_tracks(name, up, down)
-        fit = fit_tension(name, up, down, both_ways=self.both_ways(place))
+        if len(up.positions) < 2 or len(down.positions) < 2:
+            raise DeviceError(
+                f'{name} hardly moved with {self._currents[place]:.2f} A; look for something that '
+                'blocks it, or allow more with --current.'
+            )
+        fit = fit_tension(name, up, down, both_ways=both_ways)
         self._go(place, fit.taut)
         motors.set_torque(on=False)
         self._look()  # an answer comes after all that was sent before
         return fit
 
     def _go(self, place: int, goal: float, start_time: float = 0.0) -> Track:
-        """Turn to a goal, or until the motor stalls; what was measured while it turned.
+        """Turn to a goal [rad], or until the motor stalls; what was measured while it turned.
 
-        Args:
-            place: Of the motor.
-            goal: [rad].
-            start_time: Time at the start that is left out, for the motor is speeding up. [s].
+        The start time [s] is left out, for the motor is speeding up.
         """
-        settings = self._settings
-        sample = self._look()
-        distance = goal - float(sample.positions[place])
+        speed = self._settings.speed
+        distance = goal - float(self._look().positions[place])
         self._aim(place, goal)
-        end = self._clock() + _PATIENCE * abs(distance) / settings.speed + 1.0
+        end = self._clock() + _PATIENCE * abs(distance) / speed + 1.0
         moving_since = self._clock()
         stalled_since: float | None = None
         positions, currents = [], []
@@ -197,12 +180,12 @@ class TensionRoutine:
             # Against the motion the profile of the servo may still come back from beyond a stop.
             current = float(sample.currents[place])
             strained = current * np.sign(distance) > _STALL_CURRENT * self._currents[place]
-            if velocity <= _MOVING * settings.speed:
+            if velocity <= _MOVING * speed:
                 moving_since = now
             elif now - moving_since > start_time and abs(goal - position) > _END_WAY:
                 positions.append(position)
                 currents.append(current)
-            still = velocity < _STALL_SPEED * settings.speed
+            still = velocity < _STALL_SPEED * speed
             arrived = still and abs(goal - position) < 0.1
             if not still or not (arrived or strained):
                 stalled_since = None
@@ -218,13 +201,6 @@ class TensionRoutine:
                     f'anything: it stands at {position:.2f} rad with {current:.3f} A. It may need '
                     'more --current to move.'
                 )
-
-    def _require_tracks(self, name: str, up: Track, down: Track) -> None:
-        if len(up.positions) < 2 or len(down.positions) < 2:
-            raise DeviceError(
-                f'{name} hardly moved with {self._currents.max():.2f} A; look for something that '
-                'blocks it, or allow more with --current.'
-            )
 
     def _aim(self, place: int, goal: float) -> None:
         goals = self._look().positions.copy()

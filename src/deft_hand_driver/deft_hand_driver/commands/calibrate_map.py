@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from deft_core.errors import DeviceError
-from deft_core.grasp import HAND_JOINT_NAMES
-from deft_hand_driver.calibration.fitting import FittedMap, HeldOutError, fit_map
-from deft_hand_driver.calibration.map_file import MapRecord, save_map
+from deft_hand_driver.calibration.fitting import FittedMap, fit_map
+from deft_hand_driver.calibration.learned_map import save_map
 from deft_hand_driver.calibration.pairs import load_pairs
 from deft_hand_driver.commands.table import print_rows
 from deft_hand_driver.description import load_hand_description
@@ -27,29 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     description = load_hand_description(arguments.hand)
     pairs_file = arguments.pairs
     if pairs_file is None:
-        pairs_file = _new_folder(arguments) / 'pairs.jsonl'
+        pairs_file = _new_folder(arguments) / 'pairs.json'
         _record(pairs_file, arguments)
     pairs = load_pairs(pairs_file, description)
     print(f'Fitting {len(pairs)} pairs of {pairs.date}, observed by {pairs.source}.', flush=True)
     fitted = fit_map(pairs, description)
     _print_errors(fitted)
     output = pairs_file.with_name('map.json')
-    save_map(
-        MapRecord(
-            learned=fitted.learned,
-            measured=pairs.measured,
-            date=pairs.date,
-            source=pairs.source,
-            pairs=len(pairs),
-            joint_rmse=fitted.chosen.joint_rmse,
-            joint_rmse_by_joint=fitted.chosen.by_joint,
-            command_rmse=fitted.chosen.command_rmse,
-            closed_form_joint_rmse=fitted.closed_form.joint_rmse,
-        ),
-        output,
-    )
-    if fitted.chosen.joint_rmse >= fitted.closed_form.joint_rmse:
-        print('The closed form is as good on these pairs: no map is needed.')
+    save_map(fitted.record, output)
     print(f'Wrote {output}. Use it with the launch argument hand_map:={output.resolve()}')
     return 0
 
@@ -59,19 +43,14 @@ def _new_folder(arguments: argparse.Namespace) -> Path:
     folder: Path = arguments.run or Path('runs') / f'hand_{arguments.hand}_{today}'
     number = 1
     chosen = folder
-    while (chosen / 'pairs.jsonl').exists():
+    while (chosen / 'pairs.json').exists():
         number += 1
         chosen = folder.with_name(f'{folder.name}_{number}')
     return chosen
 
 
 def _record(pairs: Path, arguments: argparse.Namespace) -> None:
-    """Run the node that records, until it ends.
-
-    Raises:
-        DeviceError: It failed; its own sentence came before.
-        KeyboardInterrupt: Ctrl-C; the pairs so far are in the file.
-    """
+    """Run the node that records, until it ends."""
     parameters = {
         'pairs': str(pairs),
         'hand': arguments.hand,
@@ -102,22 +81,21 @@ def _record(pairs: Path, arguments: argparse.Namespace) -> None:
 
 
 def _print_errors(fitted: FittedMap) -> None:
-    def row(error: HeldOutError) -> tuple[str, str, str, str]:
-        usable = 'yes' if error.usable else 'no, not monotone'
-        mark = ' *' if error is fitted.chosen else ''
-        return (
-            error.label + mark, f'{error.joint_rmse:.4f}', f'{error.command_rmse:.4f}', usable
-        )  # fmt: skip
-
+    record = fitted.record
     print('Errors against the observations, on sweeps left out of the fit:')
     print_rows(
-        ('family', 'from motors rad', 'from commands rad', 'usable'),
-        [row(fitted.closed_form), *(row(error) for error in fitted.candidates)],
+        ('map', 'from motors rad', 'from commands rad'),
+        [
+            (name, f'{joint:.4f}', f'{command:.4f}')
+            for name, joint, command in (
+                ('closed form', record.closed_form_joint_rmse, fitted.closed_form_command_rmse),
+                ('learned', record.joint_rmse, record.command_rmse),
+            )
+        ],
     )
-    worst = int(fitted.chosen.by_joint.argmax())
-    print(
-        f'* is taken. Worst joint: {HAND_JOINT_NAMES[worst]}, '
-        f'{fitted.chosen.by_joint[worst]:.4f} rad.'
-    )
+    worst, error = max(record.joint_rmse_by_joint.items(), key=lambda entry: entry[1])
+    print(f'Worst joint: {worst}, {error:.4f} rad.')
     if fitted.outliers:
         print(f'{fitted.outliers} pairs were far from all others and were left out.')
+    if record.joint_rmse >= record.closed_form_joint_rmse:
+        print('The closed form is as good on these pairs: no map is needed.')

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import argparse
 
-from deft_core.configuration import config_directory, nearest
+from deft_core.configuration import nearest
 from deft_core.errors import InvalidInputError
-from deft_hand_driver.bus.client import BusClient
-from deft_hand_driver.bus.discovery import choose_port
-from deft_hand_driver.bus.hand_motors import HandMotors
-from deft_hand_driver.calibration.hand_file import MotorLimits, measured_limits, write_limits
-from deft_hand_driver.calibration.tension import TensionFit
+from deft_hand_driver.calibration.tension import TensionFit, measured_motor
 from deft_hand_driver.calibration.tension_routine import TensionRoutine, TensionSettings
 from deft_hand_driver.commands.table import print_rows
-from deft_hand_driver.description import HandDescription, load_hand_description
+from deft_hand_driver.description import (
+    HandDescription,
+    MeasuredMotor,
+    load_hand_description,
+    save_measurements,
+)
+from deft_hand_driver.dynamixel.bus import DynamixelBus
+from deft_hand_driver.dynamixel.discovery import choose_port
+from deft_hand_driver.dynamixel.hand_motors import HandMotors
 
 _REPLY_MARGIN = 0.1  # [s] a busy machine may be late; nothing here is in a hurry
 
@@ -28,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     path = choose_port(arguments.port)
     fits: dict[str, TensionFit] = {}
-    with BusClient.open(path, description.bus.baud_rate, _REPLY_MARGIN) as client:
-        motors = HandMotors(client, description)
+    with DynamixelBus.open(path, description.bus.baud_rate, _REPLY_MARGIN) as bus:
+        motors = HandMotors(bus, description)
         motors.identify()
         motors.configure()
         routine = TensionRoutine(motors, description, settings)
@@ -42,15 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
             for number, name in enumerate(names, start=1):
                 print(f'{number} of {len(names)}: {name}', flush=True)
                 fits[name] = routine.measure(name)
-    limits = {name: measured_limits(description.motors[name], fit) for name, fit in fits.items()}
-    _print_table(description, fits, limits)
+    measured = {name: measured_motor(description.motors[name], fit) for name, fit in fits.items()}
+    _print_table(description, fits, measured)
     if arguments.write:
-        file = config_directory() / 'hands' / f'{description.name}.yaml'
-        kept = write_limits(file, description, limits)
-        print(f'Wrote {file}; the old file is {kept.name} beside it.')
+        file = save_measurements(description.name, measured)
+        print(f'Wrote {file}, which is read with the file of the hand.')
         print('A learned map from before must be made again: `deft hand calibrate map`.')
     else:
-        print(f'config/hands/{description.name}.yaml is as it was; --write puts these in.')
+        print('Nothing was written; --write puts these in.')
     return 0
 
 
@@ -65,23 +68,22 @@ def _chosen(given: list[str], description: HandDescription) -> list[str]:
 
 
 def _print_table(
-    description: HandDescription, fits: dict[str, TensionFit], limits: dict[str, MotorLimits]
+    description: HandDescription,
+    fits: dict[str, TensionFit],
+    measured: dict[str, MeasuredMotor],
 ) -> None:
     rows = []
     for name, fit in fits.items():
-        entries, now = limits[name], description.motors[name]
-        remarks = []
-        if fit.upper_end is None:
-            remarks.append('upper stop not met')
-        if fit.lower_end is None and fit.both_ways:
-            remarks.append('lower stop not met')
-        rows.append(
-            (
-                name, f'{now.zero:.3f}', f'{entries.zero:.3f}', f'{entries.lower:.3f}',
-                f'{entries.upper:.3f}', f'{fit.friction:.3f}', f'{fit.stiffness:.3f}',
-                ', '.join(remarks) or '-',
-            )
+        motor = measured[name]
+        numbers = (
+            description.motors[name].zero, motor.zero, motor.lower, motor.upper, fit.friction,
+            fit.stiffness,
         )  # fmt: skip
+        remarks = ['upper stop not met'] if fit.upper_end is None else []
+        if fit.both_ways and fit.lower_end is None:
+            remarks.append('lower stop not met')
+        shown = [f'{number:.3f}' for number in numbers]
+        rows.append((name, *shown, ', '.join(remarks) or '-'))
     print_rows(
         (
             'motor', 'zero was', 'zero rad', 'lower rad', 'upper rad', 'friction A', 'A/rad',

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 
 def print_rows(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows in columns; numbers to the right.
-
-    Args:
-        head: Name of each column.
-        rows: Cells, as many as columns in each.
-    """
+    """Print rows in columns; numbers to the right."""
     cells = [list(head), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     for line in cells:

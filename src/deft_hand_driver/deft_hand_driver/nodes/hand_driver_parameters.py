@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deft_core.errors import ConfigurationError
-from deft_hand_driver.bus.state import HOLD, LIMP, BusSettings
+from deft_hand_driver.hand import HOLD, LIMP, HandSettings
 
-BUS: Final = 'bus'
-TOPICS: Final = 'topics'
 NEVER: Final = 'never'
 SIMULATION: Final = 'simulation'
 STOP: Final = 'stop'
 WARN: Final = 'warn'
 _CHOICES: Final = {
-    'transport': (BUS, TOPICS),
     'enable_on_start': (NEVER, SIMULATION),
     'safe_state': (HOLD, LIMP),
     'end_state': (HOLD, LIMP),
@@ -39,28 +36,19 @@ class HandDriverParameters:
         default='',
         metadata={'doc': 'file that `deft hand calibrate map` wrote; empty: the closed form'},
     )
-    transport: str = field(
-        default=TOPICS,
-        metadata={'doc': 'bus: motors on the port; topics: motors behind /hand/motor_command'},
-    )
     port: str = field(
         default='', metadata={'doc': 'serial port of the bus, best one of /dev/serial/by-id'}
     )
     rate: float = field(
         default=50.0,
-        metadata={
-            'minimum': 5.0,
-            'maximum': 500.0,
-            'unit': 'Hz',
-            'doc': 'command cycles: of real time with a bus, of the ROS clock with topics',
-        },
+        metadata={'minimum': 5.0, 'maximum': 500.0, 'unit': 'Hz', 'doc': 'cycles of real time'},
     )
     motor_state_timeout: float = _seconds(
-        0.5, 60.0, 'real time without a motor state before the hand goes to fault', 0.05
+        0.5, 60.0, 'real time that a motor may be silent before the hand goes to fault', 0.05
     )
     enable_on_start: str = field(
         default=NEVER,
-        metadata={'doc': 'never, or simulation: at the first motor state if use_sim_time is set'},
+        metadata={'doc': 'never, or simulation: at the first measurement if use_sim_time is set'},
     )
     reply_margin: float = _seconds(
         0.005, 1.0, 'real time that a reply on the bus may take beyond that on the wire', 0.001
@@ -99,18 +87,14 @@ class HandDriverParameters:
                     f'{name} must be {" or ".join(map(repr, choices))}, got {value!r}.'
                 )
 
-    def bus_settings(self) -> BusSettings:
-        """What the bus is told.
-
-        Raises:
-            ConfigurationError: There is no port.
-        """
+    def hand_settings(self) -> HandSettings:
+        """What the hand is told."""
         if not self.port:
             raise ConfigurationError(
-                'Motors on a bus need the parameter port (launch argument hand_port), best a path '
+                'The motors need the parameter port (launch argument hand_port), best a path '
                 'in /dev/serial/by-id; `deft hand scan` finds it.'
             )
-        return BusSettings(
+        return HandSettings(
             path=self.port,
             rate=self.rate,
             reply_margin=self.reply_margin,

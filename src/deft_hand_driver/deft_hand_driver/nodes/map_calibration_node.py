@@ -26,13 +26,11 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import LEASED_COMMAND, STATE
 from deft_core.nodes.runner import EXIT_OK, NodeFinished, run_node
 from deft_core.validation import finite_array
-from deft_hand_driver.calibration.map_file import CLOSED_FORM
+from deft_hand_driver.calibration.learned_map import CLOSED_FORM
 from deft_hand_driver.calibration.pairs import PairsFile
 from deft_hand_driver.calibration.poses import LEVELS, POSTURES, calibration_poses
 from deft_hand_driver.calibration.recording import HandSnapshot, PairsRecording
 from deft_hand_driver.description import load_hand_description
-from deft_hand_driver.joint_map import SPOOL, TENDON_LENGTH
-from deft_hand_driver.nodes.hand_driver_parameters import BUS
 from deft_msgs.msg import HandCommand, HandState
 
 _PERIOD: Final = 0.02  # [s] of real time
@@ -65,24 +63,16 @@ class MapCalibrationNode(Node):
     """Thin shell around `PairsRecording`."""
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces; nothing moves before the driver is known.
-
-        Args:
-            options: Passed to `rclpy.node.Node`, such as a context.
-
-        Raises:
-            ConfigurationError: A parameter is wrong.
-        """
+        """Create the interfaces; nothing moves before the driver is known."""
         super().__init__('map_calibration', **options)
         self._settings = declare_parameters(self, MapCalibrationParameters)
         if not self._settings.pairs:
             raise ConfigurationError('The parameter pairs must name a file to write.')
         self._description = load_hand_description(self._settings.hand)
-        self._recording: PairsRecording | None = None
         self._file: PairsFile | None = None
+        self._recording: PairsRecording | None = None
         self._driver: dict[str, str] | None = None
         self._snapshot: HandSnapshot | None = None
-        self._reported = -1
         self._found_by = Deadline(_DISCOVERY)
         self._poses = calibration_poses(
             self._description,
@@ -97,9 +87,8 @@ class MapCalibrationNode(Node):
         self.create_timer(_PERIOD, self._step, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Close the file; the hand holds the posture it is in."""
+        """Say what was recorded; the hand holds the posture it is in."""
         if self._file is not None:
-            self._file.close()
             print(f'{self._file.count} pairs are in {self._file.path}', flush=True)
 
     def _on_state(self, message: HandState) -> None:
@@ -121,13 +110,13 @@ class MapCalibrationNode(Node):
             motors=motors,
         )
         if self._recording is not None:
-            self._recording.hear(self._snapshot, time.monotonic())
+            self._recording.on_state(self._snapshot, time.monotonic())
 
     def _on_observed(self, message: JointState) -> None:
         joints = order_joints(message.name, message.position, HAND_JOINT_NAMES)
         if self._recording is not None:
             checked = finite_array('observed joints', joints, (len(HAND_JOINT_NAMES),))
-            self._recording.observe(checked, time.monotonic())
+            self._recording.on_observed(checked, time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -156,21 +145,23 @@ class MapCalibrationNode(Node):
                 f'The driver uses a map already ({driver.get("joint map")}); start it with '
                 'hand_map empty while pairs are taken.'
             )
-        measured = SPOOL if driver.get('transport') == BUS else TENDON_LENGTH
-        self._file = PairsFile.create(
-            Path(self._settings.pairs), self._description, measured, self._settings.observed
+        self._file = PairsFile(
+            Path(self._settings.pairs), self._description, self._settings.observed
         )
         self._recording = PairsRecording(
             self._description, self._poses, self._file, snapshot.sequence + 1, time.monotonic()
         )
-        self._recording.hear(snapshot, time.monotonic())
+        self._recording.on_state(snapshot, time.monotonic())
+        self._report(self._recording)
 
     def _step(self) -> None:
         if self._recording is None:
             self._begin()
             return
+        place = self._recording.place
         wanted = self._recording.step(time.monotonic())
-        self._report(self._recording)
+        if place != self._recording.place:
+            self._report(self._recording)
         if self._recording.done:
             raise NodeFinished(EXIT_OK)
         if wanted is not None:
@@ -184,9 +175,7 @@ class MapCalibrationNode(Node):
             )
 
     def _report(self, recording: PairsRecording) -> None:
-        number = recording.place // _REPORT_EVERY
-        if number != self._reported or recording.done:
-            self._reported = number
+        if recording.place % _REPORT_EVERY == 0 or recording.done:
             skipped = f', {recording.skipped} skipped' if recording.skipped else ''
             print(f'{recording.place} of {len(self._poses)} postures{skipped}', flush=True)
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`deft compare RUN...`: the results of several runs in one table, with their curves."""
+"""`deft compare RUN...`: the results of several runs in one table, with one picture."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deft_core.errors import ConfigurationError
-from deft_report.build import load_run
-from deft_report.comparison import compare
-from deft_report.comparison_page import check_output, sentences, table, write
-from deft_report.object_sets import known_object_sets
-from deft_report.record import RunRecord
+from deft_core.files import write_atomically
+from deft_report import figures
+from deft_report.comparison import compare, overview, sentences, table
+from deft_report.run import RunRecord, load_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,44 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output',
         type=Path,
         metavar='FILE',
-        help='also draw curves and rates: a .png picture, or an .html page with the table',
+        help='also draw curves and rates into a .png picture',
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the comparison, and write it where asked.
-
-    Args:
-        arguments: Of `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        ConfigurationError: A run is named twice, or the output is no picture and no page.
-        RecordingError: A folder is no run or cannot be read, or the output cannot be written.
-    """
-    if arguments.output is not None:
-        check_output(arguments.output)
-    records = load_runs(arguments.runs)
-    comparison = compare(records, known_object_sets)
+    """Print the comparison, and draw it where asked; returns the exit code."""
+    output: Path | None = arguments.output
+    if output is not None:
+        if output.suffix.lower() != '.png':
+            raise ConfigurationError(f'{output} must end in .png')
+        if not output.parent.is_dir():
+            raise ConfigurationError(f'there is no folder {output.parent}; create it first')
+    comparison = compare(load_runs(arguments.runs))
     for line in (*table(comparison), '', *sentences(comparison)):
         print(line)
-    if arguments.output is not None:
-        command = ['deft', 'compare', *(shlex.quote(label) for label in records)]
-        command += ['--output', shlex.quote(arguments.output.name)]
-        write(comparison, arguments.output, command)
-        print(f'wrote {arguments.output}')
+    if output is not None:
+        write_atomically(output, figures.to_png(partial(overview, comparison)))
+        print(f'wrote {output}')
     return 0
 
 
 def load_runs(runs: Sequence[Path]) -> dict[str, RunRecord]:
-    """Read runs under labels that tell them apart: as little of their paths as that takes.
-
-    Raises:
-        ConfigurationError: A run is named twice.
-        RecordingError: A folder is no run or cannot be read.
-    """
+    """Read runs under labels that tell them apart: as little of their paths as that takes."""
     places = [run.resolve() for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deft_report.build import build_report
+from deft_report.page import build_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write report.html and figures/ into the run folder and say where.
-
-    Args:
-        arguments: Of `add_arguments`.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        RecordingError: The run cannot be read, or the report cannot be written.
-    """
+    """Write report.html and figures/ into the run folder and say where; returns the exit code."""
     print(f'report: {build_report(arguments.run)}')
     return 0

@@ -53,11 +53,7 @@ class ScriptedOperator(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Create the interfaces; options are those of `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter is wrong.
-        """
+        """Create the interfaces; options are those of `rclpy.node.Node`."""
         super().__init__('scripted_operator', **options)
         self._settings = declare_parameters(self, OperatorParameters)
         self._status: SessionStatus | None = None

@@ -23,21 +23,22 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from deft_arm.nodes.arm_parameters import ROS2_CONTROL, XARM_API
 from deft_core.clock import Deadline, MonotonicClock
 from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
 from deft_core.grasp import HAND_JOINT_NAMES
+from deft_core.nodes.emergency_stop import EmergencyStopMonitor
 from deft_core.nodes.encode import SUCCESS_TO_MSG, header, image_to_msg, intrinsics_to_msg
 from deft_core.nodes.parameters import declare_parameters
-from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, LATCHED, STATE_PUBLISHER
+from deft_core.nodes.qos import COMMAND, IMAGE_PUBLISHER, STATE_PUBLISHER
 from deft_core.nodes.runner import run_node
 from deft_description.models import ARM_JOINT_NAMES
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.simulated_hand import HandMounting
-from deft_msgs.msg import EmergencyStop
 from deft_msgs.srv import EvaluateScene, ResetScene
-from deft_perception.calibration.board import BoardConfiguration, load_board
+from deft_perception.calibration.board import load_board
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import HAND, load_simulation_settings
 from deft_sim.hand_motors import BusMotors
@@ -46,8 +47,6 @@ from deft_sim.tasks import simulated_task
 from dynamixel_simulator.console import obey
 from dynamixel_simulator.server import BusServer
 
-ROS2_CONTROL: Final = 'ros2_control'
-XARM_API: Final = 'xarm_api'
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
 _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
@@ -115,11 +114,6 @@ class Pacer:
 
     A machine that is too slow for the wanted factor runs slower; it never makes up for more than
     `longest_step`, so that one slow picture is not followed by a burst.
-
-    Args:
-        real_time_factor: Simulated seconds per real second.
-        longest_step: Most simulated time given at once. [s].
-        clock: Source of monotonic seconds.
     """
 
     def __init__(
@@ -147,12 +141,7 @@ class SimulationNode(Node):
     """Owns the simulated cell; physics, rendering and messages share one thread."""
 
     def __init__(self, **options: Any) -> None:
-        """Build the world and the interfaces; options are those of `rclpy.node.Node`.
-
-        Raises:
-            ConfigurationError: A parameter or a configuration file is wrong.
-            DeviceError: There is no offscreen OpenGL on this machine.
-        """
+        """Build the world and the interfaces; options are those of `rclpy.node.Node`."""
         super().__init__('simulation', **options)
         parameters = declare_parameters(self, SimulationParameters)
         settings = load_simulation_settings(config_directory())
@@ -162,12 +151,13 @@ class SimulationNode(Node):
         if parameters.hand_seed >= 0:
             rng = np.random.default_rng(parameters.hand_seed)
             mounting = HandMounting.draw(description, settings.cell.hand_mounting, rng)
+        board = parameters.calibration_board
         box = make_box() if parameters.arm_interface == XARM_API else None
         self._cell = SimulatedCell(
             settings,
             simulated_task(parameters.task),
             motors=motors,
-            board=_board(parameters.calibration_board),
+            board=load_board(board, config_directory()) if board else None,
             arm=box,
             mounting=mounting,
         )
@@ -195,7 +185,7 @@ class SimulationNode(Node):
             self.create_subscription(
                 JointTrajectory, '/xarm6_traj_controller/joint_trajectory', self._on_arm, COMMAND
             )
-            self.create_subscription(EmergencyStop, '/emergency_stop', self._on_stop, LATCHED)
+            self._emergency_stop = EmergencyStopMonitor(self, self._on_stop)
         self.create_service(ResetScene, '/simulation/reset_scene', self._on_reset)
         self.create_service(EvaluateScene, '/simulation/evaluate_scene', self._on_evaluate)
         self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
@@ -208,9 +198,6 @@ class SimulationNode(Node):
         """Refuse to be the second one: two clocks and two arms on one topic help nobody.
 
         Only a node that has just started leaves; the one that was there before stays.
-
-        Raises:
-            ConfigurationError: Another node publishes /clock in this ROS domain.
         """
         if self.count_publishers('/clock') > 1:
             domain = os.environ.get('ROS_DOMAIN_ID', '0')
@@ -332,8 +319,8 @@ class SimulationNode(Node):
         reply = obey(self._hand_server, message.data)
         self.get_logger().info(f'hand bus, {message.data!r}: {reply}')
 
-    def _on_stop(self, message: EmergencyStop) -> None:
-        self._cell.set_emergency_stop(message.pressed)
+    def _on_stop(self) -> None:
+        self._cell.set_emergency_stop(bool(self._emergency_stop.problem()))
 
     def _on_reset(
         self, request: ResetScene.Request, response: ResetScene.Response
@@ -357,10 +344,6 @@ class SimulationNode(Node):
         response.success = SUCCESS_TO_MSG[evaluation.success]
         response.explanation = evaluation.explanation
         return response
-
-
-def _board(name: str) -> BoardConfiguration | None:
-    return load_board(name, config_directory()) if name else None
 
 
 def main() -> int:

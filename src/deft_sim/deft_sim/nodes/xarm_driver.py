@@ -3,9 +3,8 @@
 
 Services run one after the other in one thread, as in the real node: a call with `wait`, or a
 motion while the arm is paused or its queue full, blocks all others. Topics are published from
-elsewhere (there, by threads of the SDK) and go on meanwhile. The return codes are those of the
-vendor's SDK, with its habit to lose some of them: what is not a motion answers 0 although the
-controller refused it (`_check_code` in xarm_api.cc).
+elsewhere (there, by threads of the SDK) and go on meanwhile. Return codes are those of the
+vendor's SDK, see `deft_sim.xarm_controller`; the `message` of an answer repeats the request.
 """
 
 from __future__ import annotations
@@ -27,11 +26,8 @@ from deft_arm.xarm.codes import (
     DISCONNECTED,
     EMERGENCY_STOPPED,
     HAS_ERROR,
-    HAS_WARNING,
-    NOT_READY,
     OK,
     PARAMETER_ERROR,
-    STATE_NOT_READY,
     WAIT_TIMEOUT,
     State,
 )
@@ -48,11 +44,10 @@ REPORT_RATES: Final = {'normal': 5.0, 'rich': 5.0, 'dev': 100.0}  # [Hz]
 _RICH_PERIOD: Final = 0.2  # [s] errors, motors and joint velocities come at 5 Hz in every report
 _DEPTH: Final = 10  # of the publishers
 _DEBUG: Final = 'debug'  # a switch that turns all services on
-_MOTIONS: Final = frozenset({'clean_error', 'clean_warn', 'set_servo_angle'})
 # What the node offers when nobody changes its parameters.
-_ON_BY_DEFAULT: Final = _MOTIONS | {'set_mode', 'set_state', 'motion_enable'}
-# Refusals that are lost where the call is not a motion.
-_LOST: Final = frozenset({HAS_ERROR, HAS_WARNING, STATE_NOT_READY, NOT_READY})
+_ON_BY_DEFAULT: Final = frozenset(
+    {'clean_error', 'clean_warn', 'set_servo_angle', 'set_mode', 'set_state', 'motion_enable'}
+)
 _DOF: Final = 6
 _WAIT_PERIOD: Final = 0.05  # [s] at which a waiting call looks
 _MODE_PAUSE: Final = 0.01  # [s] between stop and mode
@@ -62,12 +57,8 @@ _MM: Final = 1000.0
 class SimulatedXArmDriver:
     """The node `ufactory_driver` with its thread, on a simulated control box.
 
-    Args:
-        box: The control box.
-        context: Of rclpy.
-        switches: Services that are on or off beside the defaults, as in xarm_user_params.yaml.
-        report_type: normal, rich or dev.
-        most_reports: Rate that reports never exceed. [Hz].
+    The switches turn services on or off beside the defaults, as in xarm_user_params.yaml; the
+    report type is normal, rich or dev, and `most_reports` [Hz] a rate that is never exceeded.
     """
 
     def __init__(
@@ -78,11 +69,7 @@ class SimulatedXArmDriver:
         report_type: str,
         most_reports: float = REPORT_RATES['dev'],
     ) -> None:
-        """Create the node and start its thread.
-
-        Raises:
-            ConfigurationError: A switch names a service that is not simulated.
-        """
+        """Create the node and start its thread."""
         self._box = box
         self._lost = False
         self._period = 1.0 / min(REPORT_RATES[report_type], most_reports)
@@ -101,8 +88,7 @@ class SimulatedXArmDriver:
         self._state_publisher = make(RobotMsg, '/xarm/robot_states', _DEPTH)
         for name, (kind, act) in offered.items():
             if switches.get(_DEBUG, False) or switches.get(name, name in _ON_BY_DEFAULT):
-                answer = self._answering(act, keeps=name in _MOTIONS)
-                self._node.create_service(kind, f'/xarm/{name}', answer)
+                self._node.create_service(kind, f'/xarm/{name}', self._answering(act))
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name='ufactory_driver', daemon=True)
@@ -141,6 +127,7 @@ class SimulatedXArmDriver:
             mt_brake=self._rich.motors,
             mt_able=self._rich.motors,
             err=self._rich.error,
+            warn=self._rich.warning,
             angle=arm.positions.tolist(),
             pose=_pose(rotation, position),
             offset=self._rich.tool_offset.astype(np.float32),
@@ -169,7 +156,7 @@ class SimulatedXArmDriver:
         box = self._box
         return {
             'clean_error': (srv.Call, lambda _: box.clear_error()),
-            'clean_warn': (srv.Call, lambda _: OK),
+            'clean_warn': (srv.Call, lambda _: box.clear_warning()),
             'set_servo_angle': (srv.MoveJoint, self._set_servo_angle),
             'motion_enable': (srv.SetInt16ById, lambda r: box.enable_motors(r.id, on=r.data == 1)),
             'set_mode': (srv.SetInt16, self._set_mode),
@@ -184,15 +171,24 @@ class SimulatedXArmDriver:
             'set_fence_mode': (srv.SetInt16, lambda r: box.set_fence(on=bool(r.data))),
         }
 
-    def _answering(self, act: Callable[[Any], int], *, keeps: bool) -> Callable[[Any, Any], Any]:
-        """Callback of a service, which keeps all return codes or loses some."""
+    def _answering(self, act: Callable[[Any], int]) -> Callable[[Any, Any], Any]:
+        """Callback of a service."""
 
         def answer(request: Any, response: Any) -> Any:
             code = act(request) if self.connected else DISCONNECTED
-            response.ret = OK if code in _LOST and not keeps else code
+            response.ret = code if self.connected else DISCONNECTED
+            response.message = '' if code == PARAMETER_ERROR else _message(request)
             return response
 
         return answer
+
+    def _until_taken(self) -> None:
+        """Block this thread, and so every other service, while the arm is paused or full."""
+        while not self._ending.is_set() and self.connected:
+            report = self._box.report()
+            if report.state != State.PAUSED and report.waiting < MOST_COMMANDS:
+                return
+            time.sleep(_WAIT_PERIOD)
 
     def _set_mode(self, request: Any) -> int:
         self._box.set_state(int(State.STOPPED))
@@ -202,13 +198,7 @@ class SimulatedXArmDriver:
     def _set_servo_angle(self, request: Any) -> int:
         if len(request.angles) < _DOF:
             return PARAMETER_ERROR
-        while not self._ending.is_set() and self.connected:
-            report = self._box.report()
-            if report.state != State.PAUSED and report.waiting < MOST_COMMANDS:
-                break
-            time.sleep(_WAIT_PERIOD)
-        if not self.connected:
-            return DISCONNECTED
+        self._until_taken()
         code = self._box.move_joints(
             _six(request.angles), request.speed, request.acc, blends=request.radius >= 0.0
         )
@@ -217,6 +207,7 @@ class SimulatedXArmDriver:
     def _set_tool_offset(self, request: Any) -> int:
         if len(request.datas) < _DOF:
             return PARAMETER_ERROR
+        self._until_taken()
         self._wait()
         self._box.tool_offset = _six(request.datas)
         return self._box.configure()
@@ -224,10 +215,11 @@ class SimulatedXArmDriver:
     def _set_tool_load(self, request: Any) -> int:
         if len(request.center_of_gravity) < 3:
             return PARAMETER_ERROR
-        self._box.tool_mass = float(request.weight)
-        return self._box.configure()
+        self._until_taken()
+        return self._box.set_tool_mass(float(request.weight))
 
     def _set_sensitivity(self, request: Any) -> int:
+        self._until_taken()
         self._wait()
         self._box.sensitivity = int(request.data)
         return self._box.configure()
@@ -265,6 +257,22 @@ def _check(switches: Mapping[str, bool], simulated: tuple[str, ...]) -> None:
             )
 
 
+def _message(request: Any) -> str:
+    """What the driver says of a request: its numbers, those of motions excepted."""
+    if isinstance(request, srv.SetTcpLoad.Request):
+        centre = ', '.join(f'{number:f}' for number in request.center_of_gravity[:3])
+        return f'weight={request.weight:f}, center_of_gravity=[ {centre} ]'
+    if isinstance(request, srv.SetInt16ById.Request):
+        return f'id={request.id}, data={request.data}'
+    if isinstance(request, srv.SetInt16.Request):
+        return f'data={request.data}'
+    if isinstance(request, srv.SetInt16List.Request):
+        return f'datas=[ {", ".join(str(number) for number in request.datas[:_DOF])} ]'
+    if isinstance(request, srv.SetFloat32List.Request):
+        return f'datas=[ {", ".join(f"{number:f}" for number in request.datas[:_DOF])} ]'
+    return ''
+
+
 def _six(values: Any) -> FloatArray:
     return np.asarray(values[:_DOF], dtype=np.float64)
 
@@ -272,8 +280,7 @@ def _six(values: Any) -> FloatArray:
 def _pose(rotation: FloatArray, position: FloatArray) -> list[float]:
     """As reported, roll, pitch and yaw without the checks that a report need not pay for.
 
-    Returns:
-        Length 6. [mm, rad].
+    Length 6. [mm, rad].
     """
     (r00, _, _), (r10, _, _), (r20, r21, r22) = rotation.tolist()
     angles = (math.atan2(r21, r22), math.atan2(-r20, math.hypot(r21, r22)), math.atan2(r10, r00))

@@ -34,11 +34,7 @@ def make_box() -> SimulatedXArm:
 
 
 def driver_services() -> dict[str, bool]:
-    """Services that `config/drivers/xarm_user_params.yaml` switches on or off.
-
-    Raises:
-        ConfigurationError: The file is missing or not as the driver wants it.
-    """
+    """Services that `config/drivers/xarm_user_params.yaml` switches on or off."""
     path = config_directory() / 'drivers' / 'xarm_user_params.yaml'
     try:
         switches = read_yaml(path)['ufactory_driver']['ros__parameters']['services']
@@ -57,22 +53,14 @@ class XArmWorld:
     `/simulation/xarm/emergency_stop` (the button), `/simulation/xarm/connection` (the cable),
     `/simulation/xarm/restart_driver`.
 
-    Args:
-        node: The simulation node.
-        box: The control box that the physics obey.
-        report_type: Of the driver.
-        real_time_factor: Simulated seconds in one second. Reports stay as many in a real second
-            as those of a real arm; more would only take the processor from the simulation.
+    Reports stay as many in a real second as those of a real arm, whatever the real-time factor;
+    more would only take the processor from the simulation.
     """
 
     def __init__(
         self, node: Node, box: SimulatedXArm, report_type: str, real_time_factor: float
     ) -> None:
-        """Start the driver and offer the services.
-
-        Raises:
-            ConfigurationError: An unknown report type, or a wrong file of switches.
-        """
+        """Start the driver and offer the services."""
         if report_type not in REPORT_RATES:
             raise ConfigurationError(
                 f'xarm_report_type is {report_type!r}; known: {", ".join(REPORT_RATES)}.'

@@ -27,48 +27,30 @@ OBJECT_BODY = 'object'
 
 @dataclass(frozen=True, eq=False)
 class ContactSummary:
-    """Contact forces of one instant.
+    """Contact forces of one instant."""
 
-    Attributes:
-        finger_forces: Normal force of index, middle, ring, thumb and palm on the object.
-            Shape (5,). [N].
-        object_on_table: Whether the object touches the table.
-        arm_force: Largest normal force on an arm link. [N].
-    """
-
+    # normal force of index, middle, ring, thumb and palm on the object, shape (5,) [N]
     finger_forces: FloatArray
-    object_on_table: bool
-    arm_force: float
+    object_on_table: bool  # whether the object touches the table
+    arm_force: float  # largest normal force on an arm link [N]
 
 
 @dataclass(frozen=True)
 class SceneEvaluation:
-    """Verdict on one episode.
+    """Verdict on one episode."""
 
-    Attributes:
-        score: 0 to 1.
-        success: The paper's criterion (Appendix F).
-        explanation: One sentence.
-    """
-
-    score: float
-    success: bool
-    explanation: str
+    score: float  # 0 to 1
+    success: bool  # the paper's criterion (Appendix F)
+    explanation: str  # one sentence
 
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """What an expert does in the one demonstration of a task.
+    """What an expert does in the one demonstration of a task."""
 
-    Attributes:
-        object_name: What is on the table.
-        scene_seed: Of its layout.
-        intended: How the wrist is to move after the grasp.
-    """
-
-    object_name: str
-    scene_seed: int
-    intended: WristTrajectory
+    object_name: str  # what is on the table
+    scene_seed: int  # of its layout
+    intended: WristTrajectory  # how the wrist is to move after the grasp
 
 
 class Judge(ABC):
@@ -76,13 +58,7 @@ class Judge(ABC):
 
     @abstractmethod
     def watch(self, data: mujoco.MjData, contacts: ContactSummary, *, collided: bool) -> None:
-        """Note one instant.
-
-        Args:
-            data: State of the world.
-            contacts: Contact forces in it.
-            collided: Whether the arm has hit something in this episode.
-        """
+        """Note one instant; `collided` is whether the arm has hit something in this episode."""
 
     @abstractmethod
     def evaluate(self) -> SceneEvaluation:
@@ -105,13 +81,7 @@ class SimulatedTask(ABC):
     def lay_out(
         self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
     ) -> None:
-        """Place those bodies for a new episode.
-
-        Args:
-            data: State with the robot where it is; the bodies are moved in `qpos`.
-            object_name: What the world was built with.
-            generator: Source of all that is random about it.
-        """
+        """Place those bodies in `qpos` for a new episode; the robot is where it is."""
 
     @abstractmethod
     def judge(self) -> Judge:

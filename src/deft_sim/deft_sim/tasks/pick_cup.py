@@ -27,25 +27,15 @@ from deft_sim.tasks import (
 
 @dataclass(frozen=True)
 class Cup:
-    """A frustum with a wall.
+    """A frustum with a wall."""
 
-    Attributes:
-        radius: Outer radius at the rim. [m].
-        height: Height of the rim. [m].
-        mass: With the handle. [kg].
-        color: Red, green and blue of the body, 0 to 1.
-        rim_color: Of the rim, 0 to 1.
-        handle: Whether it has one.
-        base_radius: Outer radius at the table; as at the rim when None. [m].
-    """
-
-    radius: float
-    height: float
-    mass: float
-    color: tuple[float, float, float]
-    rim_color: tuple[float, float, float]
-    handle: bool = False
-    base_radius: float | None = None
+    radius: float  # outer radius at the rim [m]
+    height: float  # height of the rim [m]
+    mass: float  # with the handle [kg]
+    color: tuple[float, float, float]  # red, green and blue of the body, 0 to 1
+    rim_color: tuple[float, float, float]  # of the rim, 0 to 1
+    handle: bool = False  # whether it has one
+    base_radius: float | None = None  # outer radius at the table; as at the rim when None [m]
 
     @property
     def bottom_radius(self) -> float:
@@ -211,14 +201,7 @@ class PickCupJudge(Judge):
     def update(
         self, height: float, tilt: float, contacts: ContactSummary, *, collided: bool
     ) -> None:
-        """Note one instant.
-
-        Args:
-            height: Bottom of the cup above the table. [m].
-            tilt: Angle between the axis of the cup and the vertical. [rad].
-            contacts: Contact forces.
-            collided: Whether the arm has hit something in this episode.
-        """
+        """Note one instant: height of the bottom [m], angle to the vertical [rad], contacts."""
         pressing = contacts.finger_forces > TOUCH_FORCE
         touching = bool(np.any(pressing))
         self._height = height
@@ -348,11 +331,7 @@ def _ring(radius: float, height: float) -> FloatArray:
 
 
 def _lathe(profile: list[tuple[float, float]]) -> tuple[FloatArray, np.ndarray]:
-    """Surface of revolution: vertices (n, 3) [m] and triangles (m, 3) facing outwards.
-
-    Args:
-        profile: Radius and height of every ring, ordered so that the outside lies to the right.
-    """
+    """Surface of revolution: vertices (n, 3) [m] and triangles (m, 3) facing outwards."""
     vertices = np.concatenate([_ring(radius, height) for radius, height in profile])
     faces = []
     for lower in range(len(profile) - 1):

@@ -17,10 +17,10 @@ from std_srvs.srv import Trigger
 from deft_affordance.wrist_poses import SIDE_GRASP
 from deft_arm.nodes.arm_node import ArmNode
 from deft_arm.xarm.codes import State
-from deft_cem.nodes.recorder_node import RecorderNode
+from deft_bag.nodes.stream_recorder import StreamRecorder
 from deft_cem.nodes.session_node import SessionNode
-from deft_cem.run_folder import STORE_FILE
-from deft_cem.session_record import SessionRecord
+from deft_cem.session.run_folder import STORE_FILE
+from deft_cem.session.store import SessionStore
 from deft_core.grasp import GraspParameters, GraspPrior
 from deft_core.nodes.encode import (
     grasp_to_msg,
@@ -104,6 +104,7 @@ class Robot:
 
     def start(self, **parameters):
         values = {'use_sim_time': True, 'arm_interface': 'xarm_api', **parameters}
+        self.gets_settings = values.get('controller_settings', True)
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.arm = ArmNode(context=self.graph.context, parameter_overrides=overrides)
         self.graph.add(self.arm)
@@ -159,7 +160,13 @@ class Robot:
         return self.graph.call(self.clear, Trigger.Request())
 
     def until_controller_is_ready(self):
-        self.graph.until(lambda: self.box.report().state == State.READY)
+        """Wait for the end of a bring-up, in which the fence is the last setting."""
+        self.graph.until(
+            lambda: (
+                self.box.report().state == State.READY
+                and (self.box.fence is not None or not self.gets_settings)
+            )
+        )
 
     def clear_until_idle(self):
         """What a person does: look, clear, and clear again where something came up meanwhile."""
@@ -272,7 +279,7 @@ class Session:
     def start(self, *, trials=2, clears=True):
         """Begin a session of trials; `clears`: whether somebody clears the faults of the arm."""
         topics = ['/session/status deft_msgs/msg/SessionStatus latched']
-        self.add(RecorderNode, topics=topics)
+        self.add(StreamRecorder, topics=topics)
         self.operator = self.add(ScriptedOperator if clears else OperatorWhoLooksAway)
         self.session = self.add(
             SessionNode,
@@ -330,7 +337,7 @@ class Session:
         self.graph.until(accepted)
 
     def episodes(self):
-        with SessionRecord.open(self.run / STORE_FILE) as record:
+        with SessionStore.read(self.run / STORE_FILE) as record:
             return record.episodes()
 
     def publish_color(self):

@@ -21,7 +21,7 @@ def finished_well(session, future, count):
     """Whether the session came to its end with as many rated episodes."""
     result = session.result(future)
     assert result.error_code == NONE, result.error_message
-    rated = [episode for episode in session.episodes() if episode.state == 'rated']
+    rated = [episode for episode in session.episodes() if episode.state == 'rewarded']
     assert len(rated) == count
     return rated
 
@@ -46,7 +46,7 @@ def test_a_collision_that_nobody_clears_halts_the_session_with_the_episode_kept(
     assert result.error_code == HALTED
     assert '/arm/clear_fault' in result.error_message
     (kept,) = session.episodes()
-    assert (kept.state, kept.outcome, kept.reward) == ('rated', Outcome.COLLISION, 0.0)
+    assert (kept.state, kept.outcome, kept.reward) == ('rewarded', Outcome.COLLISION, 0.0)
     assert session.robot.rests()
     # A person looks, clears, and goes on with the session.
     assert session.robot.clear_fault().success
@@ -92,11 +92,11 @@ def test_a_driver_restart_withdraws_the_episode_and_repeats_it(make_session):
     future = session.start(trials=1)
     session.until_moving(GRASP.TRAJECTORY, 0.3)
     session.robot.driver.close()
-    session.graph.until(lambda: session.episodes()[0].state == 'withdrawn')
+    session.graph.until(lambda: session.episodes()[0].state == 'discarded')
     session.robot.driver = session.robot.new_driver()
     finished_well(session, future, 1)
     withdrawn, repeated = session.episodes()
-    assert withdrawn.state == 'withdrawn'
+    assert withdrawn.state == 'discarded'
     assert 'driver' in withdrawn.reason
     assert repeated.outcome is Outcome.COMPLETED
 
@@ -106,7 +106,7 @@ def test_the_button_of_the_controller_withdraws_the_episode(make_session):
     future = session.start(trials=1)
     session.until_moving(GRASP.APPROACH)
     session.robot.box.press_button(pressed=True)
-    session.graph.until(lambda: session.episodes()[0].state == 'withdrawn')
+    session.graph.until(lambda: session.episodes()[0].state == 'discarded')
     session.robot.box.press_button(pressed=False)
     finished_well(session, future, 1)
     assert 'C1' in session.episodes()[0].reason

@@ -50,7 +50,8 @@ def test_a_servo_error_that_the_driver_clears_by_itself_is_still_for_a_person(re
     home_after_clearing(ready)
 
 
-def test_a_command_that_is_refused_ends_the_motion_with_the_reason(make_robot):
+def test_a_joint_limit_of_the_controller_ends_the_motion_with_the_reason(make_robot):
+    """The command is taken; the error comes later."""
     configuration = load_arm_configuration('xarm6')
     upper = np.array(configuration.position_upper)
     upper[0] = -0.3  # another revision of the arm turns less far
@@ -59,7 +60,7 @@ def test_a_command_that_is_refused_ends_the_motion_with_the_reason(make_robot):
     robot = make_robot(box=box).start()
     result = robot.run(robot.grasp, robot.grasp_goal())
     assert result.error_code == GRASP.CONTROLLER_ERROR
-    assert 'a joint limit would be exceeded' in result.error_message
+    assert 'C23: a joint is at its limit' in result.error_message
     assert robot.rests()
 
 
