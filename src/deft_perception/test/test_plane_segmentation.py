@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from deft_core.configuration import build, config_directory, read_yaml
 from deft_core.errors import InvalidInputError, NoObjectError
-from deft_core.rotations import matrix_from_rotation_vector, transform
+from deft_core.rotations import (
+    invert_transform,
+    matrix_from_rotation_vector,
+    transform,
+    transform_points,
+)
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import DepthMissingError, square_crop
@@ -50,6 +55,17 @@ def test_a_cup_is_found_within_millimetres(segment, scene, cylinder, radius, hei
     assert sorted(found.extents) == pytest.approx(sorted([2 * radius] * 2 + [height]), abs=0.007)
     assert found.quality['round_fraction'] > 0.0
     assert horizontal_error(found, cup.x, cup.y) < 4.0 * found.quality['centre_uncertainty_m']
+
+
+def test_lens_distortion_is_undone(segment, scene, cylinder):
+    lens = (-0.12, 0.08, 0.001, -0.001, -0.02)
+    cup = cylinder(0.62, -0.14, 0.036, 0.095)  # far from the middle of the image
+    setting = scene(bodies=(cup,), noise=0.001, width=640, height=480, distortion=lens)
+    found = segment(setting)
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    assert found.height == pytest.approx(cup.height, abs=0.004)
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
 
 
 @pytest.mark.parametrize('bearing', [-2.5, -1.0, 0.5, 2.2])
@@ -125,6 +141,11 @@ def test_boxes_are_boxes_and_axes_are_axes(scene, box, width, ratio, height, yaw
     assert horizontal_error(found, 0.55, 0.0) < 0.012
 
 
+def test_a_lying_bulge_is_found_within_its_documented_bias(segment, scene, ellipsoid):
+    lemon = ellipsoid(0.5, 0.0, (0.033, 0.026, 0.026))
+    assert horizontal_error(segment(scene(bodies=(lemon,), **FAULTS)), 0.5, 0.0) < 0.009
+
+
 def test_the_table_is_found_though_it_is_tilted_and_raised(segment, scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), **FAULTS)
     tilt = transform(matrix_from_rotation_vector([0.03, 0.0, 0.0]), (0.0, 0.0, 0.01))
@@ -164,10 +185,20 @@ def test_what_hangs_in_the_air_is_the_robot(segment, scene, cylinder, box):
     assert horizontal_error(found, cup.x, cup.y) < 0.006
 
 
-def test_missing_depth_is_refused_and_never_guessed(segment, scene, cylinder):
-    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), hole_share=1.1)
+def test_an_object_outside_the_workspace_is_no_object(segment, scene, cylinder):
+    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
+    with pytest.raises(NoObjectError, match='workspace'):
+        segment(setting, workspace_minimum=(0.25, 0.1, -0.05))
+
+
+@pytest.mark.parametrize('missing', [np.nan, 0.0, np.inf])
+def test_missing_depth_is_refused_and_never_guessed(scene, missing):
+    setting = scene()
+    frame = replace(setting.render(), depth=np.full((240, 320), missing, dtype=np.float32))
     with pytest.raises(DepthMissingError, match='no valid pixel'):
-        segment(setting)
+        PlaneSegmentation(SegmentationSettings()).segment(
+            frame, setting.pose, np.random.default_rng(0)
+        )
 
 
 def test_a_camera_that_sees_no_table_is_refused(segment, scene, cylinder):

@@ -207,12 +207,12 @@ def locate_board(detection: BoardDetection, camera: CameraIntrinsics) -> BoardPo
     """
     points, corners = detection.points, detection.corners
     count, rotations, translations, errors = cv2.solvePnPGeneric(
-        points, corners, camera.matrix, None, flags=cv2.SOLVEPNP_IPPE
+        points, corners, camera.matrix, camera.coefficients, flags=cv2.SOLVEPNP_IPPE
     )
     if count == 0:
         raise NoBoardError('No pose of the board explains its corners; take another view.')
     rotation, translation = cv2.solvePnPRefineLM(
-        points, corners, camera.matrix, None, rotations[0], translations[0]
+        points, corners, camera.matrix, camera.coefficients, rotations[0], translations[0]
     )
     pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
     residual = reprojection_residuals(pose, detection, camera)

@@ -20,7 +20,7 @@ _LEAST_COVERAGE: Final = 0.6  # share of the object with depth
 _MOST_MIXED: Final = 0.10
 _MOST_REFLECTED: Final = 0.02
 _MOST_GLARE: Final = 0.06  # white paint loses its edges too
-_RIVAL: Final = 0.8  # area of the second body over that of the chosen one
+_RIVAL: Final = 0.35  # area of the second body over that of the chosen one
 
 
 class Flag(enum.StrEnum):
@@ -32,7 +32,7 @@ class Flag(enum.StrEnum):
             or is missing where the image is saturated.
         MIXED_PIXELS: Much depth lies between two surfaces, as at the edges of thin bodies.
         CUT_BY_BORDER: The image does not show all of the object.
-        NO_CLEAR_CHOICE: Another body looks as prominent, and nobody clicked.
+        NO_CLEAR_CHOICE: Another body is about as prominent, and nobody clicked.
     """
 
     HOLES = 'holes'
