@@ -75,7 +75,10 @@ class Practice:
         name = objects[int(generator.integers(len(objects)))]
         frame = environment.reset(scene_seed, name)
         observation = self._segmentation.segment(
-            frame, environment.settings.calibration.T_base_camera, generator
+            frame,
+            environment.settings.calibration.T_base_camera,
+            generator,
+            rule=environment.task.object,
         )
         prior = self._predictor(observation, environment.task, generator)
         outcome = environment.execute(

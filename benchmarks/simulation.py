@@ -72,7 +72,9 @@ def measure(repetitions: int) -> dict[str, Any]:
         frame = environment.reset(scene_seed, name)
         with watch('perception'):
             generator = np.random.default_rng(scene_seed)
-            observation = segmentation.segment(frame, T_base_camera, generator)
+            observation = segmentation.segment(
+                frame, T_base_camera, generator, rule=environment.task.object
+            )
             prior = propose(observation, environment.task, generator)
         environment.execute(prior.grasp, trajectory)
         environment.final_image()

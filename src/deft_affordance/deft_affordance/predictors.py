@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Grasp predictors: from one observed object and one task to a grasp prior.
 
-`geometric` takes the shape of the segmented object; it needs neither weights nor training. Upright
-things are taken from the side, a little above the middle; flat things are pinched from above
-across their long axis. The numbers describe the hand and the arm, not single objects.
+`geometric` takes the shape of the segmented object; it needs neither weights nor training. Unless
+the task names a wrist pose, upright things are taken from the side, a little above the middle, and
+flat things are pinched from above across their long axis. The numbers here describe the hand and
+the arm, those of the task (`GraspRule`) the way its tool is held; none is of a single object.
 
 `heuristic` is the baseline without an affordance model (paper, section 5, "real-world only"):
 centre of the bounding box, random rotation, half-closed hand. The paper does not say which
@@ -22,6 +23,8 @@ import numpy as np
 
 from deft_affordance.object_geometry import ObjectGeometry, object_geometry, observed_points
 from deft_affordance.wrist_poses import (
+    HOOK,
+    HOOK_EULER,
     SIDE_GRASP,
     SIDE_GRASP_EULER,
     TOP_PINCH,
@@ -38,8 +41,8 @@ from deft_core.validation import FloatArray, finite_array
 
 _UPRIGHT_RATIO: Final = 0.8  # height over the longest lying extent
 _ELONGATED_RATIO: Final = 1.2  # below it, noise decides which lying axis is the longer one
-_UPRIGHT_GRASP_HEIGHT: Final = 0.57  # of the height: above the middle, clear of the table
-_FLAT_GRASP_HEIGHT: Final = 0.5  # of the height
+# Of the height of the object, by wrist pose; upright things above the middle, clear of the table.
+_GRASP_HEIGHTS: Final = {'side': 0.57, 'pinch': 0.5, 'hook': 1.0}
 _FINGER_BREADTH: Final = 0.02  # [m] what lies this near to the line of approach can be touched
 
 GraspPredictor = Callable[[ObjectObservation, Task, np.random.Generator], GraspPrior]
@@ -53,15 +56,21 @@ is no proposal for it.
 def geometric_prior(
     observation: ObjectObservation, task: Task, _generator: np.random.Generator
 ) -> GraspPrior:
-    """Propose a side grasp or a top pinch; nothing is drawn."""
+    """Propose a side grasp, a top pinch or a hook; nothing is drawn."""
     geometry = object_geometry(observation)
-    if geometry.height >= _UPRIGHT_RATIO * geometry.length:
-        wrist = euler_near(SIDE_GRASP, SIDE_GRASP_EULER)
-        height = _UPRIGHT_GRASP_HEIGHT * geometry.height
+    rule = task.grasp
+    kind = rule.wrist
+    if kind == 'by_shape':
+        kind = 'side' if geometry.height >= _UPRIGHT_RATIO * geometry.length else 'pinch'
+    if kind == 'pinch':
+        rotation, reference = turned(TOP_PINCH, pinch_turn(geometry)), TOP_PINCH_EULER
+    elif kind == 'hook':
+        rotation, reference = HOOK, HOOK_EULER
     else:
-        wrist = euler_near(turned(TOP_PINCH, pinch_turn(geometry)), TOP_PINCH_EULER)
-        height = _FLAT_GRASP_HEIGHT * geometry.height
-    position = geometry.foot + height * geometry.up
+        rotation, reference = SIDE_GRASP, SIDE_GRASP_EULER
+    share = _GRASP_HEIGHTS[kind] if rule.height is None else rule.height
+    position = geometry.foot + share * geometry.height * geometry.up + rotation @ rule.offset
+    wrist = euler_near(rotation, reference)
     return _prior('geometric/1', position, wrist, observation, task)
 
 

@@ -31,11 +31,14 @@ SIDE_GRASP: Final = _wrist((1.0, 0.05, -0.5), (0.0, 1.0, 0.0))
 # Fingers forward and down by 45 degrees, palm to the base: pinches from above, closing in the
 # vertical plane through the base's x axis.
 TOP_PINCH: Final = _wrist((1.0, 0.0, -1.0), (-1.0, 0.0, -1.0))
+# Fingers straight down, palm to the base: pulls a bar towards the base.
+HOOK: Final = _wrist((0.0, 0.0, -1.0), (-1.0, 0.0, 0.0))
 
 # Euler angles jump by a full turn at +-pi, and the pinch sits there. Equal grasps must be equal
 # numbers to a policy that learns from them, so angles are taken within half a turn of these.
 SIDE_GRASP_EULER: Final = (2.034, -0.020, 1.611)  # [rad]
 TOP_PINCH_EULER: Final = (math.pi, math.pi / 4.0, math.pi)  # [rad]
+HOOK_EULER: Final = (math.pi, 0.0, math.pi)  # [rad]
 
 
 def turned(matrix: FloatArray, angle: float) -> FloatArray:

@@ -16,7 +16,7 @@ from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.grasp import WRIST
 from deft_core.observation import ObjectObservation
 from deft_core.rotations import matrix_from_euler
-from deft_core.task import Pregrasp, Task
+from deft_core.task import GraspRule, Pregrasp, Task
 
 TABLE = 0.03  # [m] height of the table, so that height and z are told apart
 HALF_CLOSED = tuple(np.linspace(0.1, 0.8, 16))
@@ -80,6 +80,19 @@ def test_upright_object_gets_a_side_grasp_above_its_middle():
 def test_height_over_the_longest_lying_side_decides(size, side_grasp):
     palm = propose(observe(size)).grasp.rotation_matrix()[:, 0]
     assert (palm[1] > 0.9) == side_grasp
+
+
+def test_a_task_may_name_wrist_height_and_offset():
+    rule = GraspRule(wrist='hook', height=0.9, offset=(0.01, 0.0, 0.02))
+    prior = propose(observe(), task=dataclasses.replace(TASK, grasp=rule))
+    palm, _, fingers = prior.grasp.rotation_matrix().T
+    np.testing.assert_allclose(fingers, [0, 0, -1], atol=1e-9)
+    np.testing.assert_allclose(palm, [-1, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(
+        prior.grasp.position, [0.55 - 0.01, 0.1, TABLE + 0.9 * 0.10 - 0.02], atol=1e-9
+    )
+    with pytest.raises(ConfigurationError, match="did you mean 'hook'"):
+        GraspRule(wrist='hok')
 
 
 @given(st.floats(-math.pi, math.pi))

@@ -125,7 +125,9 @@ class RunningEpisode:
                 self._report(Event.FAULT, f'the scene was not observed: {response.error_message}')
 
         request = SegmentObject.Request(
-            instruction=self._setup.task.instruction, not_before=time_to_msg(self._now())
+            task=self._setup.task.name,
+            instruction=self._setup.task.instruction,
+            not_before=time_to_msg(self._now()),
         )
         timeout = self._parameters.service_timeout
         self._peers.call('/perception/segment_object', request, timeout, answered)

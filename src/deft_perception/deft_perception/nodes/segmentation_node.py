@@ -17,9 +17,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from deft_core.camera import RgbdFrame
 from deft_core.clock import Deadline
-from deft_core.configuration import bounds
+from deft_core.configuration import bounds, config_directory
 from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import (
+    ConfigurationError,
     DeftError,
     FrameError,
     InvalidInputError,
@@ -32,6 +33,7 @@ from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import IMAGE, LATCHED
 from deft_core.nodes.runner import run_node
 from deft_core.observation import ObjectObservation
+from deft_core.task import load_task
 from deft_core.validation import FloatArray
 from deft_msgs.msg import GraspPrior
 from deft_msgs.srv import SegmentObject
@@ -91,6 +93,7 @@ class SegmentationNode(Node):
         super().__init__('segmentation', **node_options)
         self._settings = declare_parameters(self, SegmentationParameters)
         self._segmentation = make_segmenter(self._settings)
+        self._config_directory = config_directory()
         self._images = FramePairing(
             self._settings.maximum_age, self._settings.frozen_after, time.monotonic
         )
@@ -171,6 +174,7 @@ class SegmentationNode(Node):
     def _answer(
         self, pair: ImagePair, request: SegmentObject.Request, response: SegmentObject.Response
     ) -> None:
+        rule = load_task(request.task, self._config_directory).object if request.task else None
         frame = self._frame(pair)
         pose, calibration_id = self._transforms.camera_pose(BASE_FRAME, frame.frame_id)
         observation = self._segmentation.segment(
@@ -179,6 +183,7 @@ class SegmentationNode(Node):
             np.random.default_rng([self._settings.seed, pair.stamp_ns]),
             click=(request.click_column, request.click_row) if request.use_click else None,
             instruction=request.instruction,
+            rule=rule,
             calibration_id=calibration_id,
         )
         flags = flags_of(observation)
@@ -231,6 +236,7 @@ class SegmentationNode(Node):
         for kind, code in (
             (StaleDataError, codes.NO_IMAGE if never else codes.STALE_IMAGE),
             (FrameError, codes.NO_TRANSFORM),
+            (ConfigurationError, codes.UNKNOWN_TASK),
             (DepthMissingError, codes.DEPTH_MISSING),
             (NoObjectError, codes.NO_OBJECT),
         ):

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from deft_core.camera import RgbdFrame
 from deft_core.observation import ObjectObservation
+from deft_core.task import ObjectRule
 from deft_perception.segmentation.clusters import choose_cluster
+from deft_perception.segmentation.object_rule import meant_by, part_of
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, check_click
 
@@ -40,18 +42,27 @@ class PlaneSegmentation:
         *,
         click: tuple[int, int] | None = None,
         instruction: str = '',
+        rule: ObjectRule | None = None,
         calibration_id: str = '',
     ) -> ObjectObservation:
-        """Find the most prominent object, or the one under a click; see `Segmenter.segment`."""
+        """Find the object that a click or a rule means, else a prominent one; see `Segmenter`."""
         del instruction
         check_click(click, frame.intrinsics)
         scene = TableScene(frame, T_base_camera, self.settings, rng)
         clusters = scene.clusters()
+        if click is not None:
+            rule = None
+        if rule is not None:
+            clusters = meant_by(rule, clusters, scene.view, scene.above)
         chosen = choose_cluster(clusters, click, self.settings.click_radius)
-        others = [cluster.area for i, cluster in enumerate(clusters) if i != chosen]
+        by_area = rule is None or rule.choose == 'largest'
+        others = [cluster.area for i, cluster in enumerate(clusters) if by_area and i != chosen]
         quality = {
             'clusters': float(len(clusters)),
             'runner_up_area_ratio': max(others, default=0.0) / clusters[chosen].area,
             'clicked': float(click is not None),
         }
-        return scene.observe(clusters[chosen].mask, quality, calibration_id)
+        mask = clusters[chosen].mask
+        if rule is not None and rule.part is not None:
+            mask = part_of(mask, rule.part, scene.view)
+        return scene.observe(mask, quality, calibration_id)

@@ -17,7 +17,9 @@ import numpy.typing as npt
 from deft_core.camera import Mask, RgbdFrame
 from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
+from deft_core.task import ObjectRule
 from deft_core.validation import FloatArray
+from deft_perception.segmentation.object_rule import meant_by, part_of
 from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, bounding_box, check_click
@@ -47,10 +49,13 @@ class SamSegmentation:
         *,
         click: tuple[int, int] | None = None,
         instruction: str = '',
+        rule: ObjectRule | None = None,
         calibration_id: str = '',
     ) -> ObjectObservation:
         """Find the object; see `Segmenter.segment`."""
         check_click(click, frame.intrinsics)
+        if click is not None:
+            rule = None
         scene = TableScene(frame, T_base_camera, self.settings, rng)
         ranker = self._ranker if click is None and instruction.strip() else None
         if click is None and not scene.candidates.any():
@@ -62,9 +67,9 @@ class SamSegmentation:
         if click is not None:
             proposals = self._masks.at_points([click])
         elif ranker is not None:
-            proposals = [*self._prominent(scene), *self._masks.at_points(self._grid(scene))]
+            proposals = [*self._prominent(scene, None), *self._masks.at_points(self._grid(scene))]
         else:
-            proposals = self._prominent(scene)[:1]
+            proposals = self._prominent(scene, rule)[:1]
         usable = self._usable(scene, proposals)
         if not usable:
             raise NoObjectError(
@@ -84,12 +89,17 @@ class SamSegmentation:
             chosen = max(usable, key=lambda proposal: proposal.score)
         quality['mask_score'] = chosen.score
         seen = chosen.mask & scene.candidates
+        if rule is not None and rule.part is not None:
+            return scene.observe(part_of(seen, rule.part, scene.view), quality, calibration_id)
         return scene.observe(seen, quality, calibration_id, outline=chosen.mask)
 
-    def _prominent(self, scene: TableScene) -> list[MaskProposal]:
-        """One mask for each body that depth tells, largest first."""
+    def _prominent(self, scene: TableScene, rule: ObjectRule | None) -> list[MaskProposal]:
+        """One mask for each body that depth tells, the one that is meant first."""
         margin = np.array([-1, -1, 1, 1]) * _BOX_MARGIN
-        boxes = [bounding_box(cluster.mask) + margin for cluster in scene.clusters()]
+        bodies = scene.clusters()
+        if rule is not None:
+            bodies = meant_by(rule, bodies, scene.view, scene.above)
+        boxes = [bounding_box(body.mask) + margin for body in bodies]
         return self._masks.in_boxes(boxes) if boxes else []
 
     def _grid(self, scene: TableScene) -> FloatArray:

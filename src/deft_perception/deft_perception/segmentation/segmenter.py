@@ -12,6 +12,7 @@ from deft_core.camera import RgbdFrame
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
 from deft_core.observation import ObjectObservation
+from deft_core.task import ObjectRule
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 
@@ -29,9 +30,10 @@ class Segmenter(Protocol):
         *,
         click: tuple[int, int] | None = None,
         instruction: str = '',
+        rule: ObjectRule | None = None,
         calibration_id: str = '',
     ) -> ObjectObservation:
-        """Find the object that is clicked on, else that of the instruction, else a prominent one.
+        """Find the object that is clicked on, else that of the task, else a prominent one.
 
         Args:
             frame: Colour and aligned depth.
@@ -39,6 +41,7 @@ class Segmenter(Protocol):
             rng: Draws whatever is random; equal states give equal results.
             click: Pixel (column, row) on the wanted object.
             instruction: Task sentence; a back end may not read it.
+            rule: Of the task: which body, and which part of it; unread where there is a click.
             calibration_id: Recorded in the observation.
 
         Raises:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which body on the table a task means, and which part of it, by the rule in its file.
+
+The rules speak of what a camera above a table sees: places in the base frame, heights, lengths.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from deft_core.camera import DepthImage, Mask
+from deft_core.errors import NoObjectError
+from deft_core.task import ObjectRule, PartRule
+from deft_core.validation import FloatArray
+from deft_perception.segmentation.clusters import Cluster
+from deft_perception.segmentation.depth_view import DepthView
+
+_FAR_PERCENTILE = 99.0  # of the points along a direction; the farthest one may be noise
+_LEAST_POINTS = 20
+
+
+def meant_by(
+    rule: ObjectRule, clusters: list[Cluster], view: DepthView, above: DepthImage
+) -> list[Cluster]:
+    """Bodies that satisfy a rule, the one that it means first.
+
+    Args:
+        rule: Of the task.
+        clusters: Bodies on the table, largest first.
+        view: The depth image.
+        above: Height of every pixel above the table. Shape (h, w). [m].
+
+    Raises:
+        NoObjectError: There are bodies, but none is where the rule seeks one.
+    """
+    if rule.region is None and rule.choose == 'largest':
+        return clusters
+    points = [view.points(*np.nonzero(cluster.mask)) for cluster in clusters]
+    middles = [np.median(cloud, axis=0) for cloud in points]
+    kept = list(range(len(clusters)))
+    if rule.region is not None:
+        lower, upper = np.array(rule.region.lower), np.array(rule.region.upper)
+        kept = [i for i in kept if np.all((middles[i] > lower) & (middles[i] < upper))]
+        if clusters and not kept:
+            places = ', '.join(str(np.round(middle, 3).tolist()) for middle in middles)
+            raise NoObjectError(
+                f'No object lies in the region of the task, {lower.tolist()} to '
+                f'{upper.tolist()} m; seen at {places}. Put the object there, or correct the '
+                'region in the task file.'
+            )
+
+    def rank(index: int) -> float:
+        match rule.choose:
+            case 'tallest':
+                return float(np.percentile(above[clusters[index].mask], _FAR_PERCENTILE))
+            case 'longest':
+                return _length(points[index])
+            case 'nearest':
+                return -float(np.linalg.norm(middles[index][:2]))
+        return clusters[index].area
+
+    return [clusters[index] for index in sorted(kept, key=rank, reverse=True)]
+
+
+def part_of(body: Mask, rule: PartRule, view: DepthView) -> Mask:
+    """Pixels of a body within reach of its farthest point in a direction. Shape (h, w).
+
+    Raises:
+        NoObjectError: Too little of the part is seen.
+    """
+    along = view.component(np.array(rule.direction) / math.hypot(*rule.direction))
+    farthest = float(np.percentile(along[body], _FAR_PERCENTILE))
+    part: Mask = body & (along > farthest - rule.depth)
+    if np.count_nonzero(part) < _LEAST_POINTS:
+        raise NoObjectError(
+            f'Only {np.count_nonzero(part)} pixels of the part towards {list(rule.direction)} are '
+            f'seen, {_LEAST_POINTS} are needed; turn it towards the camera.'
+        )
+    return part
+
+
+def _length(points: FloatArray) -> float:
+    """Extent of points (n, 3) along their longest lying direction. [m]."""
+    lying = points[:, :2] - points[:, :2].mean(axis=0)
+    _, _, directions = np.linalg.svd(lying, full_matrices=False)
+    return float(np.ptp(np.percentile(lying @ directions[0], (2.0, 98.0))))
