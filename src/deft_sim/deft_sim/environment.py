@@ -27,7 +27,13 @@ from deft_core.validation import FloatArray
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import TendonMap
 from deft_sim.cell import SimulatedCell
-from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
+from deft_sim.configuration import (
+    ARM,
+    CALIBRATION,
+    HAND,
+    SimulationSettings,
+    load_simulation_settings,
+)
 from deft_sim.hand_motors import IdealMotors
 from deft_sim.tasks import SceneEvaluation, SimulatedTask, simulated_task
 
@@ -74,11 +80,16 @@ class TableTopEnvironment:
         self._hand: FloatArray = np.zeros_like(self._joint_lower)
 
     @classmethod
-    def open(cls, task_name: str, directory: Path | None = None) -> TableTopEnvironment:
-        """Build the environment of a task from a configuration folder, else the usual one."""
+    def open(
+        cls, task_name: str, directory: Path | None = None, calibration: str = CALIBRATION
+    ) -> TableTopEnvironment:
+        """Build the environment of a task from a configuration folder, else the usual one.
+
+        `calibration` is what perception is given, see `load_simulation_settings`.
+        """
         folder = config_directory() if directory is None else directory
         return cls(
-            load_simulation_settings(folder),
+            load_simulation_settings(folder, calibration),
             load_task(task_name, folder),
             simulated_task(task_name),
             EpisodePlanner(load_arm_configuration(ARM, folder)),
@@ -102,7 +113,8 @@ class TableTopEnvironment:
         """Approach, close the hand, replay the trajectory and hold (paper, Algorithm 1).
 
         Returns:
-            COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), or COLLISION.
+            COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), COLLISION, or FAILED
+            when the simulation became unstable: such an episode says nothing about the grasp.
         """
         try:
             plan = self.plan(grasp, trajectory)
@@ -110,6 +122,8 @@ class TableTopEnvironment:
             return Outcome.UNREACHABLE
         for phase in plan.phases:
             self.play(phase)
+            if self.cell.breakdown:
+                return Outcome.FAILED
             if self.cell.collided:
                 return Outcome.COLLISION
         return Outcome.COMPLETED
@@ -132,7 +146,7 @@ class TableTopEnvironment:
         )
 
     def play(self, phase: PlannedPhase) -> None:
-        """Run one phase of a plan; stops early when the arm collides."""
+        """Run one phase of a plan; stops early when the arm collides or physics fails."""
         cell = self.cell
         cell.follow_arm(phase.arm.times, phase.arm.positions)
         periods = round(phase.duration / cell.setpoint_period)
@@ -147,16 +161,19 @@ class TableTopEnvironment:
             self._hand = start + min(period / ramp, 1.0) * (target - start)
             self.motors.command(self._tendon_map.motors_from_joints(self._hand))
             cell.advance(cell.setpoint_period)
-            if cell.collided:
+            if cell.collided or cell.breakdown:
                 return
 
     def final_image(self) -> RgbdFrame:
         """Picture of the scene as it is now."""
         return self.cell.capture()
 
-    def score(self) -> SceneEvaluation:
-        """The operator's verdict; nothing that learns may read more of the state than this."""
-        return self.cell.evaluate()
+    def score(self, *, exact: bool = False) -> SceneEvaluation:
+        """The operator's verdict; nothing that learns may read more of the state than this.
+
+        `exact`: see `SimulatedCell.evaluate`.
+        """
+        return self.cell.evaluate(exact=exact)
 
     def demonstrate(self) -> RecordedDemonstration:
         """Let the expert do the task; the scene is laid out anew.
