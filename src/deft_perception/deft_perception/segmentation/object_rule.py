@@ -64,15 +64,31 @@ def meant_by(
     return [clusters[index] for index in sorted(kept, key=rank, reverse=True)]
 
 
-def part_of(body: Mask, rule: PartRule, view: DepthView) -> Mask:
+def part_of(body: Mask, rule: PartRule, candidates: Mask, view: DepthView, reach: float) -> Mask:
     """Pixels of a body within reach of its farthest point in a direction. Shape (h, w).
+
+    Thin parts, such as a handle in front of a drawer, are cut off a body by the depth that a
+    sensor loses along their edges; so whatever stands near the body belongs to it here.
+
+    Args:
+        body: Pixels of the body. Shape (h, w).
+        rule: Direction, and how far the part reaches back.
+        candidates: Pixels of anything that stands on the table. Shape (h, w).
+        view: The depth image.
+        reach: How far from the body's box its parts may be. [m].
 
     Raises:
         NoObjectError: Too little of the part is seen.
     """
+    near = candidates.copy()
+    for axis in np.eye(3):
+        coordinate = view.component(axis)
+        low, high = np.percentile(coordinate[body], (1.0, 99.0))
+        near &= (coordinate > low - reach) & (coordinate < high + reach)
+    near |= body
     along = view.component(np.array(rule.direction) / math.hypot(*rule.direction))
-    farthest = float(np.percentile(along[body], _FAR_PERCENTILE))
-    part: Mask = body & (along > farthest - rule.depth)
+    farthest = float(np.percentile(along[near], _FAR_PERCENTILE))
+    part: Mask = near & (along > farthest - rule.depth)
     if np.count_nonzero(part) < _LEAST_POINTS:
         raise NoObjectError(
             f'Only {np.count_nonzero(part)} pixels of the part towards {list(rule.direction)} are '

@@ -14,7 +14,7 @@ from deft_core.camera import RgbdFrame
 from deft_core.observation import ObjectObservation
 from deft_core.task import ObjectRule
 from deft_perception.segmentation.clusters import choose_cluster
-from deft_perception.segmentation.object_rule import meant_by, part_of
+from deft_perception.segmentation.object_rule import meant_by
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, check_click
 
@@ -64,5 +64,5 @@ class PlaneSegmentation:
         }
         mask = clusters[chosen].mask
         if rule is not None and rule.part is not None:
-            mask = part_of(mask, rule.part, scene.view)
+            mask = scene.part(mask, rule.part)
         return scene.observe(mask, quality, calibration_id)

@@ -19,7 +19,7 @@ from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.task import ObjectRule
 from deft_core.validation import FloatArray
-from deft_perception.segmentation.object_rule import meant_by, part_of
+from deft_perception.segmentation.object_rule import meant_by
 from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, bounding_box, check_click
@@ -90,7 +90,7 @@ class SamSegmentation:
         quality['mask_score'] = chosen.score
         seen = chosen.mask & scene.candidates
         if rule is not None and rule.part is not None:
-            return scene.observe(part_of(seen, rule.part, scene.view), quality, calibration_id)
+            return scene.observe(scene.part(seen, rule.part), quality, calibration_id)
         return scene.observe(seen, quality, calibration_id, outline=chosen.mask)
 
     def _prominent(self, scene: TableScene, rule: ObjectRule | None) -> list[MaskProposal]:

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from deft_core.camera import CameraIntrinsics, DepthImage, Mask, RgbdFrame
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
+from deft_core.task import PartRule
 from deft_core.validation import FloatArray, finite_array
 from deft_perception.segmentation.clusters import Cluster, find_clusters
 from deft_perception.segmentation.depth_view import DepthView
+from deft_perception.segmentation.object_rule import part_of
 from deft_perception.segmentation.object_shape import fit_object_shape
 from deft_perception.segmentation.quality import depth_figures
 from deft_perception.segmentation.settings import SegmentationSettings
@@ -91,6 +93,10 @@ class TableScene:
         return find_clusters(
             self.candidates, table, self.view, self.above, self.frame.color, self._settings
         )
+
+    def part(self, body: Mask, rule: PartRule) -> Mask:
+        """Pixels of the part of a body that a rule means; see `part_of`."""
+        return part_of(body, rule, self.candidates, self.view, self._settings.hanging_gap)
 
     def observe(
         self,
