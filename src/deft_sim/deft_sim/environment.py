@@ -27,13 +27,7 @@ from deft_core.validation import FloatArray
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import TendonMap
 from deft_sim.cell import SimulatedCell
-from deft_sim.configuration import (
-    ARM,
-    CALIBRATION,
-    HAND,
-    SimulationSettings,
-    load_simulation_settings,
-)
+from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
 from deft_sim.hand_motors import IdealMotors
 from deft_sim.tasks import SceneEvaluation, SimulatedTask, simulated_task
 
@@ -81,15 +75,18 @@ class TableTopEnvironment:
 
     @classmethod
     def open(
-        cls, task_name: str, directory: Path | None = None, calibration: str = CALIBRATION
+        cls,
+        task_name: str,
+        directory: Path | None = None,
+        settings: SimulationSettings | None = None,
     ) -> TableTopEnvironment:
         """Build the environment of a task from a configuration folder, else the usual one.
 
-        `calibration` is what perception is given, see `load_simulation_settings`.
+        `settings` are those of the cell in it when None.
         """
         folder = config_directory() if directory is None else directory
         return cls(
-            load_simulation_settings(folder, calibration),
+            settings or load_simulation_settings(folder),
             load_task(task_name, folder),
             simulated_task(task_name),
             EpisodePlanner(load_arm_configuration(ARM, folder)),
