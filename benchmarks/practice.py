@@ -65,9 +65,10 @@ class Practice:
         executed = prior.grasp + residual
         outcome = environment.execute(executed, self._trajectory)
         verdict = environment.score()
+        withdrawn = outcome is Outcome.FAILED  # physics broke down: it says nothing
         return self._record(
             scene_seed, name, frame.color, index, prior, residual, outcome,
-            verdict.score, success=verdict.success,
+            None if withdrawn else verdict.score, success=verdict.success,
         )  # fmt: skip
 
     def expert_episode(self, scene_seed: int, object_set: str) -> bool:
@@ -146,7 +147,7 @@ class Practice:
 def practise(
     practice: Practice, settings: LearningSettings, seed: int, scenes: np.random.Generator
 ) -> tuple[list[Episode], ResidualOptimiser]:
-    """Algorithm 1 on training objects; a scene in which nothing is seen is laid out anew."""
+    """Algorithm 1 on training objects; a scene that gave no score is laid out anew."""
     optimiser = settings.make_optimiser(seed)
     sigma = settings.initial_std
     episodes: list[Episode] = []

@@ -308,6 +308,7 @@ class SimulatedCell:
         else:
             data.qpos[: HAND.stop] = previous.qpos[: HAND.stop]
             data.qvel[: HAND.stop] = previous.qvel[: HAND.stop]
+        world.set_tangible(True)
         task.lay_out(data, object_name, layout)
         mujoco.mj_forward(world.model, data)
         if world.robot_touches_object(data):
@@ -398,7 +399,7 @@ class SimulatedCell:
         )
         mujoco.mj_resetData(model, data)
         data.qpos[: HAND.stop] = self._sound_robot
-        self._world.make_intangible()
+        self._world.set_tangible(False)
         self._protective_stop = True
         self.hold_arm()
         if self._arm is not None:

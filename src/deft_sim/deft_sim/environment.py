@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated cell without ROS: one call per step of an episode, as fast as the machine allows.
 
-Planner and tendon map are those of the graph, so a grasp does here what it does there.
+Planner and tendon map are those of the graph. What differs: motors are ideal up to the force limit
+of the tendons (the graph has servos with position loops and current limits behind a driver that
+limits speed and step), the arm follows the planned points (the graph's control box blends and
+accelerates between them), and every episode starts exactly at home. How often a grasp does the
+same in both is measured by `benchmarks/graph_agreement.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +31,7 @@ from deft_core.validation import FloatArray
 from deft_hand_driver.description import load_hand_description
 from deft_hand_driver.joint_map import TendonMap
 from deft_sim.cell import SimulatedCell
-from deft_sim.configuration import (
-    ARM,
-    CALIBRATION,
-    HAND,
-    SimulationSettings,
-    load_simulation_settings,
-)
+from deft_sim.configuration import ARM, HAND, SimulationSettings, load_simulation_settings
 from deft_sim.hand_motors import IdealMotors
 from deft_sim.tasks import SceneEvaluation, SimulatedTask, simulated_task
 
@@ -81,15 +79,18 @@ class TableTopEnvironment:
 
     @classmethod
     def open(
-        cls, task_name: str, directory: Path | None = None, calibration: str = CALIBRATION
+        cls,
+        task_name: str,
+        directory: Path | None = None,
+        settings: SimulationSettings | None = None,
     ) -> TableTopEnvironment:
         """Build the environment of a task from a configuration folder, else the usual one.
 
-        `calibration` is what perception is given, see `load_simulation_settings`.
+        `settings` are those of the cell in it when None.
         """
         folder = config_directory() if directory is None else directory
         return cls(
-            load_simulation_settings(folder, calibration),
+            settings or load_simulation_settings(folder),
             load_task(task_name, folder),
             simulated_task(task_name),
             EpisodePlanner(load_arm_configuration(ARM, folder)),

@@ -55,19 +55,15 @@ class World:
             )
         self.task, self.object_name = task, object_name
         spec = build_cell(settings, board)
-        cell_bodies = {body.name for body in spec.bodies}
+        first_task_body = len(spec.bodies)  # tasks add to the world body, behind the cell
         task.build(spec, object_name)
         self.model: mujoco.MjModel = spec.compile()
         if mounting is not None:
             _mount_hand(self.model, mounting)
             self._update_constants()
         self._object_body = self.model.body(OBJECT_BODY).id
-        self._task_bodies = [
-            body
-            for body in range(1, self.model.nbody)
-            if self.model.body(body).name not in cell_bodies
-        ]
-        self._task_geoms = np.isin(self.model.geom_bodyid, self._task_bodies)
+        self._task_bodies = range(first_task_body, self.model.nbody)
+        self._task_geoms = self.model.geom_bodyid >= first_task_body
         self._contact_bits = np.array([self.model.geom_contype, self.model.geom_conaffinity])
         self._nominal_friction = self.model.geom_friction.copy()
         self._nominal_mass = self.model.body_mass.copy()
@@ -77,7 +73,6 @@ class World:
     def vary(self, variation: VariationConfiguration, generator: np.random.Generator) -> None:
         """Draw friction and mass of what the task laid out, and friction of the table."""
         model = self.model
-        model.geom_contype, model.geom_conaffinity = self._contact_bits
         surfaces = [self._table_geoms, *(model.geom_bodyid == body for body in self._task_bodies)]
         for geoms in surfaces:
             factor = generator.uniform(*variation.friction_factor)
@@ -88,10 +83,10 @@ class World:
             model.body_inertia[body] = factor * self._nominal_inertia[body]
         self._update_constants()
 
-    def make_intangible(self) -> None:
-        """Let nothing of the task touch anything any more, until `vary`."""
-        self.model.geom_contype[self._task_geoms] = 0
-        self.model.geom_conaffinity[self._task_geoms] = 0
+    def set_tangible(self, tangible: bool) -> None:
+        """Whether what the task laid out can be touched."""
+        bits = self._contact_bits * (tangible | ~self._task_geoms)
+        self.model.geom_contype, self.model.geom_conaffinity = bits
 
     def _update_constants(self) -> None:
         """What MuJoCo computed from masses and moment arms; stale, heavy objects end in NaN."""

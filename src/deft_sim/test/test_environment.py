@@ -19,8 +19,7 @@ from deft_hand_driver.description import MOTOR_NAMES as DRIVER_MOTOR_NAMES
 from deft_sim.commands import record_demonstration
 from deft_sim.environment import TableTopEnvironment
 from deft_sim.scene import build_cell
-from deft_sim.tasks import simulated_task
-from deft_sim.tasks.pick_cup import PickCup
+from deft_sim.tasks import SimulatedTask, simulated_task
 
 
 @pytest.fixture(scope='module')
@@ -98,21 +97,13 @@ def test_an_unreachable_grasp_moves_nothing(
     assert environment.score().score == 0.0
 
 
-class Exploding(PickCup):
-    """A cup that flies off faster than anything can be computed."""
-
-    def lay_out(self, data, object_name, generator):
-        super().lay_out(data, object_name, generator)
-        data.joint('object').qvel[:] = 1e12
-
-
 def test_an_unstable_simulation_is_an_outcome_and_leaves_no_trace(
-    environment: TableTopEnvironment, trajectory: WristTrajectory
+    environment: TableTopEnvironment, trajectory: WristTrajectory, exploding: SimulatedTask
 ) -> None:
     cell = environment.cell
     environment.reset(1, 'red_mug')
     grasp = cell.expert_grasp()
-    cell.reset_scene('red_mug', 1, Exploding())
+    cell.reset_scene('red_mug', 1, exploding)
     home = cell.arm_state().positions
     assert environment.execute(grasp, trajectory) is Outcome.FAILED
     verdict = environment.score()
