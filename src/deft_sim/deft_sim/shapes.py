@@ -63,9 +63,25 @@ def add_vessel_looks(spec: mujoco.MjSpec, body: mujoco.MjsBody, vessel: Vessel, 
     add_surface(spec, body, f'{name}_rim', rim, vessel.rim_color)
 
 
-def add_hollow(body: mujoco.MjsBody, vessel: Vessel, name: str, sides: int = 14) -> None:
-    """What of a vessel is felt: a floor and a ring of boxes that lean as its wall does."""
-    shares = 1.0 / (sides + 4.0)  # the floor weighs as much as four sides
+def add_hollow(
+    body: mujoco.MjsBody,
+    vessel: Vessel,
+    name: str,
+    *,
+    mass: float | None = None,
+    sides: int = 14,
+) -> None:
+    """What of a vessel is felt: a floor and a ring of boxes that lean as its wall does.
+
+    Args:
+        body: To which they belong.
+        vessel: Its shape.
+        name: First part of the names of the geoms.
+        mass: Of floor and wall; that of the vessel when None. [kg].
+        sides: Number of boxes.
+    """
+    mass = vessel.mass if mass is None else mass
+    share = mass / (sides + 4.0)  # the floor weighs as much as four sides
     middle = vessel.outer_radius(vessel.height / 2.0) - vessel.wall / 2.0
     lean = np.arctan2(vessel.radius - vessel.bottom_radius, vessel.height)
     half_width = (vessel.outer_radius(vessel.height / 2.0) + 0.001) * np.tan(np.pi / sides)
@@ -74,7 +90,7 @@ def add_hollow(body: mujoco.MjsBody, vessel: Vessel, name: str, sides: int = 14)
         type=mujoco.mjtGeom.mjGEOM_CYLINDER,
         size=[vessel.bottom_radius, vessel.floor / 2.0, 0.0],
         pos=[0.0, 0.0, vessel.floor / 2.0],
-        mass=4.0 * shares * vessel.mass,
+        mass=4.0 * share,
         group=3,
         **CONTACT,
     )
@@ -92,7 +108,7 @@ def add_hollow(body: mujoco.MjsBody, vessel: Vessel, name: str, sides: int = 14)
             size=[vessel.wall / 2.0, half_width, vessel.height / 2.0 / np.cos(lean)],
             pos=[middle * np.cos(angle), middle * np.sin(angle), vessel.height / 2.0],
             quat=quaternion.tolist(),
-            mass=shares * vessel.mass,
+            mass=share,
             group=3,
             **CONTACT,
         )

@@ -14,10 +14,10 @@ import pytest
 from deft_core.errors import DeviceError
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
+from deft_sim.cups import CUPS
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
 from deft_sim.tasks import OBJECT_BODY, SimulatedTask
-from deft_sim.tasks.pick_cup import CUPS
 from deft_sim.world import World
 
 pytestmark = pytest.mark.usefixtures('offscreen')

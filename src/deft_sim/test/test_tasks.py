@@ -102,7 +102,7 @@ def push_block(
 
 
 def test_a_second_task_runs_through_the_same_code(push_block: Path) -> None:
-    assert simulated_tasks() == ['pick_cup', 'push_block']
+    assert {'pick_cup', 'push_block'} <= set(simulated_tasks())
     environment = TableTopEnvironment.open('push_block', push_block)
     recorded = environment.demonstrate()
     assert (recorded.start != recorded.goal).any()
@@ -137,7 +137,7 @@ def test_every_task_with_a_simulation_has_its_files() -> None:
 
 
 def test_an_unknown_task_is_refused_by_name() -> None:
-    with pytest.raises(ConfigurationError, match=r'no simulation.*known: pick_cup'):
+    with pytest.raises(ConfigurationError, match=r'no simulation.*known: .*pick_cup'):
         simulated_task('juggle')
     with pytest.raises(ConfigurationError, match="did you mean 'pick_cup'"):
         TableTopEnvironment.open('pick_cub')

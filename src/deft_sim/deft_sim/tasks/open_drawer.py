@@ -51,32 +51,32 @@ class Drawer:
 DRAWERS = {
     # Train set.
     'oak_chest': Drawer(
-        0.20, 0.090, 0.18, 0.130, 0.120, 0.0060, 0.034, 0.30, 4.0,
+        0.20, 0.090, 0.18, 0.130, 0.120, 0.0060, 0.034, 0.30, 10.0,
         (0.72, 0.53, 0.32), (0.20, 0.20, 0.22),
     ),
     'white_chest': Drawer(
-        0.22, 0.100, 0.18, 0.125, 0.140, 0.0070, 0.036, 0.40, 3.0,
+        0.22, 0.100, 0.18, 0.125, 0.140, 0.0070, 0.036, 0.40, 8.0,
         (0.88, 0.88, 0.86), (0.62, 0.64, 0.66), slippery=True,
     ),
     'blue_chest': Drawer(
-        0.18, 0.080, 0.16, 0.135, 0.100, 0.0055, 0.032, 0.25, 5.0,
+        0.18, 0.080, 0.16, 0.135, 0.100, 0.0055, 0.032, 0.25, 12.0,
         (0.20, 0.34, 0.60), (0.90, 0.82, 0.30),
     ),
     'green_chest': Drawer(
-        0.24, 0.110, 0.18, 0.120, 0.100, 0.0080, 0.038, 0.50, 3.5,
+        0.24, 0.110, 0.18, 0.120, 0.100, 0.0080, 0.038, 0.50, 9.0,
         (0.24, 0.46, 0.30), (0.85, 0.85, 0.80),
     ),
     # Held out: a narrow handle, a low wide one, and a knob.
     'red_chest': Drawer(
-        0.17, 0.085, 0.16, 0.128, 0.080, 0.0065, 0.033, 0.30, 4.5,
+        0.17, 0.085, 0.16, 0.128, 0.080, 0.0065, 0.033, 0.30, 11.0,
         (0.66, 0.16, 0.14), (0.92, 0.92, 0.90),
     ),
     'walnut_chest': Drawer(
-        0.26, 0.100, 0.18, 0.115, 0.160, 0.0075, 0.036, 0.60, 5.0,
+        0.26, 0.100, 0.18, 0.115, 0.160, 0.0075, 0.036, 0.60, 13.0,
         (0.34, 0.22, 0.14), (0.70, 0.60, 0.35), slippery=True,
     ),
     'grey_knob_chest': Drawer(
-        0.20, 0.090, 0.17, 0.130, 0.0, 0.0160, 0.040, 0.30, 2.5,
+        0.20, 0.090, 0.17, 0.130, 0.0, 0.0160, 0.040, 0.30, 7.0,
         (0.50, 0.52, 0.55), (0.10, 0.10, 0.10),
     ),
 }  # fmt: skip
@@ -141,6 +141,7 @@ class OpenDrawer(SimulatedTask):
         self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
     ) -> None:
         """Its front towards the base, a little turned, the drawer slightly open."""
+        del object_name  # all chests stand alike
         offset = generator.uniform(-1.0, 1.0, 2) * LAYOUT_HALF_EXTENTS
         x, y = np.asarray(LAYOUT_CENTRE) + offset
         yaw = _YAW_HALF_RANGE * generator.uniform(-1.0, 1.0)
@@ -223,7 +224,7 @@ class OpenDrawerJudge(Judge):
 
 
 def _add_chest(chest: mujoco.MjsBody, drawer: Drawer, low: float) -> None:
-    """A case of boards around the drawer; its origin is the table below the middle of its front."""
+    """A case of boards around the drawer; its origin is on the table, below its front."""
     half_width = drawer.width / 2.0 + 0.002 + _BOARD
     top = low + drawer.height + 0.002 + 2.0 * _BOARD
     depth = drawer.depth
