@@ -378,6 +378,7 @@ class SimulatedCell:
         if self._breakdown:
             return
         self._sound_robot = data.qpos[: HAND.stop].copy()
+        self._world.task.tear(data, self.object_name)
         contacts = self._world.contacts(data)
         hit = contacts.arm_force > self._settings.cell.control.collision_force
         if hit and not self._arm_in_contact:

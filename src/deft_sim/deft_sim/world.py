@@ -61,7 +61,6 @@ class World:
         if mounting is not None:
             _mount_hand(self.model, mounting)
             self._update_constants()
-        self._object_body = self.model.body(OBJECT_BODY).id
         self._task_bodies = range(first_task_body, self.model.nbody)
         self._task_geoms = self.model.geom_bodyid >= first_task_body
         self._contact_bits = np.array([self.model.geom_contype, self.model.geom_conaffinity])
@@ -134,8 +133,10 @@ class World:
         model = self.model
         fingers = np.full(model.ngeom, -1, dtype=np.int64)
         arm = np.zeros(model.ngeom, dtype=np.bool_)
+        of_object = np.zeros(model.ngeom, dtype=np.bool_)
         for geom in range(model.ngeom):
             body = model.body(model.geom_bodyid[geom]).name
+            of_object[geom] = body.startswith(OBJECT_BODY)
             finger = body.split('_')[0]
             if finger in FINGERS:
                 fingers[geom] = FINGERS.index(finger)
@@ -144,7 +145,7 @@ class World:
             elif body.startswith('link'):
                 arm[geom] = True
         table = np.arange(model.ngeom) == model.geom(TABLE).id
-        return model.geom_bodyid == self._object_body, table, arm, fingers
+        return of_object, table, arm, fingers
 
 
 def _mount_hand(model: mujoco.MjModel, mounting: HandMounting) -> None:

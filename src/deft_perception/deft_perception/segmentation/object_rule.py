@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from deft_core.camera import DepthImage, Mask
@@ -19,6 +20,7 @@ from deft_perception.segmentation.depth_view import DepthView
 
 _FAR_PERCENTILE = 99.0  # of the points along a direction; the farthest one may be noise
 _LEAST_POINTS = 20
+_EDGE = 9  # [pixel] width of the depth that is lost along an edge, on both sides of it
 
 
 def meant_by(
@@ -64,28 +66,26 @@ def meant_by(
     return [clusters[index] for index in sorted(kept, key=rank, reverse=True)]
 
 
-def part_of(body: Mask, rule: PartRule, candidates: Mask, view: DepthView, reach: float) -> Mask:
+def part_of(body: Mask, rule: PartRule, candidates: Mask, view: DepthView) -> Mask:
     """Pixels of a body within reach of its farthest point in a direction. Shape (h, w).
 
     Thin parts, such as a handle in front of a drawer, are cut off a body by the depth that a
-    sensor loses along their edges; so whatever stands near the body belongs to it here.
+    sensor loses along their edges; so whatever stands beside the body in the image, but for such
+    an edge, belongs to it here.
 
     Args:
         body: Pixels of the body. Shape (h, w).
         rule: Direction, and how far the part reaches back.
         candidates: Pixels of anything that stands on the table. Shape (h, w).
         view: The depth image.
-        reach: How far from the body's box its parts may be. [m].
 
     Raises:
         NoObjectError: Too little of the part is seen.
     """
-    near = candidates.copy()
-    for axis in np.eye(3):
-        coordinate = view.component(axis)
-        low, high = np.percentile(coordinate[body], (1.0, 99.0))
-        near &= (coordinate > low - reach) & (coordinate < high + reach)
-    near |= body
+    standing = candidates | body
+    bridged = cv2.dilate(standing.astype(np.uint8), np.ones((_EDGE, _EDGE), dtype=np.uint8))
+    _, labels = cv2.connectedComponents(bridged, connectivity=8)
+    near = standing & np.isin(labels, np.unique(labels[body]))
     along = view.component(np.array(rule.direction) / math.hypot(*rule.direction))
     farthest = float(np.percentile(along[near], _FAR_PERCENTILE))
     part: Mask = near & (along > farthest - rule.depth)

@@ -96,7 +96,7 @@ class TableScene:
 
     def part(self, body: Mask, rule: PartRule) -> Mask:
         """Pixels of the part of a body that a rule means; see `part_of`."""
-        return part_of(body, rule, self.candidates, self.view, self._settings.hanging_gap)
+        return part_of(body, rule, self.candidates, self.view)
 
     def observe(
         self,

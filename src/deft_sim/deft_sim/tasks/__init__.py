@@ -26,7 +26,10 @@ from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
 
 OBJECT_BODY = 'object'
-"""Name of the body that the hand takes hold of; every task has one."""
+"""Name of the body that the hand takes hold of; every task has one.
+
+Bodies whose names begin with it are parts of the same thing.
+"""
 
 CONTACT: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -110,6 +113,9 @@ class SimulatedTask(ABC):
         self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
     ) -> None:
         """Place those bodies in `qpos` for a new episode; the robot is where it is."""
+
+    def tear(self, data: mujoco.MjData, object_name: str) -> None:  # noqa: B027
+        """Break what the forces of the last setpoint period break; by default nothing does."""
 
     @abstractmethod
     def judge(self) -> Judge:
