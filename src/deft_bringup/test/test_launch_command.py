@@ -210,7 +210,7 @@ def test_demo_refuses_an_unknown_task_with_the_known_ones(tmp_path: Path) -> Non
     run = tmp_path / 'run'
     result = deft('demo', '--task', 'pick_cap', '--run', str(run))
     assert result.returncode == 2
-    assert one_sentence(result).startswith("deft: There is no 'pick_cap' in ")
+    assert one_sentence(result).startswith("deft: Unknown task 'pick_cap': it is not in ")
     assert 'pick_cup' in result.stderr
     assert not run.exists()
 

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -73,7 +74,10 @@ def load_named(kind: type[T], folder: Path, name: str, key: str = 'name') -> T:
     """
     names = sorted(path.stem for path in folder.glob('*.yaml'))
     if name not in names:
-        raise ConfigurationError(f'There is no {name!r} in {folder}; {nearest(name, names)}')
+        what = re.sub('(?<=.)(?=[A-Z])', ' ', kind.__name__).lower()
+        raise ConfigurationError(
+            f'Unknown {what} {name!r}: it is not in {folder}; {nearest(name, names)}'
+        )
     found = load_yaml(folder / f'{name}.yaml', kind)
     if getattr(found, key) != name:
         raise ConfigurationError(

@@ -88,7 +88,7 @@ def test_an_unknown_name_gets_the_nearest_one(write):
     assert load_named_calibration('cell_a', directory).identifier == 'cell_a'
     with pytest.raises(ConfigurationError, match="did you mean 'cell_a'"):
         load_named_calibration('cell_aa', directory)
-    with pytest.raises(ConfigurationError, match='There is no'):
+    with pytest.raises(ConfigurationError, match='Unknown camera calibration'):
         load_named_calibration('../cell_a', directory)
 
 

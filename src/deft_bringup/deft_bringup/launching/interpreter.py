@@ -17,7 +17,7 @@ from typing import Final
 import yaml
 
 from deft_bringup.launching.document import Element, read_document
-from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
+from deft_bringup.launching.substitutions import Scope, parameter, substitute, truth
 from deft_bringup.packages import executable_path
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
@@ -27,6 +27,18 @@ _TAGS: Final = frozenset({'arg', 'let', 'group', 'include', 'node'})
 _NODE_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _NAMESPACE: Final = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
 _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
+
+
+class _Quoting(yaml.SafeDumper):
+    """Puts every text in quotes: ROS' own reader takes 1e5, 0819312, y or nan without for another.
+
+    Upstream does not, so that a node that declared a text refuses to start there.
+    """
+
+
+_Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text, style='"')
+)
 
 
 @dataclass(frozen=True)
@@ -199,10 +211,10 @@ class Interpreter:
         self._file(path, depth + 1)
 
     def _node(self, element: Element) -> None:
-        # Upstream defaults to another output, name and namespace; see `_parameter_files`.
+        # Upstream asks for no name and namespace; see `_parameter_files`.
         element.expect(
-            {'pkg', 'exec', 'name', 'namespace', 'output'},
-            {'on_exit', *_CONDITIONS},
+            {'pkg', 'exec', 'name', 'namespace'},
+            {'output', 'on_exit', *_CONDITIONS},
             {'param', 'remap'},
         )
         for name, only in (('output', 'screen'), ('on_exit', 'shutdown')):
@@ -250,9 +262,9 @@ class Interpreter:
                 yield path.absolute()
                 continue
             element.expect({'name', 'value'}, {'type'})
-            value = typed(self._text('value', element), element.attributes.get('type'), element)
+            value = parameter(element, self._scope)
             rule = {full_name: {'ros__parameters': {self._text('name', element): value}}}
             self._files_written += 1
             path = self._scratch / f'parameters_{self._files_written:03d}.yaml'
-            path.write_text(yaml.safe_dump(rule), encoding='utf-8')
+            path.write_text(yaml.dump(rule, Dumper=_Quoting), encoding='utf-8')
             yield path
