@@ -154,6 +154,12 @@ def test_node_command(interpret: Interpret, prefix: Path) -> None:
     )
 
 
+def test_prefix_of_a_command(interpret: Interpret, prefix: Path) -> None:
+    (plan,) = interpret(NODE.format('launch-prefix="python3 -m \'a b\' $(env A)"', ''), {'A': 'x'})
+    assert plan.command[:5] == ('python3', '-m', 'a b', 'x', f'{prefix}/lib/robot/arm')
+    assert plan.label == 'arm-1'
+
+
 def test_labels_count_over_all_processes(interpret: Interpret) -> None:
     body = NODE.format('', '') + NODE.format('on_exit="shutdown"', '')
     plans = interpret(body)

@@ -111,8 +111,8 @@ def test_every_node_exists_is_named_required_and_knows_its_parameters(
 
 def assert_knows_its_parameters(plan: ProcessPlan) -> None:
     """Nothing unknown, of a wrong type or out of range."""
-    program = Path(plan.command[0])
-    if program.parent.name not in FOREIGN:
+    if not plan.foreign:
+        program = Path(plan.command[0])
         values = parameters(plan)
         own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
         build(parameter_class(program.parent.name, program.name), own, plan.label)
@@ -121,8 +121,12 @@ def assert_knows_its_parameters(plan: ProcessPlan) -> None:
 def test_the_drivers_of_others_are_known(installed: Path, tmp_path: Path) -> None:
     arguments = {'robot': 'hardware', 'robot_ip': '192.168.1.203'}
     plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
-    foreign = {remapped(plan, '__node') for plan in plans if plan.foreign}
-    assert foreign == {'camera', 'ufactory_driver'}
+    foreign = {remapped(plan, '__node'): plan for plan in plans if plan.foreign}
+    assert set(foreign) == {'camera', 'ufactory_driver'}
+    for plan in foreign.values():
+        # Ours claim their names themselves.
+        assert plan.command[:3] == ('python3', '-m', 'deft_core.nodes.exclusive'), plan.label
+        assert Path(plan.command[3]).name in FOREIGN[Path(plan.command[3]).parent.name]
 
 
 def test_one_clock(installed: Path, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def _profile(topic: RecordedTopic) -> QoSProfile:
 
 def main() -> int:
     """Run the node."""
-    return run_node(BagPlayer)
+    return run_node(BagPlayer, 'bag_player')
 
 
 if __name__ == '__main__':

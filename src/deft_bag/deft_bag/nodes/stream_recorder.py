@@ -164,7 +164,7 @@ def quality_of_service(*, latched: bool) -> Qos:
 
 def main() -> int:
     """Run the node."""
-    return run_node(StreamRecorder)
+    return run_node(StreamRecorder, 'recorder')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ our launch files do not use are refused.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,7 +215,7 @@ class Interpreter:
         # Upstream asks for no name and namespace; see `_parameter_files`.
         element.expect(
             {'pkg', 'exec', 'name', 'namespace'},
-            {'output', 'on_exit', *_CONDITIONS},
+            {'output', 'on_exit', 'launch-prefix', *_CONDITIONS},
             {'param', 'remap'},
         )
         for name, only in (('output', 'screen'), ('on_exit', 'shutdown')):
@@ -233,6 +234,8 @@ class Interpreter:
         if not _NAMESPACE.fullmatch(namespace):
             raise element.error(f'{namespace!r} is not a namespace, such as /robot/left.')
         command = [str(program), '--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace}']
+        if 'launch-prefix' in element.attributes:
+            command = [*shlex.split(self._text('launch-prefix', element)), *command]
         for file in self._parameter_files(element, f'{namespace.rstrip("/")}/{name}'):
             command += ['--params-file', str(file)]
         for child in element.children:

@@ -554,7 +554,7 @@ def _check_score(
 
 def main() -> int:
     """Run the node."""
-    return run_node(SessionNode)
+    return run_node(SessionNode, 'session')
 
 
 if __name__ == '__main__':

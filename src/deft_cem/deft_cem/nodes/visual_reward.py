@@ -214,7 +214,7 @@ def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
 
 def main() -> int:
     """Run the node."""
-    return run_node(VisualRewardNode)
+    return run_node(VisualRewardNode, 'visual_reward')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
+from deft_core.nodes.exclusive import claim_name
 
 EXIT_OK: Final = 0
 EXIT_CONFIGURATION: Final = 2
@@ -31,8 +32,10 @@ class NodeFinished(Exception):  # noqa: N818 (a message to the runner, not an er
         self.exit_code = exit_code  # exit code of the process
 
 
-def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(factory: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
     """Create a node, spin it, and bring it to its safe state whatever happens.
+
+    Where another process has the node's `name` (as remapped), the node is not created.
 
     SIGINT and SIGTERM let the running callback finish; the ROS context is still valid when
     `close()` is called, so that a node can send its last command. A DeftError becomes one
@@ -48,6 +51,7 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
+        claim_name(name).detach()  # until the process ends
         node = factory()
         executor.add_node(node)
         # Nothing that was loaded so far becomes garbage; looking through all of it stalls a node

@@ -341,7 +341,7 @@ def _duration(seconds: float) -> Duration:
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(CameraCalibrationNode)
+    return run_node(CameraCalibrationNode, 'camera_calibration')
 
 
 if __name__ == '__main__':

@@ -245,7 +245,7 @@ def _nanoseconds(stamp: Any) -> int:
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(SegmentationNode)
+    return run_node(SegmentationNode, 'segmentation')
 
 
 if __name__ == '__main__':
