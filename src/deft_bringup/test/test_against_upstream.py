@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ def upstream_commands(file: Path, arguments: dict[str, str]) -> list[tuple[list[
         name, namespace = node.node_name.rpartition('/')[2], node.expanded_node_namespace
         rules = {'name': f'__node:={name}', 'ns': f'__ns:={namespace}'}
         context.extend_locals({'ros_specific_arguments': rules})
-        words = [launch.utilities.perform_substitutions(context, word) for word in node.cmd]
-        found.append((words, node._ExecuteLocal__on_exit is not None))
+        texts = [launch.utilities.perform_substitutions(context, word) for word in node.cmd]
+        prefix = node._ExecuteLocal__process_description.prefix
+        prefix = shlex.split(launch.utilities.perform_substitutions(context, prefix))
+        found.append(([*prefix, *texts], node._ExecuteLocal__on_exit is not None))
 
     def visit(entity: Any) -> None:
         if isinstance(entity, launch_ros_actions.Node):
@@ -98,7 +101,7 @@ def described(command: list[str]) -> dict[str, Any]:
     options = list(itertools.pairwise(command))
     rules = [value for option, value in options if option == '-r']
     return {
-        'program': command[0],
+        'program': command[: command.index('--ros-args')],
         'node': sorted(rule for rule in rules if rule.startswith('__')),
         'remaps': [rule for rule in rules if not rule.startswith('__')],
         'parameters': [
