@@ -247,6 +247,8 @@ class HandMotors:
             if not answers:
                 answers, garbled = self.bus.look_for(motor.id)
             if garbled:
+                if not wrong and (stranger := self.bus.stranger()):
+                    raise BusError(stranger)
                 wrong.append(f'the answer of id {motor.id} is garbled: motors may share it')
                 continue
             if not answers:
