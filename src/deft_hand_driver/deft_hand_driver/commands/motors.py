@@ -240,6 +240,6 @@ def _require_free(path: str, identifier: int, rates: set[int]) -> None:
             if any(bus.look_for(identifier)):
                 raise BusError(
                     bus.stranger()
-                    or f'A motor with id {identifier} is on the bus already; connect one motor at a '
-                    'time, or choose another id.'
+                    or f'A motor with id {identifier} is on the bus already; connect one motor '
+                    'at a time, or choose another id.'
                 )

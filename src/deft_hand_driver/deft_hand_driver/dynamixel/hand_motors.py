@@ -241,7 +241,8 @@ class HandMotors:
             BusError: Motors are missing, share an id or are of another model.
         """
         replies: list[PingReply] = []
-        missing, wrong = [], []
+        missing: list[str] = []
+        wrong: list[str] = []
         for name, motor in zip(self.names, self._motors, strict=True):
             answers, garbled = self.bus.look_for(motor.id)
             if not answers:

@@ -245,7 +245,9 @@ def test_another_program_that_pauses(ready):
     assert result.error_code == GRASP.CONTROLLER_ERROR
     assert 'paused' in result.error_message
     # The driver still answers.
-    assert ready.graph.call(ready.other_state, srv.SetInt16.Request(data=4)).ret == 0
+    answer = ready.meddle(srv.SetInt16, 'set_state', data=4)
+    ready.graph.until(answer.done)
+    assert answer.result().ret == 0
 
 
 def test_a_driver_that_is_blocked_by_another_program(robot):
@@ -253,8 +255,7 @@ def test_a_driver_that_is_blocked_by_another_program(robot):
     robot.until_state(ArmState.IDLE)
     robot.until_controller_is_ready()
     around = [robot.measured[0] + 0.3, *robot.measured[1:]]
-    robot.graph.until(robot.other.service_is_ready)
-    robot.other.call_async(srv.MoveJoint.Request(angles=around, speed=0.05, acc=5.0, wait=True))
+    robot.meddle(srv.MoveJoint, 'set_servo_angle', angles=around, speed=0.05, acc=5.0, wait=True)
     robot.graph.until(lambda: robot.box.report().state == State.MOVING)
     result = robot.run(robot.home, robot.home_goal())
     assert result.error_code in (HOME.CONTROLLER_ERROR, HOME.COLLISION)
