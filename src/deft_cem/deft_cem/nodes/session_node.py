@@ -309,12 +309,15 @@ class SessionNode(Node):
 
     def _reward(self, reward: float, source: str, *, success: bool | None) -> str:
         """Have the episode with its score on the disk; why that was not possible, else empty."""
+        scored = self.get_clock().now().nanoseconds * 1e-9
         record = self._running.record
         record.reward, record.reward_source = reward, source
         record.success = SUCCESS_TO_MSG[success]
         data = serialize_message(record)
         try:
-            self._session.core.reward(data, time_from_msg(record.ended), reward, source, success)
+            self._session.core.reward(
+                data, time_from_msg(record.ended), reward, source, success, scored
+            )
         except DeftError as error:
             self._fail(str(error))
             return str(error)
@@ -487,6 +490,8 @@ class SessionNode(Node):
     def _on_accepted(self, goal: Any) -> None:
         request = goal.request
         self._goal = goal
+        # Who begins a session knows which stations are there; arm and hand keep what they lost.
+        self._emergency_stop.accept_loss()
         try:
             self._begin(
                 request.task, request.run_directory, request.seed, must_exist=request.resume

@@ -18,6 +18,7 @@ from deft_msgs.msg import ArmState
 from deft_sim.xarm_controller import COLLISION, WRONG_PARAMETER
 from xarm_msgs import srv
 
+STEPS = 8  # of the box in a tick
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
 CONFIGURATION = load_arm_configuration('xarm6')
 
@@ -248,6 +249,20 @@ def test_another_program_that_pauses(ready):
     answer = ready.meddle(srv.SetInt16, 'set_state', data=4)
     ready.graph.until(answer.done)
     assert answer.result().ret == 0
+
+
+def test_a_driver_that_is_restarted_while_the_arm_comes_to_rest_is_brought_up(ready):
+    handle, future = ready.send(ready.grasp, ready.grasp_goal())
+    ready.until_phase(GRASP.APPROACH)
+    ready.steps = 0
+    handle.cancel_goal_async()
+    assert ready.result(future).error_code == GRASP.CANCELLED
+    ready.driver.close()
+    ready.until_state(ArmState.DISCONNECTED)
+    ready.box.fence = None
+    ready.driver, ready.steps = ready.new_driver(), STEPS
+    ready.until_controller_is_ready()
+    go_home(ready)
 
 
 def test_a_driver_that_is_blocked_by_another_program(robot):
