@@ -8,15 +8,16 @@ a picture of the camera came and when the arm moved. Three stretches of an episo
   (segmentation, prediction, the commit of the sample, planning);
 - end: from the first picture after the grasp has ended to the request for a score;
 - score: from the arrival of a score, which is the publish time of the episode in the bag, to the
-  first motion of the way home (the commit of the episode to bag and store, the refit, planning).
+  first motion of the way home, with which the hand opens (the commit of the episode to bag and
+  store, the refit, planning).
 
 Waiting for the camera is not in it, nor are motion and settling of the arm and what the operator
-takes to score, which is told beside it; messages between the nodes are. Times are those of the ROS
-clock, which a simulation publishes every 20 ms, so each stretch may be off by that much. The session
-is a short one of the simulated cell in real time, with the geometric segmentation. The simulator
-runs on the same machine but stands for the robot, and must not take time from what is measured:
-where the system allows it, as for root, the nodes run at real-time priority and the simulator at
-normal one.
+takes to score, which is told beside it; messages between the nodes are. Times are those of the
+ROS clock, which a simulation publishes every 20 ms, so each stretch may be off by that much. The
+session is a short one of the simulated cell in real time, with the geometric segmentation. The
+simulator runs on the same machine but stands for the robot, and must not take time from what is
+measured: where the system allows it, as for root, the nodes run at real-time priority and the
+simulator at normal one.
 
     python benchmarks/session_overhead.py              # run a session and measure
     python benchmarks/session_overhead.py --run DIR    # measure one that was run in real time
@@ -54,6 +55,7 @@ PARTS: Final = ('look', 'end', 'score')
 PERSON: Final = 'person'  # what is no part
 STATUS: Final = '/session/status'
 CAMERA: Final = '/camera/camera/color/camera_info'
+HAND: Final = '/hand/state'
 JOINTS: Final = ('/xarm/joint_states', '/joint_states')
 MOVING: Final = 0.02  # [rad/s]; what a joint at rest does not reach
 ARGUMENTS: Final = ('episodes:=12', 'warm_up:=6', 'evaluation_trials:=4')
@@ -104,7 +106,7 @@ def run_session(folder: Path, arguments: Sequence[str]) -> None:
 
 
 class Streams:
-    """Times at which a session, its camera and its arm did something, ROS clock. [s]."""
+    """Times at which a session, its camera, arm and hand did something, ROS clock. [s]."""
 
     def __init__(self, run: Path) -> None:
         """Read the streams of a run.
@@ -117,17 +119,22 @@ class Streams:
         names = {enums.OBSERVE: 'observe', enums.AWAIT_REWARD: 'await', enums.TRAIN: 'train'}
         self.states: list[tuple[float, str, str]] = []  # time, state, episode
         self.pictures: list[tuple[float, float]] = []  # stamp, time of arrival
-        self.motion: list[float] = []
+        self.motion: list[float] = []  # the arm moves, or the hand begins with a new command
+        command: int | None = None
         folders = sorted((run / 'streams').glob('*'))
         if not folders:
             raise RecordingError(f'{run} has no recorded streams')
         for folder in folders:
-            for message in BagReader(folder).messages((STATUS, CAMERA, *JOINTS)):
+            for message in BagReader(folder).messages((STATUS, CAMERA, HAND, *JOINTS)):
                 arrived = message.log_time * 1e-9
                 content: Any = types.deserialize_cdr(message.data, message.type)
                 if message.topic in JOINTS:
                     if np.abs(content.velocity[:6]).max(initial=0.0) > MOVING:
                         self.motion.append(arrived)
+                elif message.topic == HAND:
+                    if content.sequence != command and command is not None:
+                        self.motion.append(arrived)
+                    command = content.sequence
                 elif message.topic == CAMERA:
                     stamp = content.header.stamp
                     self.pictures.append((stamp.sec + 1e-9 * stamp.nanosec, arrived))
@@ -140,7 +147,7 @@ class Streams:
         return self.pictures[at][1] if at < len(self.pictures) else np.inf
 
     def motion_after(self, moment: float) -> float:
-        """When the arm first moved after a moment; infinite for never."""
+        """When arm or hand first did something after a moment; infinite for never."""
         at = bisect_left(self.motion, moment)
         return self.motion[at] if at < len(self.motion) else np.inf
 
