@@ -22,8 +22,8 @@ from dynamixel_simulator.server import BusServer
 
 # A busy machine may hold the servos up; silence is waited for where it is the matter.
 SETTINGS = {'reply_margin': 0.25, 'silence_limit': 8.0, 'watchdog': 2.0, 'rate': 20.0}
-# Enabling refuses a motor whose answer comes later than the margin; where no motor is silent it may
-# be as long as a machine can be busy.
+# Enabling refuses a motor whose answer comes later than the margin; where no motor is silent it
+# may be as long as a machine can be busy.
 PATIENT = {'reply_margin': 20.0, 'silence_limit': 60.0}
 CURL = 2  # place of index_curl, id 3
 HALF = 'half_closed'
