@@ -84,25 +84,28 @@ class EpisodeBag:
     def _path(self, number: int) -> Path:
         return self._folder / f'episode_{number:04d}.mcap'
 
-    def write_episode(self, number: int, record: bytes, log_time: int) -> Path:
+    def write_episode(
+        self, number: int, record: bytes, log_time: int, publish_time: int | None = None
+    ) -> Path:
         """Have an episode on the disk, closed and readable, before this returns.
 
         Args:
             number: Of the episode in its session, from 0. A file of that number is replaced: a
                 kill between this and the commit of the reward had the episode tried again.
             record: The EpisodeRecord as CDR bytes.
-            log_time: ROS clock. [ns]
+            log_time: When its motion ended, ROS clock. [ns]
+            publish_time: When it was scored; as `log_time` when None. [ns]
 
         Raises:
             RecordingError: The disk refused the data.
         """
         path = self._path(number)
-        write_atomically(path, self._mcap(record, log_time))
+        write_atomically(path, self._mcap(record, log_time, publish_time or log_time))
         self._files[path.name] = _Contents(log_time, log_time, 1)
         write_atomically(self._folder / METADATA_FILE, self._metadata())
         return path
 
-    def _mcap(self, record: bytes, log_time: int) -> bytes:
+    def _mcap(self, record: bytes, log_time: int, publish_time: int) -> bytes:
         """The content of a file with one message."""
         stream = io.BytesIO()
         writer = Writer(stream, compression=CompressionType.ZSTD)
@@ -118,7 +121,7 @@ class EpisodeBag:
                 'topic_type_hash': self._type_hash,
             },
         )
-        writer.add_message(channel, log_time, record, publish_time=log_time)
+        writer.add_message(channel, log_time, record, publish_time)
         writer.finish()  # type: ignore[no-untyped-call]
         return stream.getvalue()
 
@@ -157,7 +160,7 @@ class EpisodeBag:
         )
 
 
-class _PlainDumper(yaml.SafeDumper):
+class _PlainDumper(yaml.CSafeDumper):
     """YAML without references, which rosbag2 does not expect."""
 
     def ignore_aliases(self, data: Any) -> bool:

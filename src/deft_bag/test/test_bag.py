@@ -84,7 +84,7 @@ def test_a_bag_goes_on_after_a_kill_and_a_file_can_be_replaced(records, tmp_path
     bag = EpisodeBag(folder, [0])
     assert [e.index for e in BagReader(folder).episodes()] == [0]  # nobody was told of the other
     bag.write_episode(1, cdr_of(records, 1, reward=0.25), 5)
-    bag.write_episode(10, cdr_of(records, 2), 6)
+    bag.write_episode(10, cdr_of(records, 2), 6, publish_time=9)
     assert [e.reward for e in BagReader(folder).episodes()] == [0.5, 0.25, 0.5]
     information = yaml.safe_load((folder / METADATA_FILE).read_text())
     information = information['rosbag2_bagfile_information']
@@ -92,6 +92,9 @@ def test_a_bag_goes_on_after_a_kill_and_a_file_can_be_replaced(records, tmp_path
     assert information['relative_file_paths'] == names
     assert information['message_count'] == 3
     assert information['duration']['nanoseconds'] == 6
+    with (folder / names[2]).open('rb') as file:
+        ((_, _, message),) = make_reader(file).iter_messages()
+    assert (message.log_time, message.publish_time) == (6, 9)
 
 
 def test_a_full_disk_is_told_in_a_sentence(records, tmp_path: Path, monkeypatch) -> None:

@@ -69,6 +69,7 @@ class XArmBackend:
     """
 
     own_pace = True
+    command_topic = ''
 
     def __init__(
         self,
@@ -103,6 +104,11 @@ class XArmBackend:
         self.measurement: Measurement | None = None
         self.source = f'{parameters.xarm_namespace}/robot_states'
         node.create_subscription(RobotMsg, self.source, self._on_report, STATE)
+
+    def is_commanded_by(self, service: str) -> bool:
+        """Whether it is one of the driver's that do more than read."""
+        namespace, _, name = service.rpartition('/')
+        return namespace == self._parameters.xarm_namespace and not name.startswith('get_')
 
     @property
     def ready(self) -> bool:
@@ -171,7 +177,7 @@ class XArmBackend:
         if missing:
             self._configured = False  # another driver, perhaps another controller
         if missing or not self._fresh():
-            if self.ready:  # what it does meanwhile is not known
+            if self.ready or self._stage is Stage.STOPPING:  # what it does now is not known
                 self._to_send = []
                 self._enter(Stage.ABSENT)
             return

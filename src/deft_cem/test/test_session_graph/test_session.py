@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +137,19 @@ def test_who_releases_does_so_for_nobody_else(graph) -> None:
     assert 'pendant' not in said
     graph.peers.press('panel', False)
     graph.peers.statuses.clear()
+    client.send_goal_async(goal)
+    graph.until_state(SessionStatus.RESET)
+    graph.remove(node)
+
+
+def test_a_stop_station_that_was_lost_does_not_lock_a_session_for_ever(graph) -> None:
+    graph.peers.answers = False
+    node = graph.session(autostart=False)
+    for alive in (1, 0):
+        node._emergency_stop._on_stations(SimpleNamespace(alive_count=alive))
+    client = ActionClient(graph.peers, RunSession, '/session/run')
+    graph.until(client.server_is_ready)
+    goal = RunSession.Goal(task='pick_cup', run_directory=str(graph.run), seed=1)
     client.send_goal_async(goal)
     graph.until_state(SessionStatus.RESET)
     graph.remove(node)
