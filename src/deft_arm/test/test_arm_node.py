@@ -26,7 +26,6 @@ from std_srvs.srv import Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from deft_arm.nodes.arm_node import ArmNode  # noqa: E402
-from deft_arm.nodes.ros2_control_backend import TRAJECTORY_ACTION, TRAJECTORY_TOPIC  # noqa: E402
 from deft_core.errors import ConfigurationError  # noqa: E402
 from deft_core.nodes.encode import grasp_to_msg, time_to_msg, trajectory_to_msg  # noqa: E402
 from deft_core.nodes.qos import COMMAND, LATCHED, STATE, STATE_PUBLISHER  # noqa: E402
@@ -98,23 +97,18 @@ class Graph:
 
     def __init__(self, monkeypatch, configuration, cup):
         monkeypatch.setenv('DEFT_CONFIG', str(CONFIGURATION))
-        # Within a process nodes know each other at once.
-        monkeypatch.setattr('deft_arm.nodes.arm_node._DISCOVERY_TIME', 0.0)
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes = []
         self.configuration, self.cup = configuration, cup
 
-    def make_arm(self, **parameters):
+    def start(self, **parameters):
         values = {'use_sim_time': True, 'arm_interface': 'ros2_control', **parameters}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
-        return ArmNode(context=self.context, parameter_overrides=overrides)
-
-    def start(self, **parameters):
-        self.arm = self.make_arm(**parameters)
+        self.arm = ArmNode(context=self.context, parameter_overrides=overrides)
         self.cell = Cell(self.context, self.configuration.home)
-        self.nodes += [self.arm, self.cell]
+        self.nodes = [self.arm, self.cell]
         for node in self.nodes:
             self.executor.add_node(node)
         self.until(lambda: self.cell.states)
@@ -173,7 +167,7 @@ class Graph:
 
     def close(self):
         for node in self.nodes:
-            if isinstance(node, Cell):
+            if node is self.cell:
                 node.grasp.destroy()
                 node.home.destroy()
             node.destroy_node()
@@ -439,37 +433,6 @@ def test_a_second_goal_is_rejected_while_busy(graph, cell):
         handle, _ = graph.send(client, goal)
         assert not handle.accepted
     assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.NONE
-
-
-def test_a_second_arm_node_leaves_before_it_sends_anything(graph, cell):
-    _, future = graph.send(cell.grasp, graph.grasp_goal())
-    graph.until_phase(ExecuteGrasp.Goal.APPROACH)
-    second = graph.make_arm()
-    graph.nodes.append(second)
-    graph.executor.add_node(second)
-    with pytest.raises(ConfigurationError, match='another arm node can command the arm, too'):
-        graph.until(lambda: False)
-    graph.executor.remove_node(second)
-    second.close()
-    assert graph.result(future)[1].error_code == ExecuteGrasp.Goal.NONE
-    assert len(cell.trajectories) == 5
-    assert len(cell.hand_commands) == 2
-
-
-@pytest.mark.parametrize(
-    'take',
-    [
-        lambda node: node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, COMMAND),
-        lambda node: node.create_client(Trigger, f'{TRAJECTORY_ACTION}/_action/send_goal'),
-    ],
-    ids=['topic', 'action'],
-)
-def test_who_commands_the_controller_already_keeps_it(graph, take):
-    other = Node('planner', namespace='lab', context=graph.context)
-    take(other)
-    graph.nodes.append(other)
-    with pytest.raises(ConfigurationError, match=r'^/lab/planner can command the arm, too'):
-        graph.start()
 
 
 def test_silent_joint_states_stop_the_motion(graph):

@@ -13,7 +13,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from deft_arm.configuration import load_arm_configuration
@@ -30,9 +30,8 @@ from deft_arm.nodes.messages import (
 from deft_arm.nodes.ros2_control_backend import Ros2ControlBackend
 from deft_arm.planning.plan import MotionPlan, PlannedPhase
 from deft_arm.planning.planner import EpisodePlanner
-from deft_core.clock import Deadline
 from deft_core.decode import grasp_from_msg, trajectory_from_msg
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import DeftError
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.nodes.emergency_stop import EmergencyStopMonitor
@@ -48,10 +47,8 @@ if TYPE_CHECKING:
     from deft_arm.nodes.xarm_backend import XArmBackend
 
 CLEAR_SERVICE: Final = '/arm/clear_fault'
-_GRASP_ACTION: Final = '/arm/execute_grasp'
 _CYCLE: Final = 0.02  # [s] of real time
 _STATE_PERIOD: Final = 0.1  # [s] of real time
-_DISCOVERY_TIME: Final = 3.0  # [s] of real time in which nodes find each other
 _REMINDER_PERIOD: Final = 2.0  # [s] of real time between two lines about what is missing
 # Nothing moves after these until a person has cleared them.
 _LATCHED: Final = frozenset({'COLLISION', 'EMERGENCY_STOP', 'CONTROLLER_ERROR', 'STALE_STATE'})
@@ -89,8 +86,6 @@ class ArmNode(Node):
         self._fault: Fault | None = None  # nothing moves until a person has looked
         self._job: Job | None = None
         self._holding = False
-        self._alone_by = Deadline(_DISCOVERY_TIME)
-        self._servers: list[ActionServer[Any, Any, Any]] = []  # none before it is alone
         self._backend = self._make_backend()
         self._hand: HandState | None = None
         self._hand_received = 0.0
@@ -105,53 +100,16 @@ class ArmNode(Node):
         )
         self._state_publisher = self.create_publisher(ArmState, '/arm/state', STATE_PUBLISHER)
         self.create_subscription(HandState, '/hand/state', self._on_hand, STATE)
+        self.create_service(Trigger, CLEAR_SERVICE, self._on_clear)
+        self._servers = [
+            self._serve(ExecuteGrasp, '/arm/execute_grasp', self._plan_grasp),
+            self._serve(ReturnHome, '/arm/return_home', self._plan_home),
+        ]
         # The ROS clock may stop; what must notice this runs on real time.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_CYCLE, self._cycle, clock=steady)
         self.create_timer(_STATE_PERIOD, self._publish_state, clock=steady)
         self._reminder = self.create_timer(_REMINDER_PERIOD, self._remind, clock=steady)
-
-    def _open(self) -> None:
-        """Offer the arm, once it is known that nobody else commands it.
-
-        Only a node that has just started leaves; the one that was there before stays.
-
-        Raises:
-            ConfigurationError: Somebody else does.
-        """
-        others = self._other_commanders()
-        if others:
-            raise ConfigurationError(
-                f'{" and ".join(others)} can command the arm, too, and two would collide; end it '
-                'first (one that was killed is still seen for 20 s)'
-            )
-        if not self._alone_by.passed:
-            return
-        self.create_service(Trigger, CLEAR_SERVICE, self._on_clear)
-        self._servers = [
-            self._serve(ExecuteGrasp, _GRASP_ACTION, self._plan_grasp),
-            self._serve(ReturnHome, '/arm/return_home', self._plan_home),
-        ]
-
-    def _other_commanders(self) -> list[str]:
-        own = (self.get_name(), self.get_namespace())
-        nodes = self.get_node_names_and_namespaces()
-        found = []
-        if nodes.count(own) > 1 or self.count_services(f'{_GRASP_ACTION}/_action/send_goal'):
-            found.append('another arm node')
-        for name, namespace in nodes:
-            if (name, namespace) == own:
-                continue
-            try:
-                called = self.get_client_names_and_types_by_node(name, namespace)
-                published = self.get_publisher_names_and_types_by_node(name, namespace)
-            except NodeNameNonExistentError:
-                continue  # it has just gone
-            if any(self._backend.is_commanded_by(service) for service, _ in called) or any(
-                topic == self._backend.command_topic for topic, _ in published
-            ):
-                found.append(f'{namespace.rstrip("/")}/{name}')
-        return found
 
     def close(self) -> None:
         """Bring a moving arm to rest."""
@@ -229,10 +187,7 @@ class ArmNode(Node):
         )
 
     def _cycle(self) -> None:
-        """One look at everything; nothing is sent before the arm is offered."""
-        if not self._servers:
-            self._open()
-            return
+        """One look at everything."""
         self._backend.cycle()
         # Whatever latched a fault stopped the back end, so that it is ready only after `recover`.
         if self._fault and self._backend.ready and self._age() < self._settings.state_timeout:
@@ -322,8 +277,8 @@ class ArmNode(Node):
 
     def _remind(self) -> None:
         """Tell what is missing until the arm is ready for the first time."""
-        if self._fault is not None or not self._servers:
-            return  # it was told, or it is too early
+        if self._fault is not None:
+            return  # it was told
         _, missing = self._obstacle()
         self.get_logger().info(missing or 'The arm takes goals.')
         if not missing:
@@ -425,7 +380,7 @@ class ArmNode(Node):
 
     def _publish_state(self) -> None:
         measured = self._backend.measurement
-        if measured is None or not self._servers:
+        if measured is None:
             return
         message = ArmState(
             state=self._state(),

@@ -19,7 +19,6 @@ from deft_core.nodes.qos import COMMAND, STATE
 from deft_core.validation import finite_array
 
 TRAJECTORY_TOPIC: Final = '/xarm6_traj_controller/joint_trajectory'
-TRAJECTORY_ACTION: Final = '/xarm6_traj_controller/follow_joint_trajectory'
 STATE_TOPIC: Final = '/joint_states'
 
 
@@ -30,7 +29,6 @@ class Ros2ControlBackend:
     """
 
     own_pace = False  # whether the controller decides on the time along a path
-    command_topic = TRAJECTORY_TOPIC
     source = STATE_TOPIC  # of the joints, for messages
     waits_for = 'a person to clear the fault'  # while it is not ready, for messages
     idle = True  # whether the controller says that it has carried out all that it was sent
@@ -44,10 +42,6 @@ class Ros2ControlBackend:
         self.stopped = False  # it takes nothing before `recover`
         self._publisher = node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, COMMAND)
         node.create_subscription(JointState, STATE_TOPIC, self._on_joints, STATE)
-
-    def is_commanded_by(self, service: str) -> bool:
-        """Whether who calls a service commands the driver; publishers on `command_topic` do."""
-        return service == f'{TRAJECTORY_ACTION}/_action/send_goal'
 
     @property
     def ready(self) -> bool:

@@ -69,7 +69,6 @@ class XArmBackend:
     """
 
     own_pace = True
-    command_topic = ''
 
     def __init__(
         self,
@@ -104,11 +103,6 @@ class XArmBackend:
         self.measurement: Measurement | None = None
         self.source = f'{parameters.xarm_namespace}/robot_states'
         node.create_subscription(RobotMsg, self.source, self._on_report, STATE)
-
-    def is_commanded_by(self, service: str) -> bool:
-        """Whether it is one of the driver's that do more than read."""
-        namespace, _, name = service.rpartition('/')
-        return namespace == self._parameters.xarm_namespace and not name.startswith('get_')
 
     @property
     def ready(self) -> bool:

@@ -212,10 +212,8 @@ class Robot:
 
 
 @pytest.fixture
-def make_robot(make_graph, monkeypatch):
+def make_robot(make_graph):
     """Robots on a graph of their own."""
-    # Within a process nodes know each other at once.
-    monkeypatch.setattr('deft_arm.nodes.arm_node._DISCOVERY_TIME', 0.0)
     made = []
 
     def make(**options):

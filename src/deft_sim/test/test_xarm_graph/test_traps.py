@@ -9,11 +9,9 @@ import pytest
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.planning.kinematics import ArmKinematics
 from deft_arm.xarm.codes import ALL_JOINTS, State
-from deft_core.errors import ConfigurationError
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.msg import ArmState, HandState
 from deft_sim.xarm_controller import SimulatedXArm
-from xarm_msgs import srv
 
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
 SERVO_ERROR = 11
@@ -100,22 +98,6 @@ def test_the_boundary_of_the_controller_counts_as_a_collision(ready):
 def robot_is_near(robot, flange):
     assert robot.rests()
     return np.linalg.norm(robot.box.flange(robot.measured)[1] - flange) < 0.06
-
-
-def test_a_client_of_the_driver_is_found_before_anything_is_sent(robot):
-    robot.peer.create_client(srv.SetInt16, '/xarm/set_mode')
-    called = []
-    robot.box.set_mode = called.append
-    robot.box.clear_warning = lambda: called.append('warning')
-    with pytest.raises(ConfigurationError, match='/peer can command the arm, too'):
-        robot.start()
-    assert not called
-
-
-def test_who_only_reads_the_driver_is_no_commander(robot):
-    robot.peer.create_client(srv.GetInt16, '/xarm/get_state')
-    robot.start()
-    robot.until_state(ArmState.IDLE)
 
 
 def test_settings_that_would_block_the_driver_wait_until_the_arm_rests(robot):
