@@ -25,7 +25,7 @@ LARGEST_DOCUMENT: Final = 1_000_000  # [byte] of a text that people read and edi
 LARGEST_RECORDING: Final = 50_000_000  # [byte] of numbers that a program wrote
 _DEEPEST: Final = 32  # lists and mappings within one another
 _MOST_VALUES: Final = 1_000_000
-_LARGEST_INTEGER: Final = 2**63 - 1  # of ROS, numpy and SQLite
+_INTEGERS: Final = range(-(2**63), 2**64)  # of 64 bits, with or without a sign
 _LONGEST_NUMBER: Final = 80  # characters
 _TOO_DEEP: Final = f'it is nested more than {_DEEPEST} deep'
 
@@ -232,8 +232,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[list[float]]:
 
 
 def _integer(text: str) -> int:
-    value = int(text) if len(text) <= _LONGEST_NUMBER else _LARGEST_INTEGER + 1
-    if not -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
+    value = int(text) if len(text) <= _LONGEST_NUMBER else None
+    if value is None or value not in _INTEGERS:
         raise ValueError(f'the number {shown(text)} has more than 64 bits')
     return value
 

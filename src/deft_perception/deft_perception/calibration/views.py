@@ -45,7 +45,7 @@ class _View:
     T_base_flange: tuple[_Row, _Row, _Row, _Row] = field(metadata=bounds(-100.0, 100.0))
     joints: tuple[float, ...] = field(metadata=bounds(-100.0, 100.0, 'rad'))
     corners: tuple[tuple[float, float], ...] = field(metadata=bounds(-1e5, 1e5, 'pixel'))
-    identifiers: tuple[int, ...]
+    identifiers: tuple[int, ...] = field(metadata=bounds(0, 10_000))
 
 
 @dataclass(frozen=True)
