@@ -63,6 +63,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_file(path: Path) -> bool:
+    """Whether a regular file has this name; also of a name that no system takes, too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def read_bytes(path: Path, maximum_bytes: int = LARGEST_DOCUMENT) -> bytes:
     """Content of a regular file; what never ends (a pipe, a device) is not waited for.
 

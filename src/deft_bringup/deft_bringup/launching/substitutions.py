@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-import yaml
-
 from deft_bringup.launching.document import Element
 from deft_bringup.packages import share_directory
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
+from deft_core.files import parse_yaml
 
 _NAME: Final = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
+_MOST_SUBSTITUTIONS: Final = 50  # in one text, beside or within one another
 _SUBSTITUTIONS: Final = ('env', 'equals', 'find-pkg-share', 'var')
 _TRUTHS: Final = {'true': True, '1': True, 'false': False, '0': False}
 _TYPES: Final = {'bool': bool, 'float': float, 'int': int, 'str': str}
@@ -44,6 +44,8 @@ def substitute(text: str, scope: Scope, element: Element) -> str:
     """
     if '\\' in text:
         raise element.error(f'backslash escapes are not supported, got {text!r}.')
+    if text.count('$(') > _MOST_SUBSTITUTIONS:
+        raise element.error(f'more than {_MOST_SUBSTITUTIONS} substitutions in one text.')
     return _Reader(text, scope, element).text('', '')
 
 
@@ -158,8 +160,9 @@ def typed(text: str, kind: str | None, element: Element) -> Value:
         if kind in ('int', 'float'):
             value = _TYPES[kind](text)
         elif kind != 'str' and text:
-            value = yaml.safe_load({'1': 'true', '0': 'false'}.get(text, text) if kind else text)
-    except (ValueError, yaml.YAMLError):
+            text = {'1': 'true', '0': 'false'}.get(text, text) if kind else text
+            value = parse_yaml(text, 'value')
+    except (ValueError, ConfigurationError):
         value = None
     if isinstance(value, bool | int | float | str) and type(value) is _TYPES.get(
         kind or '', type(value)
