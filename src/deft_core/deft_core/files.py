@@ -25,6 +25,7 @@ LARGEST_DOCUMENT: Final = 1_000_000  # [byte] of a text that people read and edi
 LARGEST_RECORDING: Final = 50_000_000  # [byte] of numbers that a program wrote
 _DEEPEST: Final = 32  # lists and mappings within one another
 _MOST_VALUES: Final = 1_000_000
+_MOST_EDITED: Final = 50_000  # values of a YAML file
 _INTEGERS: Final = range(-(2**63), 2**64)  # of 64 bits, with or without a sign
 _LONGEST_NUMBER: Final = 80  # characters
 _TOO_DEEP: Final = f'it is nested more than {_DEEPEST} deep'
@@ -159,13 +160,16 @@ def parse_yaml(text: str, where: str) -> Any:
             dates without quotes or more than one document; a name stands twice or is no text; a
             number is not finite or has more than 64 bits.
     """
-    line = 1
+    line, count = 1, 0
     unfinished: list[list[Any]] = [[]]  # the document, and the lists and mappings open in it
     try:
         loader = yaml.CSafeLoader(text)
         while not loader.check_event(yaml.StreamEndEvent):
             event: Any = loader.get_event()
             line = event.start_mark.line + 1
+            count += 1
+            if count > _MOST_EDITED:
+                raise ValueError(f'it holds more than {_MOST_EDITED} values')
             if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
                 raise ValueError('anchors (&) and aliases (*) are not allowed')
             if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
