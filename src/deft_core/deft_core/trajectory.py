@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deft_core.configuration import build
+from deft_core.configuration import bounds, build
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import read_json, write_atomically
 from deft_core.frames import BASE_FRAME
@@ -27,8 +27,10 @@ class _Document:
     frame_id: str
     rate_hz: float
     source: str
-    translations_m: tuple[tuple[float, float, float], ...]
-    rotation_vectors_rad: tuple[tuple[float, float, float], ...]
+    translations_m: tuple[tuple[float, float, float], ...] = field(metadata=bounds(-2.0, 2.0, 'm'))
+    rotation_vectors_rad: tuple[tuple[float, float, float], ...] = field(
+        metadata=bounds(-6.2832, 6.2832, 'rad')
+    )
 
 
 @dataclass(frozen=True, eq=False)

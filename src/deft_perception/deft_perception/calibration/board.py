@@ -16,7 +16,7 @@ from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import bounds, load_named, nearest
-from deft_core.errors import ConfigurationError, DeftError, shown
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, shown
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
 from deft_core.validation import FloatArray
@@ -234,11 +234,12 @@ def locate_board(detection: BoardDetection, camera: CameraIntrinsics) -> BoardPo
         rotation, translation = cv2.solvePnPRefineLM(
             points, corners, camera.matrix, None, rotations[0], translations[0]
         )
-    except (cv2.error, IndexError) as error:  # no pose at all, or corners no board can give
+        pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
+    # No pose at all, or corners that no board can give.
+    except (cv2.error, IndexError, InvalidInputError) as error:
         raise NoBoardError(
             'No pose of the board explains its corners; take another view.'
         ) from error
-    pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
     residual = reprojection_residuals(pose, detection, camera)
     flips = np.asarray(errors, dtype=np.float64).ravel()
     ambiguity = float(flips[0] / flips[1]) if count > 1 and flips[1] > 0.0 else 0.0
