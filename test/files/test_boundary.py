@@ -22,6 +22,7 @@ import pytest
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.demonstration.extraction import ExtractionSettings, extract
 from deft_arm.demonstration.tracks import TRACKERS, load_track, track_from_frames
+from deft_arm.planning.planner import EpisodePlanner
 from deft_bringup.launching.interpreter import Interpreter, declared_arguments, listing
 from deft_cem.encoders.registry import make_encoder
 from deft_cem.policies.choice import KINDS
@@ -41,7 +42,8 @@ from deft_core.trajectory import WristTrajectory
 from deft_hand_driver.calibration.learned_map import AffineModel, MapRecord, load_map
 from deft_hand_driver.calibration.pairs import PairsFile, hand_identity, load_pairs
 from deft_hand_driver.description import load_hand_description, measurements_path
-from deft_perception.calibration.board import BoardConfiguration, load_board
+from deft_hand_driver.joint_map import closed_form_map
+from deft_perception.calibration.board import BoardConfiguration, load_board, save_board_page
 from deft_perception.calibration.calibration_file import load_named_calibration
 from deft_perception.calibration.postures import load_postures
 from deft_perception.calibration.views import load_views
@@ -110,7 +112,10 @@ def tracker(name: str, folder: Path) -> tuple[Path, Read]:
 
 
 def hand(name: str, folder: Path) -> tuple[Path, Read]:
-    return folder / f'hands/{name}.yaml', partial(load_hand_description, name, folder)
+    def read() -> None:
+        closed_form_map(load_hand_description(name, folder)).motors_from_joints(np.zeros(16))
+
+    return folder / f'hands/{name}.yaml', read
 
 
 def measured(folder: Path) -> tuple[Path, Read]:
@@ -234,8 +239,16 @@ READERS: dict[str, Callable[[Path], tuple[Path, Read]]] = {
     'parameters': parameters,
     'launch': launch_file,
     'summary': summary,
-    'arm': partial(named, 'arms/xarm6.yaml', partial(load_arm_configuration, 'xarm6')),
-    'board': partial(named, 'boards/charuco_7x5.yaml', partial(load_board, 'charuco_7x5')),
+    'arm': partial(
+        named,
+        'arms/xarm6.yaml',
+        lambda folder: EpisodePlanner(load_arm_configuration('xarm6', folder)),
+    ),
+    'board': partial(
+        named,
+        'boards/charuco_7x5.yaml',
+        lambda folder: save_board_page(load_board('charuco_7x5', folder), folder / 'page.png'),
+    ),
     'calibration': partial(
         named, 'calibration/simulated_cell.yaml', partial(load_named_calibration, 'simulated_cell')
     ),
@@ -244,7 +257,9 @@ READERS: dict[str, Callable[[Path], tuple[Path, Read]]] = {
     ),
     'cell': partial(named, 'simulation/cell.yaml', load_simulation_settings),
     'learning': partial(
-        named, 'learning.yaml', lambda folder: load_learning_settings(folder / 'learning.yaml')
+        named,
+        'learning.yaml',
+        lambda folder: load_learning_settings(folder / 'learning.yaml').make_optimiser(0).ask(),
     ),
     'image': partial(
         named,

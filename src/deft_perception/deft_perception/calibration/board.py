@@ -23,6 +23,7 @@ from deft_core.validation import FloatArray
 
 _LEAST_CORNERS: Final = 6
 _PRINT_RESOLUTION: Final = 12_000.0  # [pixel/m] about 300 dots per inch
+_LARGEST_SIDE: Final = 10_000  # [pixel] of a picture to print
 _INCH: Final = 0.0254  # [m]
 _BORDER_SQUARES: Final = 0.5  # white margin of the picture
 
@@ -105,7 +106,13 @@ def draw_board(board: BoardConfiguration, pixels_per_metre: float) -> npt.NDArra
     square = max(8, round(board.square_length * pixels_per_metre))
     margin = round(_BORDER_SQUARES * square)
     size = (board.squares_x * square + 2 * margin, board.squares_y * square + 2 * margin)
-    return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    try:
+        return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    except cv2.error as error:
+        raise ConfigurationError(
+            f'Board {board.name}: a marker of {board.marker_length} m in a square of '
+            f'{board.square_length} m is too small to draw.'
+        ) from error
 
 
 def drawn_size(board: BoardConfiguration) -> tuple[float, float]:
@@ -120,9 +127,9 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
     Raises:
         RecordingError: The file cannot be written.
     """
-    picture = draw_board(board, _PRINT_RESOLUTION)
-    # Whole pixels per square: the resolution follows from them, not the other way round.
     width, height = drawn_size(board)
+    picture = draw_board(board, min(_PRINT_RESOLUTION, _LARGEST_SIDE / max(width, height)))
+    # Whole pixels per square: the resolution follows from them, not the other way round.
     dots_per_inch = picture.shape[1] / width * _INCH
     page = io.BytesIO()
     Image.fromarray(picture).save(page, format='PNG', dpi=(dots_per_inch, dots_per_inch))
