@@ -65,7 +65,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file has this name; also of a name that no system takes, too long."""
+    """Whether a regular file has this name; False also for one that is too long for any."""
     try:
         return path.is_file()
     except OSError:
