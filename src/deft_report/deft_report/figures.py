@@ -8,7 +8,6 @@ drawing serves light, dark and print; for other documents it becomes a PNG in th
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -336,9 +335,9 @@ def residual_mean(record: RunRecord) -> Figure:
 
 
 def episode_axis(axes: Axes, last: int) -> None:
-    """Label the first episode and every fifth (of a long run fewer), or each of a short one."""
-    step = 5 * math.ceil(last / 100) if last > RUNNING * 2 else 1
-    axes.set_xticks(sorted({1, *range(step, last + 1, step)}))
+    """Label the first episode and every fifth, or each one of a short run."""
+    ticks = [1, *range(5, last + 1, 5)] if last > RUNNING * 2 else list(range(1, last + 1))
+    axes.set_xticks(ticks)
     axes.set_xlabel('practice episode')
 
 
