@@ -211,15 +211,14 @@ class SessionStore:
     def config(self) -> RunConfig:
         """What the session was started as."""
         row = self._session()
-        where = f'{self._path}: session'
         try:
             values = {name: row[name] for name in ('task', 'predictor')}
             values['baseline'] = Baseline.parse(str(row['baseline']))
             for name in ('seed', 'settings'):
-                values[name] = parse_json(str(row[name]), where)
-            return build(RunConfig, values, where)
+                values[name] = parse_json(str(row[name]), 'session')
+            return build(RunConfig, values, 'session')
         except DeftError as error:
-            raise RecordingError(f'A session store is damaged: {error}') from error
+            raise RecordingError(f'{self._path} is damaged: {error}') from error
 
     @property
     def trained(self) -> bool:
@@ -236,7 +235,7 @@ class SessionStore:
         """Real time of all launches until their last commit. [s]."""
         total = float(self._rows('SELECT TOTAL(wall_s) FROM launch')[0][0])
         if not math.isfinite(total):
-            raise RecordingError(f'A session store is damaged: {self._path}: wall_s is {total}')
+            raise RecordingError(f'{self._path} is damaged: wall_s is {total}')
         return total
 
     @property
@@ -265,7 +264,7 @@ class SessionStore:
         try:
             return tuple((row['position'], Phase(row['phase'])) for row in rows)
         except ValueError as error:
-            raise RecordingError(f'A session store is damaged: {self._path}: {error}') from error
+            raise RecordingError(f'{self._path} is damaged: {error}') from error
 
     # What happens.
 
@@ -432,14 +431,14 @@ class SessionStore:
     def _episodes(self, where: str, values: Sequence[Any] = ()) -> tuple[StoredEpisode, ...]:
         rows = self._rows(f'SELECT * FROM episode {where} ORDER BY number', values)  # noqa: S608
         try:
-            return tuple(_episode_from_row(row, f'{self._path}: episode') for row in rows)
+            return tuple(_episode_from_row(row) for row in rows)
         except (DeftError, ValueError) as error:
-            raise RecordingError(f'A session store is damaged: {error}') from error
+            raise RecordingError(f'{self._path} is damaged: {error}') from error
 
     def _session(self) -> sqlite3.Row:
         rows = self._rows('SELECT * FROM session')
         if len(rows) != 1:
-            raise RecordingError(f'A session store is damaged: {self._path} has no session')
+            raise RecordingError(f'{self._path} is damaged: it has no session')
         return rows[0]
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -512,15 +511,15 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _episode_from_row(row: sqlite3.Row, where: str) -> StoredEpisode:
+def _episode_from_row(row: sqlite3.Row) -> StoredEpisode:
     """Raises DeftError or ValueError where the row does not hold an episode."""
     values = dict(row)
     for name, kind in (('phase', Phase), ('outcome', Outcome), ('success', bool)):
         values[name] = None if values[name] is None else kind(values[name])
     for name in ('prior', 'residual'):
-        values[name] = parse_json(str(values[name]), where)
+        values[name] = parse_json(str(values[name]), name)
         finite_array(name, values[name], (GRASP_DIMENSION,))
-    return build(StoredEpisode, values, where)
+    return build(StoredEpisode, values, 'episode')
 
 
 def _json(values: Any) -> str:
