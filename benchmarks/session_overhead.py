@@ -38,7 +38,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from common import print_table, write_result
 from mcap.reader import make_reader
 
@@ -47,6 +46,7 @@ from deft_bag.reader import BagReader, bag_files, bag_of
 from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Outcome
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
+from deft_core.files import read_yaml
 
 COMMAND: Final = 'python benchmarks/session_overhead.py'
 # In real time, as on a robot: a faster simulator takes the processor from what is measured.
@@ -222,9 +222,9 @@ def camera_period() -> float:
     """
     path = config_directory() / 'nodes' / 'simulation.yaml'
     try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))['simulation']['ros__parameters']
+        values = read_yaml(path)['simulation']['ros__parameters']
         return 1.0 / (float(values['camera_rate']) * REAL_TIME_FACTOR)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f'{path.name} has no camera rate: {error}') from error
 
 

@@ -63,6 +63,8 @@ def test_values_come_from_overrides_and_defaults(make_node):
         ({'task': 'a', 'raet': 5.0}, r"unknown parameter 'raet'; did you mean 'rate'\?"),
         ({'task': 'a', 'rate': 500.0}, 'rate must be 1.0 to 100.0 Hz, got 500.0'),
         ({'task': 'a', 'rate': 'fast'}, "rate must be float, got 'fast'"),
+        ({'task': 'a', 'sigma': 'abc'}, "sigma must be a list, got 'abc'"),
+        ({'task': 'a', 'rate': 10**18}, 'rate must be 1.0 to 100.0 Hz'),
         ({}, "'task' is missing"),
     ],
 )
@@ -121,6 +123,17 @@ def test_end_of_a_node_is_an_exit_code_and_one_sentence(mode, code, sentence):
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (code, sentence)
     assert ('safe' in output) == (mode != 'misconfigured')
+
+
+@pytest.mark.parametrize(
+    'words', [('-p', 'x:=['), ('-r', 'a b:=c'), ('--params-file', '/nowhere')]
+)
+def test_what_ros_cannot_read_is_one_sentence(words):
+    process = start('', '--ros-args', *words)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith("error: Couldn't parse")
+    assert 'Traceback' not in errors
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

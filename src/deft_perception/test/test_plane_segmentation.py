@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_core.configuration import build, config_directory, read_yaml
+from deft_core.configuration import build, config_directory
 from deft_core.errors import InvalidInputError, NoObjectError
+from deft_core.files import read_yaml
 from deft_core.rotations import matrix_from_rotation_vector, transform
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings

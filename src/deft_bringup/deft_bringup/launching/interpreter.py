@@ -21,13 +21,18 @@ from deft_bringup.launching.document import Element, read_document
 from deft_bringup.launching.substitutions import Scope, parameter, substitute, truth
 from deft_bringup.packages import executable_path
 from deft_core.configuration import nearest
-from deft_core.errors import ConfigurationError
+from deft_core.errors import ConfigurationError, shown
+from deft_core.files import is_file
 
 _CONDITIONS: Final = frozenset({'if', 'unless'})
 _TAGS: Final = frozenset({'arg', 'let', 'group', 'include', 'node'})
 _NODE_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _NAMESPACE: Final = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
 _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
+_MOST_FILES: Final = 100  # nor two that include each other twice
+_MOST_TEXT: Final = 1_000_000  # characters of all values; each could double the one before
+_INTEGERS: Final = range(-(2**63), 2**63)  # of ROS
+_PARAMETER_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_.]*')
 
 
 class _Quoting(yaml.SafeDumper):
@@ -70,25 +75,26 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
 def declared_arguments(file: Path, environment: Mapping[str, str]) -> dict[str, Element]:
     """`<arg>` tags by name: of a file, and of its includes whose path needs no argument."""
     found: dict[str, Element] = {}
-    _collect(read_document(file), Scope({}, environment), found, 0)
+    _collect(read_document(file), Scope({}, environment), found, {file})
     return found
 
 
-def _collect(parent: Element, scope: Scope, found: dict[str, Element], depth: int) -> None:
+def _collect(parent: Element, scope: Scope, found: dict[str, Element], files: set[Path]) -> None:
     for child in parent.children:
         if child.tag == 'arg':
             # The first declaration of a name is the one that counts.
             found.setdefault(child.attributes.get('name', ''), child)
         elif child.tag == 'group':
-            _collect(child, scope, found, depth)
-        elif child.tag == 'include' and depth < _DEEPEST_INCLUDE:
+            _collect(child, scope, found, files)
+        elif child.tag == 'include' and len(files) < _MOST_FILES:
             try:
                 path = Path(substitute(child.attributes.get('file', ''), scope, child))
             except ConfigurationError:
                 # Listing must work before anything is set; running the file reports what is wrong.
                 continue
-            if path.is_file():
-                _collect(read_document(path), scope, found, depth + 1)
+            if is_file(path) and path not in files:
+                files.add(path)
+                _collect(read_document(path), scope, found, files)
 
 
 def check_known(assignments: Mapping[str, str], declared: Mapping[str, Element]) -> None:
@@ -128,6 +134,8 @@ class Interpreter:
         self._scratch = scratch
         self._plans: list[ProcessPlan] = []
         self._files_written = 0
+        self._files_read = 0
+        self._length = 0
 
     def run(self, file: Path, arguments: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         """What is to be started, in the order of the file.
@@ -135,12 +143,17 @@ class Interpreter:
         Raises:
             ConfigurationError: Anything is wrong with the file or the arguments.
         """
+        for name, value in arguments.items():
+            self._count(f'{name}:={value}')
         self._scope.configurations.update(arguments)
         self._file(file, 0)
         return tuple(self._plans)
 
     def _file(self, file: Path, depth: int) -> None:
         root = read_document(file)
+        self._files_read += 1
+        if self._files_read > _MOST_FILES:
+            raise root.error(f'more than {_MOST_FILES} files are included.')
         root.expect(frozenset(), children=_TAGS)
         self._visit(root, depth)
 
@@ -172,7 +185,17 @@ class Interpreter:
         return True
 
     def _text(self, name: str, element: Element) -> str:
-        return substitute(element.attributes[name], self._scope, element)
+        text = substitute(element.attributes[name], self._scope, element)
+        self._count(text)
+        return text
+
+    def _count(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > _MOST_TEXT:
+            raise ConfigurationError(
+                f'The values of a launch have more than {_MOST_TEXT} characters; '
+                f'the last one begins with {text[:40]!r}.'
+            )
 
     def _declare(self, element: Element) -> None:
         element.expect({'name'}, {'default', 'description', *_CONDITIONS}, {'choice'})
@@ -201,7 +224,7 @@ class Interpreter:
             raise element.error(
                 f'only XML launch files can be included without ros2 launch, got {path}.'
             )
-        if not path.is_file():
+        if not is_file(path):
             raise element.error(f'the included file {path} does not exist.')
         if depth >= _DEEPEST_INCLUDE:
             raise element.error(f'{path} is included too deeply; does it include itself?')
@@ -260,13 +283,20 @@ class Interpreter:
                 element.expect({'from'})
                 path = Path(self._text('from', element))
                 # Upstream warns and goes on with the defaults: a wrong robot, silently.
-                if not path.is_file():
+                if not is_file(path):
                     raise element.error(f'the parameter file {path} does not exist.')
                 yield path.absolute()
                 continue
             element.expect({'name', 'value'}, {'type'})
             value = parameter(element, self._scope)
             rule = {full_name: {'ros__parameters': {self._text('name', element): value}}}
+            ((name, number),) = rule[full_name]['ros__parameters'].items()
+            if not _PARAMETER_NAME.fullmatch(name):
+                raise element.error(
+                    f'{name!r} is not the name of a parameter: letters, digits, _ and . only.'
+                )
+            if isinstance(number, int) and number not in _INTEGERS:
+                raise element.error(f'{name!r} has {shown(number)}, more than 64 bits.')
             self._files_written += 1
             path = self._scratch / f'parameters_{self._files_written:03d}.yaml'
             path.write_text(yaml.dump(rule, Dumper=_Quoting), encoding='utf-8')

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-import yaml
-
 from deft_bringup.launching.document import Element
 from deft_bringup.packages import share_directory
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
+from deft_core.files import parse_yaml
 
 _NAME: Final = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
+_MOST_SUBSTITUTIONS: Final = 50  # in one text, beside or within one another
 _SUBSTITUTIONS: Final = ('env', 'equals', 'find-pkg-share', 'var')
 # Upstream compares these as the text []: only a variable that is empty is equal to an empty one.
 _NOTHING: Final = ("''", '""')
@@ -50,6 +50,8 @@ def substitute(text: str, scope: Scope, element: Element) -> str:
     """
     if '\\' in text:
         raise element.error(f'backslash escapes are not supported, got {text!r}.')
+    if text.count('$(') > _MOST_SUBSTITUTIONS:
+        raise element.error(f'more than {_MOST_SUBSTITUTIONS} substitutions in one text.')
     return _Reader(text, scope, element).text('', '')()
 
 
@@ -176,13 +178,13 @@ def parameter(element: Element, scope: Scope) -> Value:
         raise element.error(f'unknown parameter type {kind!r}; {nearest(kind, _TYPES)}')
     value: object = text
     if kind in (None, 'bool'):
-        with contextlib.suppress(ValueError, yaml.YAMLError):
+        with contextlib.suppress(ValueError, ConfigurationError):
             value = _read(text, kind)
     if isinstance(value, str):
         text = substitute(value, scope, element)
         try:
             value = _read(text, kind) if kind or '$(' in value else text
-        except (ValueError, yaml.YAMLError):
+        except (ValueError, ConfigurationError):
             value = None
     if isinstance(value, bool | int | float | str) and type(value) is _TYPES.get(
         kind or '', type(value)
@@ -197,4 +199,4 @@ def _read(text: str, kind: str | None) -> object:
         return _TYPES[kind](text)
     if kind == 'bool':
         text = {'1': 'true', '0': 'false'}.get(text, text)
-    return yaml.safe_load(text) if text else text
+    return parse_yaml(text, 'value') if text else text

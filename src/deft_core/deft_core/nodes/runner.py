@@ -44,7 +44,12 @@ def run_node(factory: Callable[[], Node], name: str, args: Sequence[str] | None 
     Returns:
         Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a parameter file or a remap rule that ROS cannot read
+        reason = str(error).removeprefix('failed to initialize rcl: ').partition(', at /')[0]
+        print(f'error: {" ".join(reason.split())}; correct it.', file=sys.stderr)
+        return EXIT_CONFIGURATION
     signals: list[int] = []  # a handler may interrupt another one: no lock
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: signals.append(number))

@@ -16,13 +16,14 @@ from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import bounds, load_named, nearest
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, shown
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
 from deft_core.validation import FloatArray
 
 _LEAST_CORNERS: Final = 6
 _PRINT_RESOLUTION: Final = 12_000.0  # [pixel/m] about 300 dots per inch
+_LARGEST_SIDE: Final = 10_000  # [pixel] of a picture to print
 _INCH: Final = 0.0254  # [m]
 _BORDER_SQUARES: Final = 0.5  # white margin of the picture
 
@@ -105,7 +106,13 @@ def draw_board(board: BoardConfiguration, pixels_per_metre: float) -> npt.NDArra
     square = max(8, round(board.square_length * pixels_per_metre))
     margin = round(_BORDER_SQUARES * square)
     size = (board.squares_x * square + 2 * margin, board.squares_y * square + 2 * margin)
-    return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    try:
+        return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    except cv2.error as error:
+        raise ConfigurationError(
+            f'Board {board.name}: a marker of {board.marker_length} m in a square of '
+            f'{board.square_length} m is too small to draw.'
+        ) from error
 
 
 def drawn_size(board: BoardConfiguration) -> tuple[float, float]:
@@ -120,9 +127,9 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
     Raises:
         RecordingError: The file cannot be written.
     """
-    picture = draw_board(board, _PRINT_RESOLUTION)
-    # Whole pixels per square: the resolution follows from them, not the other way round.
     width, height = drawn_size(board)
+    picture = draw_board(board, min(_PRINT_RESOLUTION, _LARGEST_SIDE / max(width, height)))
+    # Whole pixels per square: the resolution follows from them, not the other way round.
     dots_per_inch = picture.shape[1] / width * _INCH
     page = io.BytesIO()
     Image.fromarray(picture).save(page, format='PNG', dpi=(dots_per_inch, dots_per_inch))
@@ -152,9 +159,7 @@ class BoardDetector:
     def __init__(self, board: BoardConfiguration) -> None:
         """Build the detector."""
         self.board = board
-        object_ = board.board()
-        self._corner_points = np.asarray(object_.getChessboardCorners(), dtype=np.float64)
-        self._detector = cv2.aruco.CharucoDetector(object_)
+        self._detector = cv2.aruco.CharucoDetector(board.board())
 
     def detect(self, color: ColorImage) -> BoardDetection:
         """Find the board in an RGB image (height, width, 3).
@@ -164,21 +169,44 @@ class BoardDetector:
         """
         grey = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
         corners, identifiers, _, _ = self._detector.detectBoard(grey)
-        count = 0 if identifiers is None else len(identifiers)
-        if count < _LEAST_CORNERS:
-            raise NoBoardError(
-                f'The image shows {count} corners of board {self.board.name}, at least '
-                f'{_LEAST_CORNERS} are needed; bring it nearer, into the light, and facing the '
-                'camera.'
-            )
-        found = np.asarray(identifiers, dtype=np.int64).ravel()
-        points = self._corner_points[found]
-        if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
-            raise NoBoardError(
-                f'All {count} seen corners of board {self.board.name} lie on one line; show more '
-                'of the board.'
-            )
-        return BoardDetection(np.asarray(corners, dtype=np.float64).reshape(-1, 2), found, points)
+        if identifiers is None:
+            corners, identifiers = [], []
+        return make_detection(
+            self.board,
+            np.asarray(corners, dtype=np.float64).reshape(-1, 2),
+            np.asarray(identifiers, dtype=np.int64).ravel(),
+        )
+
+
+def make_detection(
+    board: BoardConfiguration, corners: FloatArray, identifiers: npt.NDArray[np.int64]
+) -> BoardDetection:
+    """A detection from seen corners, shape (n, 2) [pixel], and their numbers, shape (n,).
+
+    Raises:
+        NoBoardError: There are fewer than six, or all on one line; a number is none of the board
+            or there twice.
+    """
+    count = len(identifiers)
+    if count < _LEAST_CORNERS:
+        raise NoBoardError(
+            f'The image shows {count} corners of board {board.name}, at least {_LEAST_CORNERS} '
+            'are needed; bring it nearer, into the light, and facing the camera.'
+        )
+    if len(np.unique(identifiers)) < count or not (
+        0 <= identifiers.min() <= identifiers.max() < board.corner_count
+    ):
+        raise NoBoardError(
+            f'Corners of board {board.name} have the numbers 0 to {board.corner_count - 1} once '
+            f'each, got {shown(identifiers.tolist())}.'
+        )
+    points = np.asarray(board.board().getChessboardCorners(), dtype=np.float64)[identifiers]
+    if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
+        raise NoBoardError(
+            f'All {count} seen corners of board {board.name} lie on one line; show more of the '
+            'board.'
+        )
+    return BoardDetection(corners, identifiers, points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,15 +234,19 @@ def locate_board(detection: BoardDetection, camera: CameraIntrinsics) -> BoardPo
         NoBoardError: No pose explains the corners.
     """
     points, corners = detection.points, detection.corners
-    count, rotations, translations, errors = cv2.solvePnPGeneric(
-        points, corners, camera.matrix, None, flags=cv2.SOLVEPNP_IPPE
-    )
-    if count == 0:
-        raise NoBoardError('No pose of the board explains its corners; take another view.')
-    rotation, translation = cv2.solvePnPRefineLM(
-        points, corners, camera.matrix, None, rotations[0], translations[0]
-    )
-    pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
+    try:
+        count, rotations, translations, errors = cv2.solvePnPGeneric(
+            points, corners, camera.matrix, None, flags=cv2.SOLVEPNP_IPPE
+        )
+        rotation, translation = cv2.solvePnPRefineLM(
+            points, corners, camera.matrix, None, rotations[0], translations[0]
+        )
+        pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
+    # No pose at all, or corners that no board can give.
+    except (cv2.error, IndexError, InvalidInputError) as error:
+        raise NoBoardError(
+            'No pose of the board explains its corners; take another view.'
+        ) from error
     residual = reprojection_residuals(pose, detection, camera)
     flips = np.asarray(errors, dtype=np.float64).ravel()
     ambiguity = float(flips[0] / flips[1]) if count > 1 and flips[1] > 0.0 else 0.0

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.configuration import load_named
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import write_atomically
 from deft_core.validation import FloatArray, finite_array
@@ -36,7 +36,7 @@ class CalibrationPostures:
 
     name: str
     joint_names: tuple[str, ...]
-    positions: tuple[tuple[float, ...], ...]
+    positions: tuple[tuple[float, ...], ...] = field(metadata=bounds(-6.2832, 6.2832, 'rad'))
 
     def __post_init__(self) -> None:
         """Refuse rows of another length."""
