@@ -18,12 +18,12 @@ from typing import Any, Final, NamedTuple
 import yaml
 from mcap.writer import CompressionType, Writer
 
+from deft_bag.mcap_file import McapFile
 from deft_bag.message_types import message_typestore
-from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, bag_files, summary_of
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, METADATA_FILE, bag_files
 from deft_core.errors import RecordingError
 from deft_core.files import write_atomically
 
-METADATA_FILE: Final = 'metadata.yaml'
 _ROSBAG2_VERSION: Final = 9  # what rosbag2 of Jazzy writes
 _FOREVER: Final = {'sec': 9223372036, 'nsec': 854775807}
 # What a player should offer the episodes with, in the words of rosbag2: late listeners get them.
@@ -167,7 +167,8 @@ class _PlainDumper(yaml.SafeDumper):
 
 
 def _contents(path: Path) -> _Contents:
-    summary = summary_of(path)
+    with McapFile(path) as file:
+        summary = file.summary
     if summary is None or summary.statistics is None:
         raise RecordingError(
             f'{path} ends early, as no file of this bag should; move it away to go on'
