@@ -18,7 +18,7 @@ class Clock:
 
 
 def messages(*seconds: float) -> list[RawMessage]:
-    return [RawMessage('/a', 'T', round(s * 1e9), str(s).encode()) for s in seconds]
+    return [RawMessage('/a', round(s * 1e9), str(s).encode()) for s in seconds]
 
 
 def test_spacing_is_that_of_the_recording_over_the_rate() -> None:
