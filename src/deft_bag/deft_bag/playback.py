@@ -12,7 +12,6 @@ from deft_bag.reader import RawMessage
 from deft_core.clock import MonotonicClock
 from deft_core.errors import InvalidInputError
 
-
 # A longer gap is no pause but a clock that began anew, or ran only later: not waited for.
 LONGEST_GAP: Final = 3600.0  # [s] of recording
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from mcap.records import Channel, Schema
 from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError
@@ -26,6 +28,8 @@ from deft_core.errors import ConfigurationError, InvalidInputError, RecordingErr
 from deft_core.files import read_yaml
 
 BAG_FOLDER: Final = 'bag'  # in the folder of a run
+PICTURES: Final = ('first_image', 'last_image', 'rollout_video')  # fields of an Episode
+MOST_EPISODES: Final = 100_000  # of a session; more than can be asked for
 METADATA_FILE: Final = 'metadata.yaml'  # of rosbag2, in the folder of a bag
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
@@ -168,8 +172,11 @@ class BagReader:
                         )
         return list(found.values())
 
-    def episodes(self) -> Iterator[Episode]:
+    def episodes(self, pictures: Collection[str] = PICTURES) -> Iterator[Episode]:
         """All whole episodes in the order of recording.
+
+        Args:
+            pictures: Which of an episode are kept; the others are empty.
 
         Raises:
             RecordingError: A record cannot be decoded, is inconsistent, is there twice, or was
@@ -194,7 +201,21 @@ class BagReader:
                     if episode.episode_id in seen:
                         raise RecordingError(f'{path}: {episode.episode_id} is recorded twice')
                     seen.add(episode.episode_id)
-                    yield episode
+                    yield _with_pictures(episode, pictures)
+
+
+def _with_pictures(episode: Episode, kept: Collection[str]) -> Episode:
+    """The episode without some of its pictures, which then take no memory."""
+    if set(kept) >= set(PICTURES):
+        return episode
+    empty = np.zeros((0, 0, 3), dtype=np.uint8)
+    return replace(
+        episode,
+        # Copies: the images of an episode are views of the whole chunk it came in.
+        first_image=episode.first_image.copy() if 'first_image' in kept else empty,
+        last_image=episode.last_image.copy() if 'last_image' in kept else empty,
+        rollout_video=episode.rollout_video if 'rollout_video' in kept else (),
+    )
 
 
 def _declared(metadata: Path) -> tuple[set[str], int]:
@@ -235,6 +256,8 @@ def episode_of_record(record: Any, source: str) -> Episode:
         episode = episode_from_msg(record)
         if not episode.episode_id:
             raise InvalidInputError('episode_id is empty')
+        if episode.index >= MOST_EPISODES:
+            raise InvalidInputError(f'index is {episode.index}, expected below {MOST_EPISODES}')
         if episode.reward is not None and not 0.0 <= episode.reward <= 1.0:
             raise InvalidInputError(f'reward is {episode.reward}, expected 0 to 1 or NaN')
     except (InvalidInputError, ValueError, KeyError, AttributeError) as error:

@@ -420,8 +420,8 @@ class SessionStore:
                 raise
         except sqlite3.Error as error:
             raise RecordingError(
-                f'cannot write to {self._path}: {error}; make room on the disk and launch again, the '
-                'session goes on where it was'
+                f'cannot write to {self._path}: {error}; make room on the disk and launch '
+                'again, the session goes on where it was'
             ) from error
 
     def _episodes(self, where: str, values: Sequence[Any] = ()) -> tuple[StoredEpisode, ...]:
