@@ -39,6 +39,14 @@ def test_a_clock_that_begins_anew_does_not_stop_the_replay() -> None:
     assert [m.data for m in playback.due(10)] == [b'50.0', b'51.0', b'0.5', b'1.5']
 
 
+def test_a_clock_that_ran_only_later_is_not_waited_for() -> None:
+    clock = Clock()
+    playback = Playback(iter(messages(0.0, 1795834592.0, 1795834593.0)), rate=1.0, clock=clock)
+    assert [m.data for m in playback.due(10)] == [b'0.0', b'1795834592.0']
+    clock.now += 1.0
+    assert [m.data for m in playback.due(10)] == [b'1795834593.0']
+
+
 def test_the_caller_may_breathe_between_messages_that_are_all_due() -> None:
     playback = Playback(iter(messages(*[0.0] * 5)), rate=1.0, clock=Clock())
     assert [len(list(playback.due(2))) for _ in range(4)] == [2, 2, 1, 0]

@@ -190,9 +190,7 @@ def _profile(topic: RecordedTopic) -> QoSProfile:
     for name, value in _POLICY.findall(topic.offered):
         offered.setdefault(name, []).append(value.lower())
     if not offered.keys() >= {'history', 'depth', 'reliability', 'durability'}:
-        raise ConfigurationError(
-            f'no quality of service as rosbag2 writes it: {topic.offered!r:.60}'
-        )
+        raise ConfigurationError(f'its quality of service is {topic.offered[:40]!r}')
     keep_all = offered['history'][0] in {'2', 'keep_all'}
     depth = offered['depth'][0]
     latched = all(value in {'1', 'transient_local'} for value in offered['durability'])
