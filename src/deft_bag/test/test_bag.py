@@ -27,7 +27,7 @@ from deft_core.errors import RecordingError
 SLOW_FIXTURES = [HealthCheck.function_scoped_fixture]
 
 
-def cdr_of(records, index: int, **changes) -> bytes:
+def cdr_of(records, index: int, /, **changes) -> bytes:
     record = records.record_of(records.make_episode(index))
     for name, value in changes.items():
         setattr(record, name, value)

@@ -113,7 +113,7 @@ def _for_page(episodes: Iterable[Episode], notes: list[str]) -> Iterator[Episode
         )
     if left_out:
         notes.append(
-            f'The videos of {left_out} episodes are left out: together they are larger than '
+            f'Episodes without their video: {left_out}; all videos together are larger than '
             f'{MOST_VIDEO / 1e6:.0f} MB.'
         )
 
