@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import lz4.frame
 import zstandard
+from fastcrc import crc32  # eleven times as fast as zlib's
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import EndOfFile
 from mcap.opcode import Opcode
@@ -210,7 +210,7 @@ class McapFile:
         if checksum:  # 0: the recorder made none
             end = footer + _HEAD.size + _FOOTER.size - 4  # of all before the checksum
             self._stream.seek(start or footer)
-            if zlib.crc32(self._content(end - (start or footer))) != checksum:
+            if crc32.iso_hdlc(self._content(end - (start or footer))) != checksum:
                 raise ValueError('its index has another checksum')
         if not start:
             return None
@@ -299,7 +299,7 @@ def _unpacked(chunk: memoryview) -> memoryview:
         raise ValueError(f'a chunk cannot be unpacked: {error}') from error
     if len(data) != size:
         raise ValueError(f'a chunk unpacks to another size than the {size} bytes it declares')
-    if checksum and zlib.crc32(data) != checksum:
+    if checksum and crc32.iso_hdlc(data) != checksum:
         raise ValueError('a chunk has another checksum')
     return memoryview(data)
 

@@ -18,7 +18,6 @@ import numpy as np
 from mcap.records import Channel, Schema
 from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError
-from rosbags.typesys.store import Typestore
 
 from deft_bag.mcap_file import McapFile
 from deft_bag.message_types import message_typestore
@@ -183,13 +182,14 @@ class BagReader:
                 recorded with other message definitions.
         """
         types = message_typestore()
+        own_hash = types.hash_rihs01(EPISODE_TYPE)
         seen: set[str] = set()
         for path in self._files:
             checked: set[int] = set()
             with McapFile(path) as file:
                 for schema, channel, _, data in file.messages({EPISODE_TOPIC}):
                     if channel.id not in checked:
-                        _require_same_type(path, schema, channel, types)
+                        _require_same_type(path, schema, channel, own_hash)
                         checked.add(channel.id)
                     try:
                         record = types.deserialize_cdr(data, EPISODE_TYPE)
@@ -229,17 +229,14 @@ def _declared(metadata: Path) -> tuple[set[str], int]:
     return {PurePosixPath(str(name)).name for name in names}, count
 
 
-def _require_same_type(
-    path: Path, schema: Schema | None, channel: Channel, types: Typestore
-) -> None:
+def _require_same_type(path: Path, schema: Schema | None, channel: Channel, own_hash: str) -> None:
     name = schema.name if schema is not None else 'no type'
     if name != EPISODE_TYPE or channel.message_encoding != 'cdr':
         raise RecordingError(
             f'{path}: {EPISODE_TOPIC} holds {name} in {channel.message_encoding!r}, expected '
             f"{EPISODE_TYPE} in 'cdr'"
         )
-    recorded, own = channel.metadata.get('topic_type_hash'), types.hash_rihs01(EPISODE_TYPE)
-    if recorded not in (None, '', own):
+    if channel.metadata.get('topic_type_hash') not in (None, '', own_hash):
         raise RecordingError(
             f'{path} was recorded with another definition of {EPISODE_TYPE}; read it with the '
             'version of the program that recorded it'
