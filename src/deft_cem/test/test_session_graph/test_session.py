@@ -275,7 +275,7 @@ def test_a_full_disk_halts_and_the_next_launch_goes_on(graph, monkeypatch, capsy
     monkeypatch.undo()
 
     graph.session(episodes=3, warm_up=2, evaluation_trials=0)
-    graph.until(lambda: len(graph.peers.grasps) >= 3)
+    graph.until(lambda: len(graph.peers.scores) >= 3)
     first, second = graph.peers.grasps[1:3]
     assert first.episode_id == second.episode_id
     np.testing.assert_array_equal(first.grasp.position, second.grasp.position)
