@@ -18,12 +18,14 @@ from typing import Any, Final, NamedTuple
 import yaml
 from mcap.writer import CompressionType, Writer
 
+from deft_bag.mcap_file import LARGEST_RECORD, McapFile
 from deft_bag.message_types import message_typestore
-from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, bag_files, summary_of
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, METADATA_FILE, bag_files
 from deft_core.errors import RecordingError
 from deft_core.files import write_atomically
 
-METADATA_FILE: Final = 'metadata.yaml'
+# [byte]; a chunk holds the definition, too.
+_LARGEST_EPISODE: Final = LARGEST_RECORD - 2**20
 _ROSBAG2_VERSION: Final = 9  # what rosbag2 of Jazzy writes
 _FOREVER: Final = {'sec': 9223372036, 'nsec': 854775807}
 # What a player should offer the episodes with, in the words of rosbag2: late listeners get them.
@@ -97,9 +99,14 @@ class EpisodeBag:
             publish_time: When it was scored; as `log_time` when None. [ns]
 
         Raises:
-            RecordingError: The disk refused the data.
+            RecordingError: The disk refused the data, or no reader would take an episode so large.
         """
         path = self._path(number)
+        if len(record) > _LARGEST_EPISODE:
+            raise RecordingError(
+                f'the episode of {path} takes {len(record) / 1e6:.0f} MB, expected at most '
+                f'{_LARGEST_EPISODE / 1e6:.0f} MB; set the camera to smaller images'
+            )
         write_atomically(path, self._mcap(record, log_time, publish_time or log_time))
         self._files[path.name] = _Contents(log_time, log_time, 1)
         write_atomically(self._folder / METADATA_FILE, self._metadata())
@@ -170,7 +177,8 @@ class _PlainDumper(yaml.CSafeDumper):
 
 
 def _contents(path: Path) -> _Contents:
-    summary = summary_of(path)
+    with McapFile(path) as file:
+        summary = file.summary
     if summary is None or summary.statistics is None:
         raise RecordingError(
             f'{path} ends early, as no file of this bag should; move it away to go on'

@@ -426,7 +426,10 @@ class SessionStore:
                     connection.execute('ROLLBACK')
                 raise
         except sqlite3.Error as error:
-            raise RecordingError(f'cannot write to {self._path}: {error}') from error
+            raise RecordingError(
+                f'cannot write to {self._path}: {error}; make room on the disk and launch '
+                'again, the session goes on where it was'
+            ) from error
 
     def _episodes(self, where: str, values: Sequence[Any] = ()) -> tuple[StoredEpisode, ...]:
         rows = self._rows(f'SELECT * FROM episode {where} ORDER BY number', values)  # noqa: S608

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -266,3 +268,29 @@ def test_wrong_recorder_topics_are_refused(graph, entry: str) -> None:
     overrides = [Parameter('topics', value=[entry])]
     with pytest.raises(ConfigurationError, match='/a'):
         StreamRecorder(context=graph.context, parameter_overrides=overrides)
+
+
+def test_a_full_disk_halts_and_the_next_launch_goes_on(graph, monkeypatch, capsys) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def score(scores: list[float], _: ExecuteGrasp.Goal) -> float:
+        if len(scores) == 1:  # the second episode cannot be written
+            monkeypatch.setattr(os, 'fsync', full)
+        return 0.25
+
+    graph.peers.score = score
+    session = graph.session(episodes=3, warm_up=2, evaluation_trials=0)
+    assert graph.finish() == EXIT_FAILURE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: the session halted: Cannot write')
+    assert 'episode_0001.mcap: No space left on device; is the disk full' in line
+    graph.remove(session)
+    monkeypatch.undo()
+
+    graph.session(episodes=3, warm_up=2, evaluation_trials=0)
+    graph.until(lambda: len(graph.peers.scores) >= 3)
+    first, second = graph.peers.grasps[1:3]
+    assert first.episode_id == second.episode_id
+    np.testing.assert_array_equal(first.grasp.position, second.grasp.position)
+    assert next(e.reward for e in BagReader(graph.run / 'bag').episodes()) == 0.25
