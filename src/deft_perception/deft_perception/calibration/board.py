@@ -33,23 +33,14 @@ class NoBoardError(DeftError):
 
 @dataclass(frozen=True)
 class BoardConfiguration:
-    """A ChArUco board: a chessboard whose white squares hold markers.
+    """A ChArUco board: a chessboard whose white squares hold markers."""
 
-    Attributes:
-        name: File name in `config/boards` without extension.
-        squares_x: Columns of the chessboard.
-        squares_y: Rows of the chessboard.
-        square_length: Side as printed. [m].
-        marker_length: Side as printed. [m].
-        dictionary: Predefined ArUco dictionary, as OpenCV names it.
-    """
-
-    name: str
-    squares_x: int = field(metadata=bounds(3, 40))
-    squares_y: int = field(metadata=bounds(3, 40))
-    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))
-    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))
-    dictionary: str
+    name: str  # file name in `config/boards` without extension
+    squares_x: int = field(metadata=bounds(3, 40))  # columns of the chessboard
+    squares_y: int = field(metadata=bounds(3, 40))  # rows of the chessboard
+    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))  # side as printed
+    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))  # side as printed
+    dictionary: str  # predefined ArUco dictionary, as OpenCV names it
 
     def __post_init__(self) -> None:
         """Refuse boards that cannot be printed."""
@@ -132,17 +123,12 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
 
 @dataclass(frozen=True, eq=False)
 class BoardDetection:
-    """Corners of the board that an image shows.
+    """Corners of the board that an image shows."""
 
-    Attributes:
-        corners: Pixel centres are whole numbers. Shape (n, 2). [pixel].
-        identifiers: Number of each corner on the board. Shape (n,).
-        points: The corners on the board: x along its rows, y along its columns, z into it, origin
-            at the outer corner of the first square. Shape (n, 3). [m].
-    """
-
-    corners: FloatArray
-    identifiers: npt.NDArray[np.int64]
+    corners: FloatArray  # pixel centres are whole numbers, shape (n, 2) [pixel]
+    identifiers: npt.NDArray[np.int64]  # number of each corner on the board, shape (n,)
+    # the corners on the board: x along its rows, y along its columns, z into it, origin at the
+    # outer corner of the first square, shape (n, 3) [m]
     points: FloatArray
 
 

@@ -46,21 +46,13 @@ _MOST_EVALUATIONS: Final = 40  # good views need five; views that contradict eac
 
 @dataclass(frozen=True, eq=False)
 class CalibrationView:
-    """One look at the board while the arm stands still.
+    """One look at the board while the arm stands still."""
 
-    Attributes:
-        name: What the report calls it.
-        joints: Of the arm. Shape (n,). [rad].
-        T_base_flange: From the arm. Shape (4, 4). [m].
-        detection: Corners of the board in the image.
-        pose: Where the image alone puts the board.
-    """
-
-    name: str
-    joints: FloatArray
-    T_base_flange: FloatArray
-    detection: BoardDetection
-    pose: BoardPose
+    name: str  # what the report calls it
+    joints: FloatArray  # of the arm, shape (n,) [rad]
+    T_base_flange: FloatArray  # from the arm, shape (4, 4) [m]
+    detection: BoardDetection  # corners of the board in the image
+    pose: BoardPose  # where the image alone puts the board
 
 
 @dataclass(frozen=True, eq=False)

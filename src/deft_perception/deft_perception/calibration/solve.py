@@ -32,38 +32,24 @@ class LargeResidualError(DeftError):
 
 @dataclass(frozen=True, eq=False)
 class ViewResidual:
-    """What a solution leaves unexplained in one view.
-
-    Attributes:
-        name: Of the view.
-        held_out: The view took no part in the fit that is judged.
-        reprojection: Root mean square over its corners. [pixel].
-        translation: Board through arm and mount against board through the camera. [m].
-        rotation: Likewise. [rad].
-    """
+    """What a solution leaves unexplained in one view."""
 
     name: str
-    held_out: bool
-    reprojection: float
-    translation: float
-    rotation: float
+    held_out: bool  # the view took no part in the fit that is judged
+    reprojection: float  # root mean square over its corners [pixel]
+    translation: float  # board through arm and mount against board through the camera [m]
+    rotation: float  # likewise [rad]
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationResult:
-    """A calibration and what speaks for it.
+    """A calibration and what speaks for it."""
 
-    Attributes:
-        refinement: Transforms from all used views, and their deviations.
-        judged: Root mean squares over the held-out views of the fit without them.
-        views: Residuals of every used view; those held out under the fit without them.
-        rejected: Name of every rejected view and the reason.
-    """
-
-    refinement: Refinement
-    judged: ViewResidual
+    refinement: Refinement  # transforms from all used views, and their deviations
+    judged: ViewResidual  # root mean squares over the held-out views of the fit without them
+    # residuals of every used view; those held out under the fit without them
     views: tuple[ViewResidual, ...]
-    rejected: tuple[tuple[str, str], ...]
+    rejected: tuple[tuple[str, str], ...]  # name of every rejected view and the reason
 
     @property
     def solution(self) -> HandEyeSolution:

@@ -51,18 +51,15 @@ _INFO = '/camera/camera/color/camera_info'
 
 @dataclass(frozen=True)
 class SegmentationParameters(SegmentationSettings):
-    """Parameters of the node: those of the segmentation, and of the camera intake.
+    """Parameters of the node: those of the segmentation, and of the camera intake."""
 
-    Attributes:
-        maximum_age: Images received longer ago are stale. [s], monotonic clock.
-        frozen_after: Depth images identical for this long mean a frozen camera; 0 = off. [s].
-        wait_timeout: How long a request waits for an image as new as it asks for. [s].
-        seed: Seed of the fits; together with the stamp of the image it fixes the result.
-    """
-
+    # images received longer ago are stale, monotonic clock
     maximum_age: float = field(default=2.0, metadata=bounds(0.01, 60.0, 's'))
+    # depth images identical for this long mean a frozen camera; 0 = off
     frozen_after: float = field(default=3.0, metadata=bounds(0.0, 600.0, 's'))
+    # how long a request waits for an image as new as it asks for
     wait_timeout: float = field(default=5.0, metadata=bounds(0.0, 60.0, 's'))
+    # seed of the fits; together with the stamp of the image it fixes the result
     seed: int = field(default=0, metadata=bounds(0))
 
 
