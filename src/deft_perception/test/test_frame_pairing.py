@@ -99,7 +99,9 @@ def test_one_picture_with_new_stamps_means_a_frozen_camera(clock, frozen):
     play(pairing, clock, 6, **{frozen: lambda n: 42})
     assert pairing.latest().stamp_ns == 500
     play(pairing, clock, 7, **{frozen: lambda n: 42})
-    with pytest.raises(StaleDataError, match=f'{frozen.replace("or", "our")} image has not changed'):
+    with pytest.raises(
+        StaleDataError, match=f'{frozen.replace("or", "our")} image has not changed'
+    ):
         pairing.latest()
     play(pairing, clock, 8)
     assert pairing.latest().stamp_ns == 700

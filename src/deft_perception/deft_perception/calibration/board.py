@@ -140,7 +140,12 @@ class BoardDetector:
         self.board = board
         object_ = board.board()
         self._corner_points = np.asarray(object_.getChessboardCorners(), dtype=np.float64)
-        self._detector = cv2.aruco.CharucoDetector(object_)
+        self._detectors = [cv2.aruco.CharucoDetector(object_)]
+        if board.squares_y % 2 == 0:
+            # OpenCV before 4.6 began such boards with the other colour, and so do their makers.
+            legacy = board.board()
+            legacy.setLegacyPattern(True)
+            self._detectors.append(cv2.aruco.CharucoDetector(legacy))
 
     def detect(self, color: ColorImage) -> BoardDetection:
         """Find the board in an RGB image (height, width, 3).
@@ -149,14 +154,15 @@ class BoardDetector:
             NoBoardError: Fewer than six corners are seen, or all on one line.
         """
         grey = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
-        corners, identifiers, _, _ = self._detector.detectBoard(grey)
-        count = 0 if identifiers is None else len(identifiers)
-        if count < _LEAST_CORNERS:
-            raise NoBoardError(
-                f'The image shows {count} corners of board {self.board.name}, at least '
-                f'{_LEAST_CORNERS} are needed; bring it nearer, into the light, and facing the '
-                'camera.'
-            )
+        count = markers = 0
+        for detector in self._detectors:
+            corners, identifiers, _, seen_markers = detector.detectBoard(grey)
+            count = 0 if identifiers is None else len(identifiers)
+            if count >= _LEAST_CORNERS:
+                break
+            markers = 0 if seen_markers is None else len(seen_markers)
+        else:
+            raise NoBoardError(self._why_no_board(count, markers))
         found = np.asarray(identifiers, dtype=np.int64).ravel()
         points = self._corner_points[found]
         if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
@@ -165,6 +171,19 @@ class BoardDetector:
                 'of the board.'
             )
         return BoardDetection(np.asarray(corners, dtype=np.float64).reshape(-1, 2), found, points)
+
+    def _why_no_board(self, corners: int, markers: int) -> str:
+        board = self.board
+        if markers > _LEAST_CORNERS and corners == 0:
+            return (
+                f'The image shows {markers} markers of {board.dictionary}, but not where a board '
+                f'of {board.squares_x} x {board.squares_y} squares has them; are the squares and '
+                f'the dictionary of {board.name} those of the board?'
+            )
+        return (
+            f'The image shows {corners} corners of board {board.name}, at least {_LEAST_CORNERS} '
+            'are needed; bring it nearer, into the light, and facing the camera.'
+        )
 
 
 @dataclass(frozen=True, eq=False)

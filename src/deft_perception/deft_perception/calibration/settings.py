@@ -32,6 +32,8 @@ class CalibrationSettings:
     arm_translation_deviation: float = field(default=0.0005, metadata=bounds(0.0, 0.05, 'm'))
     # likewise about each axis
     arm_rotation_deviation: float = field(default=0.0005, metadata=bounds(0.0, 0.1, 'rad'))
+    # of the length of a square, seen from the arm; a calibration above it is refused
+    maximum_square_error: float = field(default=0.005, metadata=bounds(0.0005, 0.1))
     # share of the views that is kept from the fit to judge it
     held_out_share: float = field(default=0.25, metadata=bounds(0.0, 0.5))
     # of the held-out views; a calibration above it is refused
