@@ -57,6 +57,55 @@ def test_a_cup_is_found_within_millimetres(segment, scene, cylinder, radius, hei
     assert horizontal_error(found, cup.x, cup.y) < 4.0 * found.quality['centre_uncertainty_m']
 
 
+@pytest.mark.parametrize('click', [False, True])
+@pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1281, 721), (1920, 1080)])
+def test_a_large_image_gives_the_same_in_its_own_pixels(
+    segment, scene, cylinder, width, height, click
+):
+    cup = cylinder(0.55, 0.03, 0.036, 0.095)
+    setting = scene(bodies=(cup,), noise=0.001, width=width, height=height)
+    place = setting.pixel(cup.x, cup.y, 0.05)
+    found = segment(setting, click=place if click else None)
+    assert found.mask.shape == found.depth.shape == (height, width)
+    assert found.mask[place[1], place[0]]
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    x0, y0, x1, y1 = found.crop_box
+    assert x1 - x0 == y1 - y0
+    assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
+    with pytest.raises(NoObjectError, match=r'the click \(40, 31\)'):
+        segment(setting, click=(40, 31))
+
+
+def test_table_that_depth_lifts_beside_a_thing_is_not_the_thing(scene, box):
+    block = box(0.5, 0.0, (0.12, 0.08, 0.06))
+    frame = scene(bodies=(block,), noise=0.0005, width=640, height=480).render()
+    clean = scene(bodies=(block,), width=640, height=480)
+    on_block = clean.render().depth < scene(width=640, height=480).render().depth - 0.004
+    rng = np.random.default_rng(0)
+    color = np.where(on_block[..., None], (170, 40, 40), (190, 170, 140))
+    color = np.clip(color + rng.normal(0.0, 4.0, color.shape), 0, 255).astype(np.uint8)
+    rows, columns = np.nonzero(on_block)
+    depth = frame.depth.copy()
+    smear = np.zeros_like(on_block)
+    smear[rows.min() : rows.max(), columns.max() - 5 : columns.max() + 40] = True
+    depth[smear & ~on_block] = np.median(depth[on_block])
+    smeared = replace(frame, color=color, depth=depth)
+    found = PlaneSegmentation(SegmentationSettings()).segment(smeared, clean.pose, rng)
+    assert np.mean(found.mask[on_block]) > 0.9
+    assert np.mean(found.mask[smear & ~on_block]) < 0.1
+    plain = replace(smeared, color=np.full_like(color, 128))  # colour cannot tell
+    assert (
+        np.mean(
+            PlaneSegmentation(SegmentationSettings())
+            .segment(plain, clean.pose, rng)
+            .mask[on_block]
+        )
+        > 0.9
+    )
+
+
 def test_lens_distortion_is_undone(segment, scene, cylinder):
     lens = (-0.12, 0.08, 0.001, -0.001, -0.02)
     cup = cylinder(0.62, -0.14, 0.036, 0.095)  # far from the middle of the image

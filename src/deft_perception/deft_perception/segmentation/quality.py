@@ -20,7 +20,7 @@ _LEAST_COVERAGE: Final = 0.6  # share of the object with depth
 _MOST_MIXED: Final = 0.10
 _MOST_REFLECTED: Final = 0.02
 _MOST_GLARE: Final = 0.06  # white paint loses its edges too
-_RIVAL: Final = 0.35  # area of the second body over that of the chosen one
+_RIVAL: Final = 0.2  # area of the second body over that of the chosen one
 
 
 class Flag(enum.StrEnum):
