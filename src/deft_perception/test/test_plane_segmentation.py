@@ -234,6 +234,16 @@ def test_what_hangs_in_the_air_is_the_robot(segment, scene, cylinder, box):
     assert horizontal_error(found, cup.x, cup.y) < 0.006
 
 
+def test_what_the_border_cuts_is_taken_only_where_nothing_is_whole(segment, scene, box, cylinder):
+    cut = box(0.62, 0.40, (0.20, 0.20, 0.10))
+    cup = cylinder(0.52, -0.05, 0.036, 0.095)
+    wide = {'workspace_maximum': (0.9, 0.7, 0.35)}
+    both = segment(scene(bodies=(cut, cup)), **wide)
+    assert horizontal_error(both, cup.x, cup.y) < 0.006
+    assert not both.touches_border
+    assert segment(scene(bodies=(cut,)), **wide).touches_border
+
+
 def test_an_object_outside_the_workspace_is_no_object(segment, scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
     with pytest.raises(NoObjectError, match='workspace'):
