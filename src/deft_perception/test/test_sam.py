@@ -15,13 +15,13 @@ import torch
 from deft_core.camera import RgbdFrame
 from deft_core.errors import ConfigurationError, InvalidInputError, NoObjectError
 from deft_core.pretrained import VIT_B_32, ClipArchitecture, WeightsFile
+from deft_perception.segment_anything.sam2 import MODELS, MaskProposal, Sam2Model, Sam2Predictor
+from deft_perception.segment_anything.sam_segmentation import SamSegmentation
+from deft_perception.segment_anything.text_ranking import TextRanker, load_text_ranker
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.quality import Flag, flags_of
-from deft_perception.segmentation.sam2 import MODELS, MaskProposal, Sam2Model, Sam2Predictor
-from deft_perception.segmentation.sam_segmentation import SamSegmentation
 from deft_perception.segmentation.segmenter import make_segmenter
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 TINY_SAM2 = Sam2Model(
     WeightsFile('tiny.pth', 'the test'),

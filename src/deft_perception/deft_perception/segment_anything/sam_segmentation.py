@@ -18,11 +18,11 @@ from deft_core.camera import Mask, RgbdFrame
 from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
+from deft_perception.segment_anything.sam2 import MaskProposal, Sam2Predictor, load_sam2
+from deft_perception.segment_anything.text_ranking import TextRanker, load_text_ranker
 from deft_perception.segmentation.clusters import Cluster, choose_cluster, prominence
-from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, bounding_box, check_click
-from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
 _BOX_MARGIN: Final = 4  # pixels around a body, because its edges lack depth
