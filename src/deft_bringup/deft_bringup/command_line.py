@@ -34,6 +34,10 @@ _COMMANDS: Final = {
         'deft_bringup.commands.trajectory',
         'the post-grasp trajectory from one human demonstration',
     ),
+    'segment': (
+        'deft_bringup.commands.segment',
+        'what perception makes of two pictures or of a bag',
+    ),
     'tasks': ('deft_bringup.commands.tasks', 'list the tasks'),
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage
+from deft_core.camera import CameraIntrinsics, ColorImage, DepthImage, lens_distortion
 from deft_core.episode import Episode, Outcome, Phase, VideoFrame
 from deft_core.errors import InvalidInputError
 from deft_core.frames import BASE_FRAME
@@ -175,7 +175,23 @@ def mask_from_msg(message: Any) -> npt.NDArray[np.bool_]:
 
 
 def intrinsics_from_msg(message: Any) -> CameraIntrinsics:
-    """Pinhole model of a camera_info."""
+    """Camera of a camera_info whose image is whole.
+
+    Raises:
+        InvalidInputError: The lens model is unknown, or the image is binned or a part.
+    """
+    if max(message.binning_x, message.binning_y) > 1:
+        raise InvalidInputError(
+            f'camera_info says binning {message.binning_x} x {message.binning_y}; publish images '
+            'in full resolution (binning_x and binning_y 0 or 1).'
+        )
+    roi = message.roi
+    part = (roi.x_offset, roi.y_offset, roi.width, roi.height)
+    if any(part) and part != (0, 0, message.width, message.height):
+        raise InvalidInputError(
+            f'camera_info says that the image is a region of interest (x, y, width, height = '
+            f'{part}); publish whole images.'
+        )
     return CameraIntrinsics(
         width=message.width,
         height=message.height,
@@ -183,6 +199,7 @@ def intrinsics_from_msg(message: Any) -> CameraIntrinsics:
         fy=float(message.k[4]),
         cx=float(message.k[2]),
         cy=float(message.k[5]),
+        distortion=lens_distortion(message.distortion_model, message.d),
     )
 
 

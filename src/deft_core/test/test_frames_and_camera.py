@@ -31,6 +31,40 @@ def test_unknown_and_unconnected_frames_are_named():
         tree.get('base', 'board')
 
 
+PLUMB_BOB = (-0.0556, 0.0662, 0.00056, -0.00024, -0.0213)  # usual for a D455
+
+
+RATIONAL = (0.45, -2.6, 0.0003, -0.0001, 1.5, 0.33, -2.43, 1.43)  # usual for an Azure Kinect
+
+
+@pytest.mark.parametrize('distortion', [PLUMB_BOB, RATIONAL])
+def test_lens_distortion_is_undone_where_pixels_become_rays(distortion):
+    camera = CameraIntrinsics(640, 480, 385.0, 386.0, 320.0, 240.0, distortion)
+    pixels = np.array([[0.0, 0.0], [639.0, 0.0], [100.0, 100.0], [320.0, 479.0]])
+    rays = camera.rays(pixels)
+    points = camera.deproject(np.full((480, 640), 0.8))
+    columns, rows = pixels.astype(int).T
+    assert points[rows, columns] == pytest.approx(0.8 * np.hstack([rays, np.ones((4, 1))]))
+    assert camera.project(points[rows, columns]) == pytest.approx(pixels, abs=1e-5)
+    x, y = rays.T
+    k1, k2, p1, p2, k3, *lower = (*distortion, 0.0, 0.0, 0.0)[:8]
+    r = x * x + y * y
+    scale = (1 + k1 * r + k2 * r**2 + k3 * r**3) / (1 + np.polyval([*lower[::-1], 0.0], r))
+    u = x * scale + 2 * p1 * x * y + p2 * (r + 2 * x * x)
+    v = y * scale + p1 * (r + 2 * y * y) + 2 * p2 * x * y
+    seen = np.stack([385.0 * u + 320.0, 386.0 * v + 240.0], axis=1)
+    assert seen == pytest.approx(pixels, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('distortion', 'words'),
+    [((0.1, 0.2), 'coefficients'), ((-5.0, 0.0, 0.0, 0.0), 'cannot be undone')],
+)
+def test_a_lens_that_makes_no_sense_is_refused(distortion, words):
+    with pytest.raises(InvalidInputError, match=words):
+        CameraIntrinsics(640, 480, 385.0, 386.0, 320.0, 240.0, distortion)
+
+
 def test_deprojection_inverts_projection():
     depth = np.linspace(0.5, 1.0, 48, dtype=np.float32).reshape(6, 8)
     depth[2, 3] = np.nan

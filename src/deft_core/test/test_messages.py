@@ -24,6 +24,7 @@ from deft_core.rotations import matrix_from_euler, transform
 from deft_core.trajectory import WristTrajectory
 
 encode = pytest.importorskip('deft_core.nodes.encode', reason='needs the built messages')
+from sensor_msgs.msg import RegionOfInterest  # noqa: E402
 
 VECTOR = np.linspace(-1.0, 1.0, GRASP_DIMENSION)
 COLOR = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -177,7 +178,25 @@ def test_image_whose_size_and_data_disagree_is_refused(field, value):
         decode.color_from_msg(message)
 
 
-def test_camera_info_round_trip():
-    intrinsics = CameraIntrinsics(640, 480, 605.0, 606.0, 320.5, 240.5)
+@pytest.mark.parametrize('distortion', [(), (-0.05, 0.06, 0.001, 0.0, -0.02), (0.1,) + (0.0,) * 7])
+def test_camera_info_round_trip(distortion):
+    intrinsics = CameraIntrinsics(640, 480, 605.0, 606.0, 320.5, 240.5, distortion)
     message = encode.intrinsics_to_msg(intrinsics, 0.0, 'camera')
     assert decode.intrinsics_from_msg(message) == intrinsics
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'words'),
+    [
+        ('distortion_model', 'equidistant', "'equidistant'"),
+        ('d', [0.1, 0.2], 'with 2 coefficients'),
+        ('binning_x', 2, 'binning 2 x 0'),
+        ('roi', RegionOfInterest(x_offset=100, width=300, height=200), 'region of interest'),
+    ],
+)
+def test_a_camera_that_is_not_understood_is_refused_by_name(field, value, words):
+    camera = CameraIntrinsics(640, 480, 605.0, 606.0, 320.5, 240.5)
+    message = encode.intrinsics_to_msg(camera, 0.0, 'camera')
+    setattr(message, field, value)
+    with pytest.raises(InvalidInputError, match=words):
+        decode.intrinsics_from_msg(message)

@@ -72,6 +72,25 @@ class Box:
         return np.where((near < far) & (near > 0.0), near, INFINITE)
 
 
+@dataclass(frozen=True)
+class Ellipsoid:
+    """Ellipsoid lying on the table with half axes `half` along the base axes."""
+
+    x: float
+    y: float
+    half: tuple[float, float, float]
+
+    def intersect(self, origin, rays):
+        scale = np.array(self.half)
+        o = (origin - np.array([self.x, self.y, self.half[2]])) / scale
+        d = rays / scale
+        a, b, c = np.sum(d * d, axis=-1), d @ o, o @ o - 1.0
+        root = b * b - a * c
+        with np.errstate(invalid='ignore'):
+            distance = (-b - np.sqrt(root)) / a
+        return np.where(root > 0.0, distance, INFINITE)
+
+
 def _cylinder(origin, rays, body, radius, wall):
     o = origin - np.array([body.x, body.y, body.base])
     a = np.sum(rays[..., :2] ** 2, axis=-1)
@@ -116,6 +135,7 @@ class Scene:
     position: tuple[float, float, float] = CAMERA_POSITION
     target: tuple[float, float, float] = CAMERA_TARGET
     table_height: float = 0.0
+    distortion: tuple[float, ...] = ()
     pose: np.ndarray = field(init=False)
     camera: CameraIntrinsics = field(init=False)
 
@@ -123,7 +143,13 @@ class Scene:
         focal = 300.0 * self.width / 320
         object.__setattr__(self, 'pose', look_at(self.position, self.target))
         camera = CameraIntrinsics(
-            self.width, self.height, focal, focal, (self.width - 1) / 2, (self.height - 1) / 2
+            self.width,
+            self.height,
+            focal,
+            focal,
+            (self.width - 1) / 2,
+            (self.height - 1) / 2,
+            self.distortion,
         )
         object.__setattr__(self, 'camera', camera)
 
@@ -166,11 +192,9 @@ class Scene:
         k = oversampling
         columns = (np.arange(self.width * k) + 0.5) / k - 0.5
         rows = (np.arange(self.height * k) + 0.5) / k - 0.5
-        x = (columns - self.camera.cx) / self.camera.fx
-        y = (rows - self.camera.cy) / self.camera.fy
-        directions = np.stack(
-            [*np.broadcast_arrays(x[None, :], y[:, None]), np.ones((len(y), len(x)))], axis=-1
-        )
+        pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+        flat = self.camera.rays(pixels).reshape(pixels.shape)
+        directions = np.concatenate([flat, np.ones((*flat.shape[:2], 1))], axis=-1)
         rays = directions @ self.pose[:3, :3].T
         origin = self.pose[:3, 3]
         with np.errstate(divide='ignore'):
@@ -196,6 +220,12 @@ def cylinder() -> type[Cylinder]:
 def box() -> type[Box]:
     """Makes a box."""
     return Box
+
+
+@pytest.fixture(scope='session')
+def ellipsoid() -> type[Ellipsoid]:
+    """Makes an ellipsoid."""
+    return Ellipsoid
 
 
 def _photograph(pose, board=BOARD, sigma=0.0, oversampling=3):

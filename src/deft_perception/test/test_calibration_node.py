@@ -104,6 +104,7 @@ class Cell:
     """The node, an arm that jumps where it is sent, and a camera that sees the board on it."""
 
     def __init__(self, context, folder, photograph, camera, **parameters):
+        self.context = context
         self.executor = SingleThreadedExecutor(context=context)
         values = {
             'board': 'board', 'motion': 'drive', 'postures': 'tour', 'speed': 1.5,
@@ -171,7 +172,10 @@ class Cell:
         with pytest.raises(NodeFinished) as finished:
             self.until(lambda: False)
         self.node.close()
-        self.executor.remove_node(self.node)
+        # Callbacks that the ended process would not come to any more stay in its executor.
+        self.executor.shutdown()
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.test)
         return finished.value.exit_code, self.said[-1]
 
     def close(self):
@@ -240,8 +244,9 @@ def test_a_person_moves_the_arm_and_keeps_the_postures(cell, configuration, boar
     assert load_postures('found', configuration).matrix().shape == (VIEWS, 6)
 
 
-def stop(made):
+def stop_that_another_releases(made):
     made.stop.publish(EmergencyStop(pressed=True, source='test', reason='a hand in the way'))
+    made.stop.publish(EmergencyStop(pressed=False, source='panel'))
 
 
 def fault(made):
@@ -254,7 +259,11 @@ def busy(made):
 
 @pytest.mark.parametrize(
     ('trouble', 'words'),
-    [(stop, 'a hand in the way'), (fault, 'in fault'), (busy, 'executes something else')],
+    [
+        (stop_that_another_releases, 'a hand in the way'),
+        (fault, 'in fault'),
+        (busy, 'executes something else'),
+    ],
 )
 def test_trouble_ends_the_tour_and_holds_the_arm(cell, trouble, words):
     made = cell()

@@ -42,9 +42,12 @@ def locate(scene, depth, mask, column, row):
     return locate_contact(depth, mask, scene.camera, scene.pose, (float(column), float(row)))
 
 
-@pytest.fixture
-def noisy(scene, box, cylinder):
+@pytest.fixture(
+    params=[(), (-0.0556, 0.0662, 0.00056, -0.00024, -0.0213)], ids=['pinhole', 'lens']
+)
+def noisy(request, scene, box, cylinder):
     return scene(
+        distortion=request.param,
         bodies=(box(0.55, -0.02, (0.09, 0.07, 0.05), 0.4), cylinder(0.45, 0.10, 0.036, 0.09)),
         noise=0.0012,
         quantisation=0.001,
@@ -64,7 +67,7 @@ def test_on_noise_holes_and_lost_edges_the_error_stays_small(noisy):
         sigmas.append(found.uncertainty)
     errors, sigmas = np.array(errors), np.array(sigmas)
     assert np.median(errors) < 0.0015
-    assert np.percentile(errors, 95) < 0.004
+    assert np.percentile(errors, 95) < 0.005
     assert np.mean(errors < 2.0 * sigmas) > 0.9
 
 
@@ -111,6 +114,15 @@ def test_a_hole_is_bridged_and_called_a_plane_with_more_doubt(scene, box):
     assert bridged.method is ContactMethod.PLANE
     assert bridged.uncertainty > full.uncertainty
     assert np.linalg.norm(bridged.position - truth(flat, column, row)) < 0.003
+
+
+def test_a_pixel_between_two_surfaces_without_depth_is_doubtful(scene, box):
+    two = scene(bodies=(box(0.5, 0.0, (0.10, 0.10, 0.10)),))
+    depth, everything = two.render().depth, np.ones((240, 320), dtype=bool)
+    rows, columns = np.nonzero(np.abs(np.diff(depth, axis=1)) > 0.03)
+    row, column = rows[len(rows) // 2], columns[len(rows) // 2]
+    depth[row - 12 : row + 13, column - 2 : column + 4] = np.nan
+    assert locate(two, depth, everything, column, row).uncertainty > 0.01
 
 
 def test_the_normal_is_that_of_the_face_and_looks_to_the_camera(scene, box):

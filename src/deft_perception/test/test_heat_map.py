@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_core.errors import InvalidInputError
+from deft_core.errors import InvalidInputError, NoObjectError
 from deft_perception.contact.heat_map import contact_pixel
 
 FULL = np.ones((240, 320), dtype=bool)
@@ -72,3 +72,8 @@ def test_an_average_beside_the_object_moves_to_its_nearest_pixel():
 def test_wrong_maps_and_crops_are_refused(heat, box, words):
     with pytest.raises(InvalidInputError, match=words):
         contact_pixel(heat, box, FULL)
+
+
+def test_an_empty_mask_is_refused():
+    with pytest.raises(NoObjectError, match='mask'):
+        contact_pixel(peak(1, 1), (0, 0, 8, 8), np.zeros((240, 320), dtype=bool))

@@ -42,3 +42,10 @@ def test_the_contact_point_is_marked_at_its_pixel(found):
     column, row = setting.pixel(*contact)
     assert (columns.min() + columns.max()) / 2 == pytest.approx(column, abs=1.5)
     assert (rows.min() + rows.max()) / 2 == pytest.approx(row, abs=1.5)
+
+
+def test_a_point_behind_the_camera_is_left_out(found):
+    setting, frame, observation = found
+    behind = setting.pose[:3, 3] - setting.pose[:3, 2]
+    plain = draw_overlay(frame, observation, setting.pose)
+    assert np.array_equal(draw_overlay(frame, observation, setting.pose, behind), plain)

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from deft_core.configuration import build, config_directory
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.files import read_yaml
-from deft_core.rotations import matrix_from_rotation_vector, transform
+from deft_core.rotations import (
+    invert_transform,
+    matrix_from_rotation_vector,
+    transform,
+    transform_points,
+)
 from deft_perception.segmentation.plane_segmentation import PlaneSegmentation
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import DepthMissingError, square_crop
@@ -51,6 +56,66 @@ def test_a_cup_is_found_within_millimetres(segment, scene, cylinder, radius, hei
     assert sorted(found.extents) == pytest.approx(sorted([2 * radius] * 2 + [height]), abs=0.007)
     assert found.quality['round_fraction'] > 0.0
     assert horizontal_error(found, cup.x, cup.y) < 4.0 * found.quality['centre_uncertainty_m']
+
+
+@pytest.mark.parametrize('click', [False, True])
+@pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1281, 721), (1920, 1080)])
+def test_a_large_image_gives_the_same_in_its_own_pixels(
+    segment, scene, cylinder, width, height, click
+):
+    cup = cylinder(0.55, 0.03, 0.036, 0.095)
+    setting = scene(bodies=(cup,), noise=0.001, width=width, height=height)
+    place = setting.pixel(cup.x, cup.y, 0.05)
+    found = segment(setting, click=place if click else None)
+    assert found.mask.shape == found.depth.shape == (height, width)
+    assert found.mask[place[1], place[0]]
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    x0, y0, x1, y1 = found.crop_box
+    assert x1 - x0 == y1 - y0
+    assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
+    with pytest.raises(NoObjectError, match=r'the click \(40, 31\)'):
+        segment(setting, click=(40, 31))
+
+
+def test_table_that_depth_lifts_beside_a_thing_is_not_the_thing(scene, box):
+    block = box(0.5, 0.0, (0.12, 0.08, 0.06))
+    frame = scene(bodies=(block,), noise=0.0005, width=640, height=480).render()
+    clean = scene(bodies=(block,), width=640, height=480)
+    on_block = clean.render().depth < scene(width=640, height=480).render().depth - 0.004
+    rng = np.random.default_rng(0)
+    color = np.where(on_block[..., None], (170, 40, 40), (190, 170, 140))
+    color = np.clip(color + rng.normal(0.0, 4.0, color.shape), 0, 255).astype(np.uint8)
+    rows, columns = np.nonzero(on_block)
+    depth = frame.depth.copy()
+    smear = np.zeros_like(on_block)
+    smear[rows.min() : rows.max(), columns.max() - 5 : columns.max() + 40] = True
+    depth[smear & ~on_block] = np.median(depth[on_block])
+    smeared = replace(frame, color=color, depth=depth)
+    found = PlaneSegmentation(SegmentationSettings()).segment(smeared, clean.pose, rng)
+    assert np.mean(found.mask[on_block]) > 0.9
+    assert np.mean(found.mask[smear & ~on_block]) < 0.1
+    plain = replace(smeared, color=np.full_like(color, 128))  # colour cannot tell
+    assert (
+        np.mean(
+            PlaneSegmentation(SegmentationSettings())
+            .segment(plain, clean.pose, rng)
+            .mask[on_block]
+        )
+        > 0.9
+    )
+
+
+def test_lens_distortion_is_undone(segment, scene, cylinder):
+    lens = (-0.12, 0.08, 0.001, -0.001, -0.02)
+    cup = cylinder(0.62, -0.14, 0.036, 0.095)  # far from the middle of the image
+    setting = scene(bodies=(cup,), noise=0.001, width=640, height=480, distortion=lens)
+    found = segment(setting)
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    assert found.height == pytest.approx(cup.height, abs=0.004)
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
 
 
 @pytest.mark.parametrize('bearing', [-2.5, -1.0, 0.5, 2.2])
@@ -126,6 +191,11 @@ def test_boxes_are_boxes_and_axes_are_axes(scene, box, width, ratio, height, yaw
     assert horizontal_error(found, 0.55, 0.0) < 0.012
 
 
+def test_a_lying_bulge_is_found_within_its_documented_bias(segment, scene, ellipsoid):
+    lemon = ellipsoid(0.5, 0.0, (0.033, 0.026, 0.026))
+    assert horizontal_error(segment(scene(bodies=(lemon,), **FAULTS)), 0.5, 0.0) < 0.009
+
+
 def test_the_table_is_found_though_it_is_tilted_and_raised(segment, scene, cylinder):
     setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), **FAULTS)
     tilt = transform(matrix_from_rotation_vector([0.03, 0.0, 0.0]), (0.0, 0.0, 0.01))
@@ -165,10 +235,30 @@ def test_what_hangs_in_the_air_is_the_robot(segment, scene, cylinder, box):
     assert horizontal_error(found, cup.x, cup.y) < 0.006
 
 
-def test_missing_depth_is_refused_and_never_guessed(segment, scene, cylinder):
-    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),), hole_share=1.1)
+def test_what_the_border_cuts_is_taken_only_where_nothing_is_whole(segment, scene, box, cylinder):
+    cut = box(0.62, 0.40, (0.20, 0.20, 0.10))
+    cup = cylinder(0.52, -0.05, 0.036, 0.095)
+    wide = {'workspace_maximum': (0.9, 0.7, 0.35)}
+    both = segment(scene(bodies=(cut, cup)), **wide)
+    assert horizontal_error(both, cup.x, cup.y) < 0.006
+    assert not both.touches_border
+    assert segment(scene(bodies=(cut,)), **wide).touches_border
+
+
+def test_an_object_outside_the_workspace_is_no_object(segment, scene, cylinder):
+    setting = scene(bodies=(cylinder(0.55, 0.0, 0.036, 0.095),))
+    with pytest.raises(NoObjectError, match='workspace'):
+        segment(setting, workspace_minimum=(0.25, 0.1, -0.05))
+
+
+@pytest.mark.parametrize('missing', [np.nan, 0.0, np.inf])
+def test_missing_depth_is_refused_and_never_guessed(scene, missing):
+    setting = scene()
+    frame = replace(setting.render(), depth=np.full((240, 320), missing, dtype=np.float32))
     with pytest.raises(DepthMissingError, match='no valid pixel'):
-        segment(setting)
+        PlaneSegmentation(SegmentationSettings()).segment(
+            frame, setting.pose, np.random.default_rng(0)
+        )
 
 
 def test_a_camera_that_sees_no_table_is_refused(segment, scene, cylinder):

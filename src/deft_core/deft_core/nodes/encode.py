@@ -161,14 +161,14 @@ def image_to_msg(
 
 
 def intrinsics_to_msg(intrinsics: CameraIntrinsics, stamp: float, frame_id: str) -> CameraInfo:
-    """camera_info of an undistorted pinhole camera, as realsense2_camera fills it in."""
-    k = intrinsics.matrix
+    """camera_info as realsense2_camera fills it in."""
+    k, d = intrinsics.matrix, intrinsics.coefficients.tolist()
     return CameraInfo(
         header=header(stamp, frame_id),
         height=intrinsics.height,
         width=intrinsics.width,
-        distortion_model='plumb_bob',
-        d=[0.0] * 5,
+        distortion_model='plumb_bob' if len(d) <= 5 else 'rational_polynomial',
+        d=d,
         k=k.ravel(),
         r=np.eye(3).ravel(),
         p=np.hstack([k, np.zeros((3, 1))]).ravel(),

@@ -34,23 +34,14 @@ class NoBoardError(DeftError):
 
 @dataclass(frozen=True)
 class BoardConfiguration:
-    """A ChArUco board: a chessboard whose white squares hold markers.
+    """A ChArUco board: a chessboard whose white squares hold markers."""
 
-    Attributes:
-        name: File name in `config/boards` without extension.
-        squares_x: Columns of the chessboard.
-        squares_y: Rows of the chessboard.
-        square_length: Side as printed. [m].
-        marker_length: Side as printed. [m].
-        dictionary: Predefined ArUco dictionary, as OpenCV names it.
-    """
-
-    name: str
-    squares_x: int = field(metadata=bounds(3, 40))
-    squares_y: int = field(metadata=bounds(3, 40))
-    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))
-    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))
-    dictionary: str
+    name: str  # file name in `config/boards` without extension
+    squares_x: int = field(metadata=bounds(3, 40))  # columns of the chessboard
+    squares_y: int = field(metadata=bounds(3, 40))  # rows of the chessboard
+    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))  # side as printed
+    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))  # side as printed
+    dictionary: str  # predefined ArUco dictionary, as OpenCV names it
 
     def __post_init__(self) -> None:
         """Refuse boards that cannot be printed."""
@@ -139,17 +130,12 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
 
 @dataclass(frozen=True, eq=False)
 class BoardDetection:
-    """Corners of the board that an image shows.
+    """Corners of the board that an image shows."""
 
-    Attributes:
-        corners: Pixel centres are whole numbers. Shape (n, 2). [pixel].
-        identifiers: Number of each corner on the board. Shape (n,).
-        points: The corners on the board: x along its rows, y along its columns, z into it, origin
-            at the outer corner of the first square. Shape (n, 3). [m].
-    """
-
-    corners: FloatArray
-    identifiers: npt.NDArray[np.int64]
+    corners: FloatArray  # pixel centres are whole numbers, shape (n, 2) [pixel]
+    identifiers: npt.NDArray[np.int64]  # number of each corner on the board, shape (n,)
+    # the corners on the board: x along its rows, y along its columns, z into it, origin at the
+    # outer corner of the first square, shape (n, 3) [m]
     points: FloatArray
 
 
@@ -159,7 +145,12 @@ class BoardDetector:
     def __init__(self, board: BoardConfiguration) -> None:
         """Build the detector."""
         self.board = board
-        self._detector = cv2.aruco.CharucoDetector(board.board())
+        self._detectors = [cv2.aruco.CharucoDetector(board.board())]
+        if board.squares_y % 2 == 0:
+            # OpenCV before 4.6 began such boards with the other colour, and so do their makers.
+            legacy = board.board()
+            legacy.setLegacyPattern(True)
+            self._detectors.append(cv2.aruco.CharucoDetector(legacy))
 
     def detect(self, color: ColorImage) -> BoardDetection:
         """Find the board in an RGB image (height, width, 3).
@@ -168,13 +159,32 @@ class BoardDetector:
             NoBoardError: Fewer than six corners are seen, or all on one line.
         """
         grey = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
-        corners, identifiers, _, _ = self._detector.detectBoard(grey)
-        if identifiers is None:
-            corners, identifiers = [], []
+        count = markers = 0
+        for detector in self._detectors:
+            corners, identifiers, _, seen_markers = detector.detectBoard(grey)
+            count = 0 if identifiers is None else len(identifiers)
+            if count >= _LEAST_CORNERS:
+                break
+            markers = 0 if seen_markers is None else len(seen_markers)
+        else:
+            raise NoBoardError(self._why_no_board(count, markers))
         return make_detection(
             self.board,
             np.asarray(corners, dtype=np.float64).reshape(-1, 2),
             np.asarray(identifiers, dtype=np.int64).ravel(),
+        )
+
+    def _why_no_board(self, corners: int, markers: int) -> str:
+        board = self.board
+        if markers > _LEAST_CORNERS and corners == 0:
+            return (
+                f'The image shows {markers} markers of {board.dictionary}, but not where a board '
+                f'of {board.squares_x} x {board.squares_y} squares has them; are the squares and '
+                f'the dictionary of {board.name} those of the board?'
+            )
+        return (
+            f'The image shows {corners} corners of board {board.name}, at least {_LEAST_CORNERS} '
+            'are needed; bring it nearer, into the light, and facing the camera.'
         )
 
 
@@ -236,10 +246,10 @@ def locate_board(detection: BoardDetection, camera: CameraIntrinsics) -> BoardPo
     points, corners = detection.points, detection.corners
     try:
         count, rotations, translations, errors = cv2.solvePnPGeneric(
-            points, corners, camera.matrix, None, flags=cv2.SOLVEPNP_IPPE
+            points, corners, camera.matrix, camera.coefficients, flags=cv2.SOLVEPNP_IPPE
         )
         rotation, translation = cv2.solvePnPRefineLM(
-            points, corners, camera.matrix, None, rotations[0], translations[0]
+            points, corners, camera.matrix, camera.coefficients, rotations[0], translations[0]
         )
         pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
     # No pose at all, or corners that no board can give.

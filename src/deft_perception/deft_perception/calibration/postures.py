@@ -26,16 +26,11 @@ _HEADER: Final = (
 
 @dataclass(frozen=True)
 class CalibrationPostures:
-    """A file in `config/postures`.
-
-    Attributes:
-        name: File name without extension.
-        joint_names: Joints of the arm.
-        positions: One row per posture, in the order of `joint_names`. [rad].
-    """
+    """A file in `config/postures`."""
 
     name: str
-    joint_names: tuple[str, ...]
+    joint_names: tuple[str, ...]  # joints of the arm
+    # one row per posture, in the order of `joint_names` [rad]
     positions: tuple[tuple[float, ...], ...] = field(metadata=bounds(-6.2832, 6.2832, 'rad'))
 
     def __post_init__(self) -> None:

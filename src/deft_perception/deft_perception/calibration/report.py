@@ -153,7 +153,9 @@ def draw_detection(
     translation = np.ascontiguousarray(pose.T_camera_board[:3, 3])
     length = float(np.ptp(detection.points[:, 1])) or float(np.ptp(detection.points[:, 0]))
     swapped = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # so that x comes out red
-    cv2.drawFrameAxes(swapped, camera.matrix, None, rotation, translation, 0.5 * length, 2)
+    cv2.drawFrameAxes(
+        swapped, camera.matrix, camera.coefficients, rotation, translation, 0.5 * length, 2
+    )
     return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

@@ -44,31 +44,20 @@ _QUANTUM: Final = 0.001 / math.sqrt(12.0)  # [m] standard deviation of rounding 
 
 
 class ContactMethod(enum.StrEnum):
-    """How a contact point was found.
+    """How a contact point was found."""
 
-    Attributes:
-        MEDIAN: Depth surrounds the pixel.
-        PLANE: The pixel has no depth around it; the surface beside it was carried on.
-    """
-
-    MEDIAN = 'median'
-    PLANE = 'plane'
+    MEDIAN = 'median'  # depth surrounds the pixel
+    PLANE = 'plane'  # the pixel has no depth around it; the surface beside it was carried on
 
 
 @dataclass(frozen=True, eq=False)
 class ContactPoint:
-    """Where the hand should touch.
+    """Where the hand should touch."""
 
-    Attributes:
-        position: Base frame. Shape (3,). [m].
-        normal: Unit normal of the surface there, towards the camera, base frame. Shape (3,).
-        uncertainty: One standard deviation of the position along the line of sight. [m].
-        method: How it was found.
-    """
-
-    position: FloatArray
+    position: FloatArray  # base frame, shape (3,) [m]
+    # unit normal of the surface there, towards the camera, base frame, shape (3,)
     normal: FloatArray
-    uncertainty: float
+    uncertainty: float  # one standard deviation of the position along the line of sight [m]
     method: ContactMethod
 
 
@@ -109,6 +98,7 @@ def locate_contact(
             f'{camera.width} x {camera.height} pixels.'
         )
     usable = np.where(mask & np.isfinite(depth) & (depth > 0.0), depth, 0.0)
+    column, row = camera.undistort((column, row))[0].tolist()
     patch = _surface_around(usable, camera, (column, row))
     ray = np.array([(column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy, 1.0])
     # 1/z = a u + b v + c is the plane (a fx, b fy, c + a cx + b cy) . p = 1.
@@ -145,7 +135,9 @@ def _surface_around(
 ) -> _Patch:
     """Fit the window; a larger one where the smaller holds too little."""
     rows, columns = np.nonzero(usable)
-    u, v = columns - np.float64(pixel[0]), rows - np.float64(pixel[1])
+    # Inverse depth is linear in the pixels of a camera without distortion.
+    ideal_u, ideal_v = (np.broadcast_to(g, usable.shape) for g in camera.undistorted_grid())
+    u, v = ideal_u[rows, columns] - pixel[0], ideal_v[rows, columns] - pixel[1]
     order = np.argsort(np.hypot(u, v), kind='stable')
     u, v, depth = u[order], v[order], usable[rows, columns][order].astype(np.float64)
     if len(depth) < _NEAREST:

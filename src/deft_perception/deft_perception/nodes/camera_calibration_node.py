@@ -27,13 +27,14 @@ from deft_core.clock import Deadline
 from deft_core.configuration import bounds, config_directory
 from deft_core.decode import color_from_msg, intrinsics_from_msg, time_from_msg
 from deft_core.errors import ConfigurationError, DeftError
+from deft_core.nodes.emergency_stop import EmergencyStopMonitor
 from deft_core.nodes.encode import image_to_msg
 from deft_core.nodes.parameters import declare_parameters
 from deft_core.nodes.qos import COMMAND, IMAGE, LATCHED, STATE
 from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
-from deft_msgs.msg import ArmState, EmergencyStop
+from deft_msgs.msg import ArmState
 from deft_perception.calibration.board import BoardDetector, NoBoardError, load_board, locate_board
 from deft_perception.calibration.calibration_file import (
     CameraCalibration,
@@ -61,34 +62,23 @@ _MOVE_PATIENCE: Final = 45.0  # [s] of real time beyond that, for a busy machine
 
 @dataclass(frozen=True)
 class CalibrationParameters(CalibrationSettings, CollectionSettings):
-    """Parameters of the node: what makes a good calibration, and how views are taken.
-
-    Attributes:
-        start: What to do, 'calibrate' or 'check'.
-        board: File in `config/boards`.
-        motion: Who moves the arm, 'drive' or 'operator'.
-        postures: File in `config/postures`, for 'drive'; a check looks from the first one.
-        speed: Peak speed of the fastest joint. [rad/s].
-        look_timeout: An arm at rest waits this long for the board, in real time. [s].
-        camera_serial: Serial number of the camera, written into the calibration.
-        view_count: Views to take for a calibration.
-        output: Name of the calibration to write.
-        calibration: File in `config/calibration` to check.
-        maximum_translation_error: A check refuses more. [m].
-        maximum_rotation_error: Likewise. [rad].
-        run: Folder for pictures and views.
-    """
+    """Parameters of the node: what makes a good calibration, and how views are taken."""
 
     start: str = field(default='calibrate', metadata={'doc': "'calibrate' or 'check'."})
     board: str = field(default='charuco_7x5', metadata={'doc': 'File in config/boards.'})
     motion: str = field(default='operator', metadata={'doc': "'drive' or 'operator'."})
     postures: str = field(default='simulated_cell', metadata={'doc': 'File in config/postures.'})
+    # peak speed of the fastest joint
     speed: float = field(default=0.3, metadata=bounds(0.02, 1.5, 'rad/s'))
+    # an arm at rest waits this long for the board, in real time
     look_timeout: float = field(default=5.0, metadata=bounds(0.1, 60.0, 's'))
     camera_serial: str = field(default='', metadata={'doc': 'Of the camera in use.'})
-    view_count: int = field(default=20, metadata=bounds(4, 1000))
+    view_count: int = field(
+        default=20, metadata=bounds(4, 1000)
+    )  # views to take for a calibration
     output: str = field(default='', metadata={'doc': 'Name of the calibration to write.'})
     calibration: str = field(default='', metadata={'doc': 'What a check looks at.'})
+    # A check refuses more
     maximum_translation_error: float = field(default=0.006, metadata=bounds(0.0001, 0.1, 'm'))
     maximum_rotation_error: float = field(default=0.015, metadata=bounds(0.0001, 0.5, 'rad'))
     run: str = field(default='runs/calibration', metadata={'doc': 'Folder for pictures.'})
@@ -134,7 +124,7 @@ class CameraCalibrationNode(Node):
         self._info: CameraInfo | None = None
         self._arm: ArmState | None = None
         self._arm_received = 0.0
-        self._stop: EmergencyStop | None = None
+        self._stop = EmergencyStopMonitor(self, self._cycle)
         self._arrival: Deadline | None = None  # of a driven arm at its posture, and of an image
         self._sight: Deadline | None = None  # of the board, while the arm rests
         self._overlay = self.create_publisher(Image, '/calibration/overlay', LATCHED)
@@ -146,7 +136,6 @@ class CameraCalibrationNode(Node):
             CameraInfo, '/camera/camera/color/camera_info', self._take_info, IMAGE
         )
         self.create_subscription(ArmState, '/arm/state', self._take_arm, STATE)
-        self.create_subscription(EmergencyStop, '/emergency_stop', self._take_stop, LATCHED)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_PERIOD, self._cycle, clock=steady)
         if self._postures is None:
@@ -163,10 +152,6 @@ class CameraCalibrationNode(Node):
 
     def _take_info(self, message: CameraInfo) -> None:
         self._info = message
-
-    def _take_stop(self, message: EmergencyStop) -> None:
-        self._stop = message if message.pressed else None
-        self._cycle()
 
     def _take_arm(self, message: ArmState) -> None:
         self._arm, self._arm_received = message, time.monotonic()
@@ -241,8 +226,9 @@ class CameraCalibrationNode(Node):
 
     def _obstacle(self, arm: ArmState) -> str:
         """What forbids going on; empty where nothing does."""
-        if self._stop is not None:
-            return f'Emergency stop by {self._stop.source}: {self._stop.reason}. Release it.'
+        stopped = self._stop.problem()
+        if stopped:
+            return f'{stopped} Release it.'
         age = time.monotonic() - self._arm_received
         if age > _ARM_STATE_AGE:
             return f'No /arm/state for {age:.1f} s; is the arm node running?'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One filtered depth image seen from a known pose, with cheap access to base coordinates.
 
-Whole-image coordinates are one multiplication per pixel and axis in single precision, because the
-ray of a pixel is separable: x depends on its column and y on its row only.
+Whole-image coordinates are computed in single precision, and without lens distortion the ray of a
+pixel is separable: x depends on its column and y on its row only.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class DepthView:
         self.raw_valid: Mask = np.isfinite(depth) & (depth > 0.0)
         self.depth = _median_filtered(depth, self.raw_valid, jump)
         self.valid: Mask = self.depth > 0.0
-        self._ray_x = ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
-        self._ray_y = ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)
+        columns, rows = camera.undistorted_grid()
+        self._ray_x = ((columns - camera.cx) / camera.fx).astype(np.float32)
+        self._ray_y = ((rows - camera.cy) / camera.fy).astype(np.float32)
 
     def component(self, direction: FloatArray, offset: float = 0.0) -> DepthImage:
         """n.p + offset for every pixel's point p and a direction n (3,), both in the base frame.
@@ -55,14 +56,21 @@ class DepthView:
         """
         x, y, z = (direction @ self.pose[:3, :3]).astype(np.float32)
         constant = np.float32(direction @ self.pose[:3, 3] + offset)
-        rays = (x * self._ray_x + z)[None, :] + (y * self._ray_y)[:, None]
+        rays = (x * self._ray_x + z) + y * self._ray_y
         return np.asarray(self.depth * rays + constant, dtype=np.float32)
 
     def points(self, rows: Indices, columns: Indices) -> FloatArray:
         """Points of some pixels in the base frame. Shape (n, 3). [m]."""
         z = self.depth[rows, columns].astype(np.float64)
-        camera = np.stack([self._ray_x[columns] * z, self._ray_y[rows] * z, z], axis=1)
+        x = np.broadcast_to(self._ray_x, self.depth.shape)[rows, columns]
+        y = np.broadcast_to(self._ray_y, self.depth.shape)[rows, columns]
+        camera = np.stack([x * z, y * z, z], axis=1)
         return np.asarray(camera @ self.pose[:3, :3].T + self.pose[:3, 3])
+
+    def flat_points(self, pixels: Indices, most: int) -> FloatArray:
+        """Points of at most so many of the pixels given by flat index, base frame. (n, 3) [m]."""
+        thinned = pixels[:: -(-len(pixels) // most)]
+        return self.points(*np.divmod(thinned, self.camera.width))
 
     def sampled_points(self, stride: int) -> FloatArray:
         """Points of the pixels of a grid, base frame. Shape (n, 3). [m]."""

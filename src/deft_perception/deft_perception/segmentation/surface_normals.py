@@ -54,8 +54,9 @@ def surface_normals(
     z = depth[window].astype(np.float64)
     weight = (mask[window] & (z > 0.0)).astype(np.float64)
     inverse = np.where(weight > 0.0, 1.0 / np.where(z > 0.0, z, 1.0), 0.0)
-    u = np.arange(z.shape[1], dtype=np.float64)[None, :] * weight
-    v = np.arange(z.shape[0], dtype=np.float64)[:, None] * weight
+    # The plane is linear in the pixel of a camera without distortion.
+    ideal_u, ideal_v = (np.broadcast_to(g, depth.shape) for g in camera.undistorted_grid())
+    u, v = (ideal_u[window] - left) * weight, (ideal_v[window] - top) * weight
     at = (rows - top, columns - left)
 
     def sums(values: FloatArray) -> FloatArray:

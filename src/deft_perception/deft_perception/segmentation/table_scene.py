@@ -17,7 +17,7 @@ import numpy.typing as npt
 from deft_core.camera import CameraIntrinsics, DepthImage, Mask, RgbdFrame
 from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
-from deft_core.validation import finite_array
+from deft_core.validation import FloatArray, finite_array
 from deft_perception.segmentation.clusters import Cluster, find_clusters
 from deft_perception.segmentation.depth_view import DepthView
 from deft_perception.segmentation.object_shape import fit_object_shape
@@ -25,10 +25,13 @@ from deft_perception.segmentation.quality import depth_figures
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.surface_normals import surface_normals
 from deft_perception.segmentation.table_plane import TablePlane, fit_table_plane
+from deft_perception.segmentation.walls import without_walls
 
 _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
 _ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat
 _LEAST_ROUGHNESS: Final = 0.002  # [m] likewise, for exact depth
+_MOST_WARP: Final = 0.025  # [m]
+_LEAST_WARPED: Final = 300  # samples of the table
 _NEIGHBOURHOOD: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -45,7 +48,7 @@ class TableScene:
         plane: The table.
         above: Height of every pixel above the table. Shape (h, w). [m].
         least: Lower pixels are the table. [m].
-        candidates: Pixels above the table inside the workspace. Shape (h, w).
+        candidates: Pixels above the table inside the workspace, without walls. Shape (h, w).
     """
 
     def __init__(
@@ -78,12 +81,20 @@ class TableScene:
             self.plane.coefficients[:3], self.plane.coefficients[3]
         )
         self.least = max(settings.minimum_height, settings.noise_factor * self.plane.residual)
-        self.candidates: Mask = self._inside_workspace() & (self.above > self.least)
+        self.above -= self._warp()
+        standing = self._inside_workspace() & (self.above > self.least)
+        self.candidates: Mask = without_walls(standing, self.view, rng)
+
+    @property
+    def table(self) -> Mask:
+        """Pixels at the height of the table. Shape (h, w)."""
+        return self.view.valid & (np.abs(self.above) <= self.least)
 
     def clusters(self) -> list[Cluster]:
         """Bodies that stand on the table inside the workspace, largest first."""
-        table = self.view.valid & (np.abs(self.above) <= self.least)
-        return find_clusters(self.candidates, table, self.view, self.above, self._settings)
+        return find_clusters(
+            self.candidates, self.table, self.view, self.above, self.frame.color, self._settings
+        )
 
     def observe(
         self,
@@ -173,6 +184,41 @@ class TableScene:
             maximum_tilt=settings.maximum_table_tilt,
         )
 
+    def _warp(self) -> DepthImage:
+        """How far the seen table bends from its plane: stereo cameras see level tables curved.
+
+        A second-order surface over the image; 0 where it stays within what is table anyway.
+        Shape (h, w) or (1, 1). [m].
+        """
+        flat = np.zeros((1, 1), dtype=np.float32)
+        above = self.above[::_PLANE_STRIDE, ::_PLANE_STRIDE]
+        near = self.view.valid[::_PLANE_STRIDE, ::_PLANE_STRIDE] & (np.abs(above) < _MOST_WARP)
+        rows, columns = np.nonzero(near)
+        if len(rows) < _LEAST_WARPED:
+            return flat
+        height, width = self.view.depth.shape
+        heights = above[near].astype(np.float64)
+        system = _second_order(
+            columns * (_PLANE_STRIDE / width) - 0.5, rows * (_PLANE_STRIDE / height) - 0.5
+        )
+        kept = np.abs(heights) < self.least
+        bend: FloatArray = np.zeros(system.shape[1])
+        for _ in range(3):
+            if np.count_nonzero(kept) < _LEAST_WARPED:
+                return flat
+            used = system[kept]
+            bend = np.asarray(
+                np.linalg.lstsq(used.T @ used, used.T @ heights[kept], rcond=None)[0]
+            )
+            kept = np.abs(heights - system @ bend) < self.least
+        if np.percentile(np.abs(system[kept] @ bend), 98.0) < 0.5 * self.least:
+            return flat
+        x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :]
+        y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None]
+        b = bend.astype(np.float32)
+        surface = (b[0] + b[1] * x + b[3] * x * x) + (b[2] * y + b[5] * y * y) + (b[4] * y) * x
+        return np.asarray(np.clip(surface, -_MOST_WARP, _MOST_WARP), dtype=np.float32)
+
     def _inside_workspace(self) -> Mask:
         inside = self.view.valid.copy()
         for axis, direction in enumerate(np.eye(3)):
@@ -223,3 +269,8 @@ def _filled(mask: Mask) -> Mask:
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
     return np.asarray(closed.view(bool))
+
+
+def _second_order(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Terms of a second-order polynomial. Shape (n, 6)."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
