@@ -66,7 +66,7 @@ class ScreenedRegressionSettings:
     curvature: float = field(default=1.0, metadata={'minimum': 1e-3, 'maximum': 1e3})
     radius: float = field(default=6.0, metadata={'minimum': 0.1, 'maximum': 100.0})
     spread: float = field(default=0.7, metadata={'minimum': 0.01, 'maximum': 10.0})
-    damping: float = field(default=0.6, metadata={'minimum': 0.01, 'maximum': 10.0})
+    damping: float = field(default=0.7, metadata={'minimum': 0.01, 'maximum': 10.0})
 
 
 @dataclass(frozen=True, eq=False)
