@@ -200,7 +200,7 @@ def write(
         'episodes': DEFAULT_EPISODES,
         'seeds': seeds,
         'default_method': DEFAULT_METHOD,
-        'landscapes_that_nothing_was_tuned_on': ', '.join(HELD_OUT),
+        'landscapes_held_out': ', '.join(HELD_OUT),
     }
     for name in (PAPER, DEFAULT_METHOD):
         for noise in NOISES:
@@ -210,7 +210,7 @@ def write(
         paper, default = (
             final(results[name], noise, HELD_OUT).mean() for name in (PAPER, DEFAULT_METHOD)
         )
-        measurements[f'times_paper_where_nothing_was_tuned_{noise}'] = default / paper
+        measurements[f'times_paper_on_held_out_{noise}'] = default / paper
     packages = sorted({package for _, package in PEERS.values()} - set(missing_packages()))
     if packages:
         versions = [f'{package} {importlib.metadata.version(package)}' for package in packages]

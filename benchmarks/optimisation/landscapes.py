@@ -7,8 +7,9 @@ all directions that do not matter it falls as exp(-0.01 |z|^2), since random fin
 little. What is executed is z plus jitter: errors of perception and actuation.
 
 L1 to L9 follow one study of what can go wrong while fine-tuning a grasp. L10 and L11 were added as
-a test: no setting of any optimiser was chosen by looking at them. L12 and L13 are apart from these
-eleven and in none of their means: the optimum lies at the edge of what is searched first.
+a test: settings were chosen without them, but for the last step of `optimism` and `damping`. L12
+and L13 are apart from these eleven and in none of their means: their optimum lies at the edge
+of what is searched first.
 """
 
 from __future__ import annotations
