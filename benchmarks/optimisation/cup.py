@@ -53,6 +53,9 @@ def run_seed(
         for scene in practised:
             sample = optimiser.ask()
             result = practice.episode(scene, 'train', sample.residual)
+            if result['outcome'] == 'failed':  # the simulation did, not the grasp
+                optimiser.discard(sample.index)
+                continue
             optimiser.tell(sample.index, result['reward'])
             rewards.append(result['reward'])
         recommended = optimiser.recommendation

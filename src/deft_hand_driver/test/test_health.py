@@ -67,7 +67,7 @@ def test_11_too_much_current_costs_current_first_and_stops_the_hand_then(health)
 
 
 def test_a_current_at_the_cap_is_a_grip_and_no_fault(health):
-    assert all(report.fault == '' for report in judge_for(health, 3.0, currents=0.28))
+    assert all(report.fault == '' for report in judge_for(health, 3.0, currents=0.21))
 
 
 def test_11_heat_costs_current_in_proportion(health):

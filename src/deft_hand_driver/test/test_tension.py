@@ -217,7 +217,7 @@ def test_what_is_not_gentle_or_has_no_tendons_is_refused(bench):
     ):  # fmt: skip
         with pytest.raises(InvalidInputError, match=message):
             TensionSettings(**changes)
-    with pytest.raises(InvalidInputError, match=r'at most 0\.28 A'):
+    with pytest.raises(InvalidInputError, match=r'at most 0\.21 A'):
         bench.routine(current=0.5)
     leap = load_hand_description('leap', CONFIGURATION)
     with pytest.raises(ConfigurationError, match='no tendons'):

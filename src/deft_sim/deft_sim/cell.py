@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from deft_core.camera import RgbdFrame
-from deft_core.errors import DeviceError, InvalidInputError, SafetyError
+from deft_core.errors import InvalidInputError, SafetyError
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import transform
 from deft_core.validation import FloatArray, finite_array
@@ -18,12 +20,13 @@ from deft_perception.calibration.board import BoardConfiguration
 from deft_sim.configuration import SimulationSettings
 from deft_sim.depth_camera import DepthCameraModel
 from deft_sim.hand_motors import HandMotors, IdealMotors, TendonSample
+from deft_sim.operator_score import as_a_person_scores
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
 from deft_sim.tasks import OBJECT_BODY, SceneEvaluation, SimulatedTask
 from deft_sim.trajectory_follower import JointTrajectoryFollower
 from deft_sim.world import ARM, HAND, MOTORS, JointSample, World
-from deft_sim.xarm_controller import SimulatedXArm
+from deft_sim.xarm_controller import UNKNOWN, SimulatedXArm
 
 _FATAL_WARNINGS = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -105,12 +108,17 @@ class SimulatedCell:
         """Whether the arm hit something since the last reset."""
         return self._collided
 
-    def advance(self, duration: float) -> None:
-        """Simulate a duration [s], rounded to whole setpoint periods.
+    @property
+    def breakdown(self) -> str:
+        """How the simulation became unstable since the last reset; empty where it did not.
 
-        Raises:
-            DeviceError: The simulation became unstable.
+        After it the robot stands where it was, with an error of the arm, and touches nothing of
+        the scene any more; the episode counts for nothing.
         """
+        return self._breakdown
+
+    def advance(self, duration: float) -> None:
+        """Simulate a duration [s], rounded to whole setpoint periods."""
         for _ in range(round(duration / self.setpoint_period)):
             self._update_setpoints()
             mujoco.mj_step(self._world.model, self._data, nstep=self._steps_per_setpoint)
@@ -210,9 +218,7 @@ class SimulatedCell:
 
     def camera_pose(self) -> FloatArray:
         """True `T_base_camera`, for benchmarks and tests. Shape (4, 4). [m]."""
-        pose = self._settings.calibration.T_base_camera.copy()
-        pose[:3, 3] += self._settings.cell.camera.mounting_error
-        return pose
+        return self._settings.cell.camera.T_base_camera
 
     def reset_scene(
         self, object_name: str, scene_seed: int, task: SimulatedTask | None = None
@@ -260,9 +266,20 @@ class SimulatedCell:
         """A good grasp of what lies on the table; for the demonstration and tests alone."""
         return self._world.task.expert_grasp(self._data, self.object_name)
 
-    def evaluate(self) -> SceneEvaluation:
-        """Judge the episode since the last reset; for the operator alone."""
-        return self._judge.evaluate()
+    def evaluate(self, *, exact: bool = False) -> SceneEvaluation:
+        """Judge the episode since the last reset; for the operator alone.
+
+        The score is what a person would say, and stays the same when asked again; `exact`: that
+        of the task's judge, for tests.
+        """
+        if self._breakdown:
+            return SceneEvaluation(0.0, False, self._breakdown)
+        verdict = self._judge.evaluate()
+        if exact:
+            return verdict
+        eyes = np.random.default_rng(self._operator_seed)
+        score = as_a_person_scores(verdict.score, self._settings.cell.operator, eyes)
+        return replace(verdict, score=score)
 
     def close(self) -> None:
         """Free the renderer."""
@@ -283,14 +300,15 @@ class SimulatedCell:
             parts = (self._settings, task, object_name, self._board, self._mounting)
             self._worlds[task, object_name] = World(*parts)
         world = self._worlds[task, object_name]
-        seeds = np.random.SeedSequence(scene_seed).spawn(3)
-        layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds)
+        seeds = np.random.SeedSequence(scene_seed).spawn(4)
+        layout, variation, sensor = (np.random.default_rng(seed) for seed in seeds[:3])
         data = mujoco.MjData(world.model)
         if previous is None:
             data.qpos[ARM] = self._settings.arm_home
         else:
             data.qpos[: HAND.stop] = previous.qpos[: HAND.stop]
             data.qvel[: HAND.stop] = previous.qvel[: HAND.stop]
+        world.set_tangible(True)
         task.lay_out(data, object_name, layout)
         mujoco.mj_forward(world.model, data)
         if world.robot_touches_object(data):
@@ -304,8 +322,12 @@ class SimulatedCell:
         gain, damping = world.model.actuator_gainprm[ARM, 0], -world.model.actuator_biasprm[ARM, 2]
         self._servo_damping_time = damping / gain
         self._sensor_generator = sensor
+        self._operator_seed = seeds[3]
         self._judge = task.judge()
         self._collided = False
+        self._breakdown = ''
+        self._scene_seed = scene_seed
+        self._sound_robot = data.qpos[: HAND.stop].copy()
         self._protective_stop = False
         self._arm_in_contact = False
         self._apply_setpoints(data)
@@ -352,10 +374,10 @@ class SimulatedCell:
         data = self._data
         for warning in _FATAL_WARNINGS:
             if data.warning[warning].number > 0:
-                raise DeviceError(
-                    f'The simulation became unstable at {self.time:.3f} s ({warning.name}); '
-                    'reset the scene, and report the seed and the object if it happens again.'
-                )
+                self._break_down(warning.name)
+        if self._breakdown:
+            return
+        self._sound_robot = data.qpos[: HAND.stop].copy()
         contacts = self._world.contacts(data)
         hit = contacts.arm_force > self._settings.cell.control.collision_force
         if hit and not self._arm_in_contact:
@@ -367,3 +389,20 @@ class SimulatedCell:
                 self._arm.collided(data.qpos[ARM])
         self._arm_in_contact = hit
         self._judge.watch(data, contacts, collided=self._collided)
+
+    def _break_down(self, warning: str) -> None:
+        """Note that the physics failed, and put the robot back to where it was; nothing else."""
+        model, data = self._world.model, self._data
+        self._breakdown = (
+            f'the simulation became unstable ({warning}) with {self.object_name}, scene seed '
+            f'{self._scene_seed}'
+        )
+        mujoco.mj_resetData(model, data)
+        data.qpos[: HAND.stop] = self._sound_robot
+        self._world.set_tangible(False)
+        self._protective_stop = True
+        self.hold_arm()
+        if self._arm is not None:
+            self._arm.fail(UNKNOWN)
+        self._apply_setpoints()
+        mujoco.mj_forward(model, data)

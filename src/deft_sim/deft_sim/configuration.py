@@ -17,6 +17,7 @@ from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 from deft_hand_driver.simulated_hand import MountingErrors
 from deft_perception.calibration.calibration_file import CameraCalibration, load_named_calibration
+from deft_sim.operator_score import OperatorConfiguration
 
 ARM = 'xarm6'
 HAND = 'dash'
@@ -57,7 +58,7 @@ class MotorConfiguration:
 class VariationConfiguration:
     """What differs from one reset to the next besides the place of the object."""
 
-    friction_share: float = field(metadata=bounds(0.0, 0.9))
+    friction_factor: tuple[float, float] = field(metadata=bounds(0.01, 5.0))
     mass_share: float = field(metadata=bounds(0.0, 0.9))
     motor_gain_share: float = field(metadata=bounds(0.0, 0.9))
     observed_joint_sigma: float = field(metadata=bounds(0.0, 1.0, 'rad'))
@@ -65,7 +66,7 @@ class VariationConfiguration:
 
 @dataclass(frozen=True)
 class CameraConfiguration:
-    """Intrinsics of the colour camera, and the faults of its stereo depth."""
+    """Intrinsics and place of the colour camera, and the faults of its stereo depth."""
 
     width: int = field(metadata=bounds(16, 1280, 'pixel'))
     height: int = field(metadata=bounds(16, 960, 'pixel'))
@@ -82,7 +83,13 @@ class CameraConfiguration:
     edge_width: int = field(metadata=bounds(0, 20, 'pixel'))
     grazing_cosine: float = field(metadata=bounds(0.0, 1.0))
     hole_share: float = field(metadata=bounds(0.0, 0.5))
-    mounting_error: tuple[float, float, float] = field(metadata=bounds(-0.05, 0.05, 'm'))
+    translation: tuple[float, float, float] = field(metadata=bounds(-5.0, 5.0, 'm'))
+    rotation_xyzw: tuple[float, float, float, float] = field(metadata=bounds(-1.001, 1.001))
+
+    @property
+    def T_base_camera(self) -> FloatArray:  # noqa: N802
+        """Where it really stands; maps camera coordinates to the base. Shape (4, 4). [m]."""
+        return transform(matrix_from_quaternion(self.rotation_xyzw), self.translation)
 
     @property
     def intrinsics(self) -> CameraIntrinsics:
@@ -113,6 +120,7 @@ class CellConfiguration:
     motors: MotorConfiguration
     variation: VariationConfiguration
     camera: CameraConfiguration
+    operator: OperatorConfiguration
     board_mount: BoardMount
     hand_mounting: MountingErrors = field(default_factory=MountingErrors)
 
@@ -130,18 +138,24 @@ class SimulationSettings:
     """What a simulated world is built from."""
 
     cell: CellConfiguration  # table, robot, camera and noise
-    calibration: CameraCalibration  # where the camera stands, up to its mounting error
+    calibration: CameraCalibration  # where perception believes that the camera stands
     arm_home: tuple[float, ...]  # arm joints when the world starts, shape (6,) [rad]
 
 
-def load_simulation_settings(directory: Path) -> SimulationSettings:
+def load_simulation_settings(
+    directory: Path, calibration: str = CALIBRATION
+) -> SimulationSettings:
     """Read the simulation part of a configuration folder.
+
+    Args:
+        directory: The folder.
+        calibration: File in its `calibration` folder, without .yaml.
 
     Raises:
         ConfigurationError: A file is missing or wrong.
     """
     return SimulationSettings(
         cell=load_yaml(directory / 'simulation' / 'cell.yaml', CellConfiguration),
-        calibration=load_named_calibration(CALIBRATION, directory),
+        calibration=load_named_calibration(calibration, directory),
         arm_home=load_arm_configuration(ARM, directory).home,
     )

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated cell without ROS: one call per step of an episode, as fast as the machine allows.
 
-Planner and tendon map are those of the graph, so a grasp does here what it does there.
+Planner and tendon map are those of the graph. What differs: motors are ideal up to the force limit
+of the tendons (the graph has servos with position loops and current limits behind a driver that
+limits speed and step), the arm follows the planned points (the graph's control box blends and
+accelerates between them), and every episode starts exactly at home. How often a grasp does the
+same in both is measured by `benchmarks/graph_agreement.py`.
 """
 
 from __future__ import annotations
@@ -74,11 +78,19 @@ class TableTopEnvironment:
         self._hand: FloatArray = np.zeros_like(self._joint_lower)
 
     @classmethod
-    def open(cls, task_name: str, directory: Path | None = None) -> TableTopEnvironment:
-        """Build the environment of a task from a configuration folder, else the usual one."""
+    def open(
+        cls,
+        task_name: str,
+        directory: Path | None = None,
+        settings: SimulationSettings | None = None,
+    ) -> TableTopEnvironment:
+        """Build the environment of a task from a configuration folder, else the usual one.
+
+        `settings` are those of the cell in it when None.
+        """
         folder = config_directory() if directory is None else directory
         return cls(
-            load_simulation_settings(folder),
+            settings or load_simulation_settings(folder),
             load_task(task_name, folder),
             simulated_task(task_name),
             EpisodePlanner(load_arm_configuration(ARM, folder)),
@@ -102,7 +114,8 @@ class TableTopEnvironment:
         """Approach, close the hand, replay the trajectory and hold (paper, Algorithm 1).
 
         Returns:
-            COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), or COLLISION.
+            COMPLETED, UNREACHABLE when no safe plan exists (nothing moved), COLLISION, or FAILED
+            when the simulation became unstable: such an episode says nothing about the grasp.
         """
         try:
             plan = self.plan(grasp, trajectory)
@@ -110,6 +123,8 @@ class TableTopEnvironment:
             return Outcome.UNREACHABLE
         for phase in plan.phases:
             self.play(phase)
+            if self.cell.breakdown:
+                return Outcome.FAILED
             if self.cell.collided:
                 return Outcome.COLLISION
         return Outcome.COMPLETED
@@ -132,7 +147,7 @@ class TableTopEnvironment:
         )
 
     def play(self, phase: PlannedPhase) -> None:
-        """Run one phase of a plan; stops early when the arm collides."""
+        """Run one phase of a plan; stops early when the arm collides or physics fails."""
         cell = self.cell
         cell.follow_arm(phase.arm.times, phase.arm.positions)
         periods = round(phase.duration / cell.setpoint_period)
@@ -147,16 +162,19 @@ class TableTopEnvironment:
             self._hand = start + min(period / ramp, 1.0) * (target - start)
             self.motors.command(self._tendon_map.motors_from_joints(self._hand))
             cell.advance(cell.setpoint_period)
-            if cell.collided:
+            if cell.collided or cell.breakdown:
                 return
 
     def final_image(self) -> RgbdFrame:
         """Picture of the scene as it is now."""
         return self.cell.capture()
 
-    def score(self) -> SceneEvaluation:
-        """The operator's verdict; nothing that learns may read more of the state than this."""
-        return self.cell.evaluate()
+    def score(self, *, exact: bool = False) -> SceneEvaluation:
+        """The operator's verdict; nothing that learns may read more of the state than this.
+
+        `exact`: see `SimulatedCell.evaluate`.
+        """
+        return self.cell.evaluate(exact=exact)
 
     def demonstrate(self) -> RecordedDemonstration:
         """Let the expert do the task; the scene is laid out anew.

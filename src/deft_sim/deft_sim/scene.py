@@ -11,6 +11,7 @@ from deft_core.validation import FloatArray
 from deft_description.models import FLANGE_SITE, robot_spec
 from deft_perception.calibration.board import BoardConfiguration, draw_board, drawn_size
 from deft_sim.configuration import CameraConfiguration, PhysicsConfiguration, SimulationSettings
+from deft_sim.tasks import CONTACT
 
 CAMERA = 'camera'
 TABLE = 'table'
@@ -30,7 +31,7 @@ def build_cell(
     spec.modelname = 'deft_cell'
     _set_solver(spec, settings.cell.physics)
     _add_room(spec)
-    _add_camera(spec, settings)
+    _add_camera(spec, settings.cell.camera)
     if board is not None:
         _add_board(spec, board, settings.cell.board_mount.T_flange_board)
     return spec
@@ -77,11 +78,8 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[1.0, 1.0, 0.1],
         group=3,
-        contype=1,
-        conaffinity=7,
-        condim=4,
-        friction=[0.6, 0.003, 0.0001],
-        solref=[0.006, 1.0],
+        priority=1,  # its friction is that of its contacts
+        **CONTACT,
     )
     looks = {
         'type': mujoco.mjtGeom.mjGEOM_BOX,
@@ -105,14 +103,13 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     )
 
 
-def _add_camera(spec: mujoco.MjSpec, settings: SimulationSettings) -> None:
-    T_base_camera = settings.calibration.T_base_camera
+def _add_camera(spec: mujoco.MjSpec, camera: CameraConfiguration) -> None:
+    T_base_camera = camera.T_base_camera
     # MuJoCo looks along -z with y up; the optical frame looks along z with y down.
     x, y, z, w = quaternion_from_matrix(T_base_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))
-    camera: CameraConfiguration = settings.cell.camera
     spec.worldbody.add_camera(
         name=CAMERA,
-        pos=(T_base_camera[:3, 3] + camera.mounting_error).tolist(),
+        pos=T_base_camera[:3, 3],
         quat=[w, x, y, z],
         resolution=[camera.width, camera.height],
         sensor_size=[0.001 * camera.width, 0.001 * camera.height],

@@ -55,27 +55,42 @@ class World:
             )
         self.task, self.object_name = task, object_name
         spec = build_cell(settings, board)
+        first_task_body = len(spec.bodies)  # tasks add to the world body, behind the cell
         task.build(spec, object_name)
         self.model: mujoco.MjModel = spec.compile()
         if mounting is not None:
             _mount_hand(self.model, mounting)
+            self._update_constants()
         self._object_body = self.model.body(OBJECT_BODY).id
+        self._task_bodies = range(first_task_body, self.model.nbody)
+        self._task_geoms = self.model.geom_bodyid >= first_task_body
+        self._contact_bits = np.array([self.model.geom_contype, self.model.geom_conaffinity])
         self._nominal_friction = self.model.geom_friction.copy()
         self._nominal_mass = self.model.body_mass.copy()
         self._nominal_inertia = self.model.body_inertia.copy()
         self._object_geoms, self._table_geoms, self._arm_geoms, self._fingers = self._classify()
 
     def vary(self, variation: VariationConfiguration, generator: np.random.Generator) -> None:
-        """Draw friction and object mass anew around their nominal values."""
-        friction = self._nominal_friction.copy()
-        for geoms in (self._object_geoms, self._fingers >= 0):
-            factor = 1.0 + variation.friction_share * generator.uniform(-1.0, 1.0)
-            friction[geoms, 0] *= factor
-        self.model.geom_friction[:] = friction
-        factor = 1.0 + variation.mass_share * generator.uniform(-1.0, 1.0)
-        body = self._object_body
-        self.model.body_mass[body] = factor * self._nominal_mass[body]
-        self.model.body_inertia[body] = factor * self._nominal_inertia[body]
+        """Draw friction and mass of what the task laid out, and friction of the table."""
+        model = self.model
+        surfaces = [self._table_geoms, *(model.geom_bodyid == body for body in self._task_bodies)]
+        for geoms in surfaces:
+            factor = generator.uniform(*variation.friction_factor)
+            model.geom_friction[geoms, 0] = factor * self._nominal_friction[geoms, 0]
+        for body in self._task_bodies:
+            factor = 1.0 + variation.mass_share * generator.uniform(-1.0, 1.0)
+            model.body_mass[body] = factor * self._nominal_mass[body]
+            model.body_inertia[body] = factor * self._nominal_inertia[body]
+        self._update_constants()
+
+    def set_tangible(self, tangible: bool) -> None:
+        """Whether what the task laid out can be touched."""
+        bits = self._contact_bits * (tangible | ~self._task_geoms)
+        self.model.geom_contype, self.model.geom_conaffinity = bits
+
+    def _update_constants(self) -> None:
+        """What MuJoCo computed from masses and moment arms; stale, heavy objects end in NaN."""
+        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
 
     def contacts(self, data: mujoco.MjData) -> ContactSummary:
         """Who touches what in the state after the last step."""

@@ -37,6 +37,7 @@ from deft_sim.xarm_motion import QueuedMove, SetpointMotion
 BUTTON: Final = 1  # C1
 SERVO_ERRORS: Final = range(10, 18)  # C10 to C17
 JOINT_LIMIT: Final = 23  # C23
+UNKNOWN: Final = 29  # C29
 COLLISION: Final = 31  # C31
 BOUNDARY: Final = 35  # C35
 WRONG_PARAMETER: Final = 12  # a warning

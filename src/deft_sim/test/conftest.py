@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import mujoco
+import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -18,7 +20,8 @@ from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings, load_simulation_settings
 from deft_sim.environment import TableTopEnvironment
 from deft_sim.rendering import OffscreenRenderer
-from deft_sim.tasks import SimulatedTask, simulated_task
+from deft_sim.tasks import OBJECT_BODY, SimulatedTask, simulated_task
+from deft_sim.tasks.pick_cup import PickCup
 
 
 @pytest.fixture(scope='session')
@@ -29,6 +32,21 @@ def settings() -> SimulationSettings:
 @pytest.fixture(scope='session')
 def task() -> SimulatedTask:
     return simulated_task('pick_cup')
+
+
+class Exploding(PickCup):
+    """A cup that flies off faster than anything can be computed."""
+
+    def lay_out(
+        self, data: mujoco.MjData, object_name: str, generator: np.random.Generator
+    ) -> None:
+        super().lay_out(data, object_name, generator)
+        data.joint(OBJECT_BODY).qvel[:] = 1e12
+
+
+@pytest.fixture
+def exploding() -> SimulatedTask:
+    return Exploding()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from deft_perception.calibration.settings import CalibrationSettings
 from deft_perception.calibration.solve import calibrate
 from deft_sim.calibration import take_views
 from deft_sim.cell import SimulatedCell
-from deft_sim.configuration import CALIBRATION
+from deft_sim.configuration import CALIBRATION, load_simulation_settings
 from deft_sim.world import World
 
 FOLDER = config_directory()
@@ -55,6 +55,19 @@ def test_nine_views_find_the_camera_within_a_millimetre(cell_with_board, board, 
     assert shift < 0.001
     assert turn < np.radians(0.1)
     assert pose_difference(mount, result.solution.T_flange_board)[0] < 0.001
+
+
+@pytest.mark.parametrize(
+    ('name', 'least', 'most'),
+    [('simulated_cell', 0.00002, 0.0005), ('badly_calibrated', 0.007, 0.009)],
+)
+def test_the_calibrations_of_the_cell_are_as_good_and_as_bad_as_they_say(name, least, most):
+    """One is what `deft calibrate camera` leaves, and no copy of the truth."""
+    settings = load_simulation_settings(FOLDER, name)
+    truth, believed = settings.cell.camera.T_base_camera, settings.calibration.T_base_camera
+    shift, turn = pose_difference(truth, believed)
+    assert least < shift < most
+    assert turn < np.radians(0.05)
 
 
 def test_the_board_neither_weighs_nor_touches(settings, task, board):

@@ -6,10 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deft_arm.xarm.codes import COLLISIONS
 from deft_core.errors import InvalidInputError, SafetyError
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
-from deft_sim.tasks.pick_cup import LAYOUT_CENTRE, LAYOUT_HALF_EXTENTS
+from deft_sim.tasks import SimulatedTask
+from deft_sim.tasks.pick_cup import LAYOUT_CENTRE, LAYOUT_HALF_EXTENTS, PickCup
 
 
 def test_starts_at_home_with_the_object_where_layouts_put_it(
@@ -129,3 +131,37 @@ def test_a_robot_in_the_way_keeps_the_old_scene(cell: SimulatedCell) -> None:
             refused = True
             assert (cell.object_name, cell.object_position().tolist()) == before
     assert refused
+
+
+class Box:
+    """A control box that only listens."""
+
+    def __init__(self, home) -> None:
+        self.home, self.errors = np.array(home), []
+
+    def step(self, period, measured):
+        return self.home
+
+    def fail(self, error: int) -> None:
+        self.errors.append(error)
+
+
+def test_unstable_physics_is_an_error_of_the_arm_that_is_no_collision(
+    settings: SimulationSettings, exploding: SimulatedTask
+) -> None:
+    """So that the session withdraws the episode; the clock goes on."""
+    box = Box(settings.arm_home)
+    cell = SimulatedCell(settings, exploding, arm=box)
+    assert not cell.breakdown
+    cell.advance(0.5)
+    assert 'unstable' in cell.breakdown
+    assert cell.evaluate().explanation == cell.breakdown
+    assert cell.time == pytest.approx(0.5)
+    assert not cell.collided
+    np.testing.assert_allclose(cell.arm_state().positions, settings.arm_home, atol=0.01)
+    assert len(box.errors) == 1
+    assert box.errors[0] not in COLLISIONS
+    cell.reset_scene('red_mug', 0, PickCup())
+    cell.advance(0.5)
+    assert not cell.breakdown
+    assert cell.object_position()[2] == pytest.approx(0.0, abs=0.001)  # on the table, not through

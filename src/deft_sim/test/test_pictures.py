@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -25,29 +24,22 @@ pytestmark = pytest.mark.usefixtures('offscreen')
 
 
 @pytest.fixture(scope='module')
-def exact(settings: SimulationSettings) -> SimulationSettings:
-    """A camera that stands exactly where its calibration says."""
-    camera = dataclasses.replace(settings.cell.camera, mounting_error=(0.0, 0.0, 0.0))
-    return dataclasses.replace(settings, cell=dataclasses.replace(settings.cell, camera=camera))
-
-
-@pytest.fixture(scope='module')
 def renderer(settings: SimulationSettings) -> OffscreenRenderer:
     return OffscreenRenderer(settings.cell.camera.width, settings.cell.camera.height)
 
 
 def test_depth_equals_rays_through_the_pixels(
-    exact: SimulationSettings, task: SimulatedTask, renderer: OffscreenRenderer
+    settings: SimulationSettings, task: SimulatedTask, renderer: OffscreenRenderer
 ) -> None:
     """Intrinsics, extrinsics, row order and depth scale, against MuJoCo's own ray casting."""
-    world = World(exact, task, 'red_mug')
+    world = World(settings, task, 'red_mug')
     data = mujoco.MjData(world.model)
     data.joint(OBJECT_BODY).qpos = [0.55, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    data.qpos[:6] = exact.arm_home
+    data.qpos[:6] = settings.arm_home
     mujoco.mj_forward(world.model, data)
     _, depth = renderer.render(world.model, data, CAMERA)
-    pose = exact.calibration.T_base_camera
-    points = exact.cell.camera.intrinsics.deproject(depth)
+    pose = settings.cell.camera.T_base_camera
+    points = settings.cell.camera.intrinsics.deproject(depth)
     shown = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)
     hit = np.zeros(1, dtype=np.int32)
     errors = []
@@ -64,14 +56,16 @@ def test_depth_equals_rays_through_the_pixels(
     assert float(np.percentile(errors, 90)) < 0.004
 
 
-def test_the_cup_is_seen_where_it_stands(exact: SimulationSettings, task: SimulatedTask) -> None:
-    cell = SimulatedCell(exact, task, 'red_mug', scene_seed=5)
+def test_the_cup_is_seen_where_it_stands(
+    settings: SimulationSettings, task: SimulatedTask
+) -> None:
+    cell = SimulatedCell(settings, task, 'red_mug', scene_seed=5)
     frame = cell.capture()
     cell.close()
     red = (frame.color[..., 0] > 110) & (frame.color[..., 1] < 70) & (frame.color[..., 2] < 70)
     assert red.sum() > 1500
     points = frame.intrinsics.deproject(frame.depth)[red & np.isfinite(frame.depth)]
-    pose = exact.calibration.T_base_camera
+    pose = settings.cell.camera.T_base_camera
     base = points @ pose[:3, :3].T + pose[:3, 3]
     centre = cell.object_position()
     distance = np.linalg.norm(np.median(base[:, :2], axis=0) - centre[:2])
@@ -82,12 +76,12 @@ def test_the_cup_is_seen_where_it_stands(exact: SimulationSettings, task: Simula
 
 
 def test_the_arm_at_home_does_not_hide_the_layout_area(
-    exact: SimulationSettings, task: SimulatedTask
+    settings: SimulationSettings, task: SimulatedTask
 ) -> None:
     """Every corner of the area shows the cup, so an episode can always begin."""
     seen = []
     for seed in range(8):
-        cell = SimulatedCell(exact, task, 'red_mug', scene_seed=seed)
+        cell = SimulatedCell(settings, task, 'red_mug', scene_seed=seed)
         color = cell.capture().color.astype(int)
         cell.close()
         seen.append(int(np.sum((color[..., 0] > 110) & (color[..., 1] < 70))))

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ConfigurationError(f'There is no folder {folder / part}; create it first.')
         environment = TableTopEnvironment.open(options.task)
         recorded = environment.demonstrate()
-        path = folder / 'trajectories' / environment.task.trajectory
+        path = (folder / 'trajectories' / environment.task.trajectory).resolve()  # a link's file
         recorded.trajectory.save(path)
         print(f'wrote {path}')
         for name, image in (('start', recorded.start), ('goal', recorded.goal)):

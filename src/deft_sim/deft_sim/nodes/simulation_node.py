@@ -163,6 +163,7 @@ class SimulationNode(Node):
         self._camera_period = 1.0 / parameters.camera_rate
         self._next_picture = 0.0
         self._steps = 0
+        self._breakdown = ''  # that was logged
         self._hand_server: BusServer | None = None
         if parameters.hand_port:
             # Packets are answered while physics or the renderer has this thread.
@@ -218,6 +219,10 @@ class SimulationNode(Node):
         for _ in range(self._pacer.due(self._cell.setpoint_period)):
             self._cell.advance(self._cell.setpoint_period)
             self._steps += 1
+            if self._cell.breakdown != self._breakdown:
+                self._breakdown = self._cell.breakdown
+                if self._breakdown:
+                    self.get_logger().error(f'{self._breakdown}; the episode counts for nothing')
             if self._xarm is not None:
                 self._xarm.publish(self._cell.time, self._cell.arm_state())
             if self._steps % self._steps_per_state == 0:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
@@ -23,6 +27,22 @@ from deft_core.validation import FloatArray
 
 OBJECT_BODY = 'object'
 """Name of the body that the hand takes hold of; every task has one."""
+
+CONTACT: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        'contype': 1,
+        'conaffinity': 7,
+        'condim': 4,
+        'friction': [0.8, 0.003, 0.0001],
+        'solref': [0.006, 1.0],
+    }
+)
+"""Properties of a geom that touches hand, table and other things.
+
+Skin slides on a thing, and things on each other, with the friction of the rougher one; on the
+table with that of the table. An object that is more slippery than most has a friction of its own
+here; every scene draws a factor for each thing (`friction_factor` in the cell's configuration).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +54,17 @@ class ContactSummary:
     object_on_table: bool  # whether the object touches the table
     arm_force: float  # largest normal force on an arm link [N]
 
+    @property
+    def touching(self) -> npt.NDArray[np.bool_]:
+        """Which of them touch the object, as one sees from beside the table. Shape (5,)."""
+        return self.finger_forces > 0.0
+
 
 @dataclass(frozen=True)
 class SceneEvaluation:
     """Verdict on one episode."""
 
-    score: float  # 0 to 1
+    score: float  # 0 to 1, by what is visible: places and touching, no forces
     success: bool  # the paper's criterion (Appendix F)
     explanation: str  # one sentence
 
@@ -54,7 +79,10 @@ class Demonstration:
 
 
 class Judge(ABC):
-    """Watches one episode as a person beside the table would, and judges it at its end."""
+    """Watches one episode as a person beside the table would, and judges it at its end.
+
+    A judge is exact; how coarse and noisy a person is comes on top (`operator_score`).
+    """
 
     @abstractmethod
     def watch(self, data: mujoco.MjData, contacts: ContactSummary, *, collided: bool) -> None:

@@ -16,6 +16,7 @@ from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
 from deft_core.validation import FloatArray
 from deft_sim.tasks import (
+    CONTACT,
     OBJECT_BODY,
     ContactSummary,
     Demonstration,
@@ -63,14 +64,6 @@ LAYOUT_CENTRE = (0.55, 0.0)  # [m] base frame
 LAYOUT_HALF_EXTENTS = (0.05, 0.05)  # [m]
 _YAW_HALF_RANGE = 0.5  # [rad] about the nominal direction
 
-_CONTACT = {
-    'contype': 1,
-    'conaffinity': 7,
-    'condim': 4,
-    'friction': [0.6, 0.003, 0.0001],
-    'solref': [0.006, 1.0],
-}
-"""Cups touch everything; the skin of the hand overrides these values by its priority."""
 _SEGMENTS = 32
 _WALL = 0.003  # [m]
 _HANDLE_RADIUS = 0.006  # [m]
@@ -78,7 +71,6 @@ _HANDLE_REACH = 0.026  # [m] from the wall to the grip
 _HANDLE_MASS_SHARE = 0.08
 
 # Criterion and score.
-TOUCH_FORCE = 0.05  # [N] a finger that presses less does not count
 LIFTED_HEIGHT = 0.03  # [m] above this the cup has left the table for good
 ALLOWED_DROP = 0.02  # [m] a cup that sank further than this slips out of the hand
 FULL_LIFT = 0.12  # [m] a lift that earns the whole score
@@ -91,14 +83,15 @@ _UPRIGHT_SHARE = 0.20
 _DIGITS = 4  # index, middle, ring, thumb; the palm comes after them
 
 # The expert: share of the cup's height at which the grasp centre goes, its offset along the palm
-# normal, and how far beyond the axis of the cup it reaches; by a random search over all cups.
-_HEIGHT_SHARE = 0.60
-_PALM_OFFSET = 0.007  # [m]
-_REACH = 0.005  # [m]
-_FINGER = (0.0, 0.25, 1.05, 0.98)  # [rad] side, forward, PIP, DIP
-_THUMB = (0.0, 1.0, 0.90, 0.81)  # [rad]
-_FINGERS_ALONG = (1.0, 0.05, -0.45)  # fingers forward and down
-_PALM_TOWARDS = (0.0, 1.0, 0.0)  # palm to the left, hand on the right of the cup
+# normal, and how far beyond the axis of the cup it reaches; by a random search over all cups at
+# a friction of 0.6.
+_HEIGHT_SHARE = 0.48
+_PALM_OFFSET = 0.010  # [m]
+_REACH = 0.010  # [m]
+_FINGER = (0.0, 0.85, 1.30, 1.06)  # [rad] side, forward, PIP, DIP
+_THUMB = (-0.08, 1.40, 0.785, 1.20)  # [rad]
+_FINGERS_ALONG = (1.0, -0.277, -0.396)  # fingers forward and down
+_PALM_TOWARDS = (-0.55, 1.0, 0.13)  # palm to the left, hand on the right of the cup
 _LIFT = 0.16  # [m] of the whole demonstration
 _RATE = 10.0  # [Hz]
 
@@ -170,13 +163,13 @@ class PickCupJudge(Judge):
 
     The criterion of the paper: the cup must leave the table surface and stay grasped throughout
     the trial. Here: at the time of judging the bottom is more than 3 cm up, at least one finger or
-    the palm presses on it, it does not touch the table, it has not sunk by more than 2 cm from its
+    the palm is on it, it does not touch the table, it has not sunk by more than 2 cm from its
     highest point, and the arm did not collide.
 
     The score is what an operator would give, who sees more than success and failure:
 
     - 0.10 for touching the cup,
-    - 0.20 for the best grasp: the share of the four digits that press on it at once, counted when
+    - 0.20 for the best grasp: the share of the four digits that are on it at once, counted when
       thumb or palm opposes a finger,
     - 0.20 for how high it was carried at best,
     - 0.30 for how high it is held at the end, and 0.20 for holding it upright.
@@ -202,14 +195,14 @@ class PickCupJudge(Judge):
         self, height: float, tilt: float, contacts: ContactSummary, *, collided: bool
     ) -> None:
         """Note one instant: height of the bottom [m], angle to the vertical [rad], contacts."""
-        pressing = contacts.finger_forces > TOUCH_FORCE
-        touching = bool(np.any(pressing))
+        on_cup = contacts.touching
+        touching = bool(np.any(on_cup))
         self._height = height
         self._tilt = tilt
         if touching and not contacts.object_on_table:
             self._highest = max(self._highest, height)
-        if np.any(pressing[: _DIGITS - 1]) and np.any(pressing[_DIGITS - 1 :]):
-            self._best_grasp = max(self._best_grasp, float(np.mean(pressing[:_DIGITS])))
+        if np.any(on_cup[: _DIGITS - 1]) and np.any(on_cup[_DIGITS - 1 :]):
+            self._best_grasp = max(self._best_grasp, float(np.mean(on_cup[:_DIGITS])))
         self._touched = self._touched or touching
         self._collided = self._collided or collided
         self._contacts = contacts
@@ -220,7 +213,7 @@ class PickCupJudge(Judge):
             return SceneEvaluation(0.0, False, 'nothing has happened since the scene was laid out')
         if self._collided:
             return SceneEvaluation(0.0, False, 'the arm collided with table or cup')
-        fingers = int(np.sum(self._contacts.finger_forces > TOUCH_FORCE))
+        fingers = int(np.sum(self._contacts.touching))
         held = (
             self._height > LIFTED_HEIGHT
             and fingers >= 1
@@ -254,7 +247,7 @@ def _add_solid(spec: mujoco.MjSpec, body: mujoco.MjsBody, cup: Cup, mass: float)
             pos=[0.0, 0.0, half_height],
             mass=mass,
             group=3,
-            **_CONTACT,
+            **CONTACT,
         )
         return
     rings = [_ring(cup.bottom_radius, 0.0), _ring(cup.radius, cup.height)]
@@ -265,7 +258,7 @@ def _add_solid(spec: mujoco.MjSpec, body: mujoco.MjsBody, cup: Cup, mass: float)
         meshname='object_solid',
         mass=mass,
         group=3,
-        **_CONTACT,
+        **CONTACT,
     )
 
 
@@ -319,7 +312,7 @@ def _add_handle(body: mujoco.MjsBody, cup: Cup, mass: float) -> None:
             rgba=[*cup.color, 1.0],
             mass=mass / len(ends),
             group=2,
-            **_CONTACT,
+            **CONTACT,
         )
 
 
