@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Final
 
@@ -152,8 +153,10 @@ class Graph(Node):
 def in_graph(rows: list[dict[str, Any]], goals: list[ExecuteGrasp.Goal]) -> list[dict[str, Any]]:
     """Start the simulated robot and its drivers, and execute the same grasps."""
     command = [sys.executable, '-m', 'deft_bringup', 'launch', 'simulation.launch.xml']
+    folder = tempfile.TemporaryDirectory()
+    port = f'hand_port:={folder.name}/hand'  # not that of another simulation
     started = subprocess.Popen(
-        [*command, f'real_time_factor:={REAL_TIME_FACTOR}'],
+        [*command, f'real_time_factor:={REAL_TIME_FACTOR}', port],
         env={**os.environ, 'DEFT_LAUNCH': 'own'},
         stdout=subprocess.DEVNULL,
     )
@@ -173,6 +176,7 @@ def in_graph(rows: list[dict[str, Any]], goals: list[ExecuteGrasp.Goal]) -> list
         rclpy.try_shutdown()
         started.send_signal(signal.SIGINT)
         started.wait(TIMEOUT_S)
+        folder.cleanup()
 
 
 def compare(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, Any]:
@@ -216,7 +220,7 @@ def main() -> int:
         print(f'error: {error}', file=sys.stderr)
         return 3
     print_table([{'quantity': k, 'value': v} for k, v in measurements.items() if k != 'each'])
-    write_result('graph_agreement', measurements, COMMAND)
+    write_result('graph_agreement', measurements, f'{COMMAND} --grasps {options.grasps}')
     return 0
 
 

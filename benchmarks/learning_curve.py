@@ -8,7 +8,7 @@ calibration that is 8 mm off; and the recommendation where everything is as slip
 reward is what the scripted operator says, in steps and with errors. An episode in which the
 simulation became unstable is withdrawn. Seeds are independent, so the intervals are over seeds.
 
-    python benchmarks/learning_curve.py                    # all seeds, then the result
+    python benchmarks/learning_curve.py                    # all ten seeds, then the result
     python benchmarks/learning_curve.py --budget 300       # stop after 5 minutes; run it again
 
 Every finished seed is kept in runs/learning_curve and not run again with the same settings.
@@ -293,7 +293,7 @@ def main() -> int:
         print_table(rows)
         print()
         print_table(measurements['curve'])
-        write_result('learning_curve', measurements, COMMAND)
+        write_result('learning_curve', measurements, f'{COMMAND} --seeds {options.seeds}')
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3

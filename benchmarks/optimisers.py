@@ -18,7 +18,7 @@ import argparse
 import importlib.metadata
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from common import interval, print_table, write_result
 from optimisation import cup
 from optimisation.ablations import ABLATIONS
-from optimisation.landscapes import DESCRIPTIONS, FAMILIES, HELD_OUT
+from optimisation.landscapes import DESCRIPTIONS, EDGES, FAMILIES, HELD_OUT
 from optimisation.peers import PEERS, missing_packages
 from optimisation.study import (
     NOISES,
@@ -111,12 +111,14 @@ def row(method: Method, kept: dict[str, Any], paper: dict[str, Any], noise: str)
     }
 
 
-def landscape_rows(results: dict[str, dict[str, Any]], noise: str) -> list[dict[str, Any]]:
+def landscape_rows(
+    results: dict[str, dict[str, Any]], noise: str, families: Iterable[str] = FAMILIES
+) -> list[dict[str, Any]]:
     """Mean true reward per landscape, one column per method."""
     return [
         {'landscape': f'{family}, {DESCRIPTIONS[family]}'}
         | {name: float(final(kept, noise, [family]).mean()) for name, kept in results.items()}
-        for family in FAMILIES
+        for family in families
     ]
 
 
@@ -198,12 +200,17 @@ def write(
         'episodes': DEFAULT_EPISODES,
         'seeds': seeds,
         'default_method': DEFAULT_METHOD,
-        'landscapes_that_nothing_was_tuned_on': ', '.join(HELD_OUT),
+        'landscapes_held_out': ', '.join(HELD_OUT),
     }
     for name in (PAPER, DEFAULT_METHOD):
         for noise in NOISES:
             values = final(results[name], noise, tuned_on).mean(axis=0)
             measurements[f'{name}_on_L1_to_L9_{noise}'] = interval(values)
+    for noise in NOISES:
+        paper, default = (
+            final(results[name], noise, HELD_OUT).mean() for name in (PAPER, DEFAULT_METHOD)
+        )
+        measurements[f'times_paper_on_held_out_{noise}'] = default / paper
     packages = sorted({package for _, package in PEERS.values()} - set(missing_packages()))
     if packages:
         versions = [f'{package} {importlib.metadata.version(package)}' for package in packages]
@@ -214,6 +221,7 @@ def write(
     for noise in NOISES:
         measurements[f'methods_{noise}'] = rows[noise]
         measurements[f'landscapes_{noise}'] = landscape_rows(results, noise)
+        measurements[f'optimum_at_the_edge_{noise}'] = landscape_rows(results, noise, EDGES)
     if on_the_cup:
         measurements['simulated_cup'] = on_the_cup
     write_result('optimisers', measurements, COMMAND)

@@ -3,12 +3,14 @@
 
 Synthetic practice with a scene that is seen: an object stands somewhere (two numbers), the prior
 and the picture tell where, with clutter; on L7 and on L7 moved further the best residual depends
-on it, on the others it does not. Per landscape, optimiser and seed: 30 episodes with mild score
-noise, every policy fitted to the elites, its leave-one-out error, and what it would really earn
-over 128 fresh scenes. Differences are paired with the mean of the same elites.
+on it, on the others it does not. Per landscape and seed: 30 episodes of the default optimiser with
+mild score noise, every policy fitted, its leave-one-out error, and what it would really earn over
+128 fresh scenes. Differences are paired with the recommendation, which is the baseline. Then the
+same on the simulated cup, with the policy that a session deploys.
 
     python benchmarks/policies.py                       # all seeds, then the result
     python benchmarks/policies.py --budget 300          # stop after 5 minutes; run it again
+    python benchmarks/policies.py --cup-seeds 0         # the landscapes alone
     python benchmarks/policies.py --run RUN [RUN ...]   # only recorded runs, printed
 
 Every finished seed is kept in runs/policies and not run again with the same settings.
@@ -23,6 +25,7 @@ import json
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from common import interval, print_table, write_result
-from optimisation import landscapes
+from optimisation import deployed_on_cup, landscapes
 from optimisation.landscapes import DIMENSION, JITTER, Landscape, make_landscape
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -43,8 +46,8 @@ from sklearn.linear_model import Ridge
 
 import deft_cem
 from deft_bag.dataset import Dataset
-from deft_cem.optimisers.registry import OptimiserSettings
-from deft_cem.policies.choice import PolicySettings, choose_policy
+from deft_cem.optimisers.registry import DEFAULT_METHOD
+from deft_cem.policies.choice import CONSTANTS, PolicySettings, choose_policy
 from deft_cem.policies.condition import BlockProjection, ConditionProjection
 from deft_cem.policies.interface import PracticeData
 from deft_cem.policies.training import practice_data
@@ -57,11 +60,10 @@ KEPT: Final = Path(__file__).resolve().parent.parent / 'runs' / 'policies'
 COMMAND: Final = 'python benchmarks/policies.py'
 # Landscape, and how many times as far as there the scene moves the optimum.
 CELLS: Final = {'L1': 1.0, 'L3': 1.0, 'L7': 1.0, 'L7_twice': 2.0}
-OPTIMISERS: Final = ('cem', 'screened_regression')
+CUP_SEEDS: Final = 10
 SCENES: Final = 128
 PIXELS: Final = 40
-MEAN: Final = 'elite_mean'
-BASELINE: Final = 'recommendation'
+BASELINE, MEAN = CONSTANTS
 
 
 class Scenes:
@@ -97,12 +99,11 @@ def context_of(pose: FloatArray, distance: float) -> FloatArray:
     return distance * pose
 
 
-def run_seed(cell: str, optimiser: str, seed: int, settings: LearningSettings) -> dict[str, Any]:
+def run_seed(cell: str, seed: int, settings: LearningSettings) -> dict[str, Any]:
     """Practise, fit every policy, and value it.
 
     Args:
         cell: Name in `CELLS`.
-        optimiser: Method of the optimiser.
         seed: Of landscape, scenes, optimiser and policies.
         settings: Of practice and policies.
 
@@ -113,9 +114,7 @@ def run_seed(cell: str, optimiser: str, seed: int, settings: LearningSettings) -
     distance, sigma = CELLS[cell], settings.initial_std
     scenes = Scenes(seed, sigma)
     rng = np.random.default_rng([seed, 21])
-    search = dataclasses.replace(
-        settings, optimiser=OptimiserSettings(method=optimiser)
-    ).make_optimiser(seed)
+    search = settings.make_optimiser(seed)
     poses, residuals, rewards = [], [], []
     for _ in range(settings.episodes):
         sample = search.ask()
@@ -298,36 +297,39 @@ def judge(
 def fingerprint(settings: LearningSettings) -> str:
     """Names what a kept seed was run with."""
     package = Path(deft_cem.__file__).parent
-    code = [Path(__file__), Path(landscapes.__file__)]
+    code = [Path(__file__), Path(landscapes.__file__), Path(deployed_on_cup.__file__)]
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
-    for path in (*code, *sorted((package / 'policies').glob('*.py'))):
+    parts = [path for part in ('optimisers', 'policies') for path in (package / part).glob('*.py')]
+    for path in (*code, *sorted(parts)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def collect(seeds: int, settings: LearningSettings, budget: float) -> dict[str, list[Any]] | None:
-    """Run what is not kept yet, until the budget is spent.
+def collect(
+    folder: Path, seeds: int, settings: LearningSettings, deadline: float
+) -> dict[str, list[Any]] | None:
+    """Run what is not kept yet, until the deadline.
 
     Args:
-        seeds: How many seeds per landscape and optimiser, from 0.
+        folder: Where finished seeds are kept.
+        seeds: How many seeds per landscape, from 0.
         settings: Of practice and policies.
-        budget: Nothing is begun after this time. [s].
+        deadline: On the monotonic clock; nothing is begun after it. [s].
 
     Returns:
-        Results by landscape and optimiser; None when the budget was too small.
+        Results by landscape; None when the time was too short.
     """
-    folder = KEPT / fingerprint(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    start, missing = time.monotonic(), 0
-    results: dict[str, list[Any]] = {f'{c} {o}': [] for c in CELLS for o in OPTIMISERS}
+    missing = 0
+    results: dict[str, list[Any]] = {cell: [] for cell in CELLS}
     for seed in range(seeds):
-        for name, rows in results.items():
-            path = folder / f'{name.replace(" ", "_")}_{seed:03d}.json'
+        for cell, rows in results.items():
+            path = folder / f'{cell}_{seed:03d}.json'
             if not path.exists():
-                if time.monotonic() - start > budget:
+                if time.monotonic() > deadline:
                     missing += 1
                     continue
-                text = json.dumps(run_seed(*name.split(' '), seed, settings))
+                text = json.dumps(run_seed(cell, seed, settings))
                 path.with_suffix('.part').write_text(text, encoding='utf-8')
                 path.with_suffix('.part').replace(path)
             rows.append(json.loads(path.read_text(encoding='utf-8')))
@@ -339,29 +341,29 @@ def collect(seeds: int, settings: LearningSettings, budget: float) -> dict[str, 
 
 
 def measure(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """One table per landscape and optimiser; differences are paired with the elite mean."""
+    """One table per landscape; differences are paired with the recommendation."""
     tables: dict[str, Any] = {}
     for name, seeds in results.items():
-        mean = np.array([row[MEAN]['value'] for row in seeds])
+        baseline = np.array([row[BASELINE]['value'] for row in seeds])
         table = []
         for policy in seeds[0]:
             value = np.array([row[policy]['value'] for row in seeds])
             row: dict[str, Any] = {'policy': policy, 'value': interval(value)}
-            row['gain_over_mean'] = interval(value - mean)
+            row['gain_over_recommendation'] = interval(value - baseline)
             for key in ('gated_value', 'r2', 'passed'):
                 found = [r[policy].get(key) for r in seeds]
                 row[key] = None if None in found else float(np.mean(found))
             table.append(row)
-        tables[name.replace(' ', '_')] = table
+        tables[name] = table
     return tables
 
 
 def summarise(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Gain over the elite mean, averaged over landscapes and optimisers, intervals over seeds."""
+    """Gain over the recommendation, averaged over landscapes, intervals over seeds."""
 
     def gain(policy: str, key: str, matters: bool) -> dict[str, float | int]:
         cells = [seeds for name, seeds in results.items() if name.startswith('L7') == matters]
-        gains = [[row[policy][key] - row[MEAN]['value'] for row in seeds] for seeds in cells]
+        gains = [[row[policy][key] - row[BASELINE]['value'] for row in seeds] for seeds in cells]
         return interval(np.mean(gains, axis=0))
 
     first = next(iter(results.values()))[0]
@@ -374,7 +376,21 @@ def summarise(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[s
             'gated_gain_where_it_does_not': gain(policy, 'gated_value', False),
         }
         for policy, row in first.items()
-        if policy != MEAN and 'gated_value' in row
+        if policy != BASELINE and 'gated_value' in row
+    ]
+
+
+def cup_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Success on the simulated cup, training and held-out ones; intervals over seeds."""
+
+    def success(policy: str, kind: str) -> FloatArray:
+        return np.array([np.mean(result['successes'][policy][kind]) for result in results])
+
+    names = [deployed_on_cup.DEPLOYED, *CONSTANTS, deployed_on_cup.PRIOR]
+    return [
+        {'policy': name}
+        | {f'success_{kind}': interval(success(name, kind)) for kind in deployed_on_cup.SETS}
+        for name in names
     ]
 
 
@@ -409,6 +425,7 @@ def main() -> int:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=16)
+    parser.add_argument('--cup-seeds', type=int, default=CUP_SEEDS)
     parser.add_argument('--budget', type=float, default=float('inf'), help='seconds')
     parser.add_argument('--run', type=Path, nargs='+', default=[], help='recorded runs instead')
     options = parser.parse_args()
@@ -418,9 +435,12 @@ def main() -> int:
         if options.run:
             print_table(judge_runs(options.run, settings))
             return 0
-        results = collect(options.seeds, settings, options.budget)
+        deadline = time.monotonic() + options.budget
+        folder = KEPT / fingerprint(settings)
+        results = collect(folder, options.seeds, settings, deadline)
         if results is None:
             return 0
+        cup = deployed_on_cup.collect(folder, options.cup_seeds, settings, deadline)
         tables = measure(results)
         for name, table in tables.items():
             print(f'\n{name}')
@@ -428,7 +448,15 @@ def main() -> int:
         summary = summarise(results)
         print('\nsummary')
         print_table(summary)
-        measurements = {'seeds': options.seeds, 'summary': summary, **tables}
+        measurements: dict[str, Any] = {
+            'optimiser': DEFAULT_METHOD, 'seeds': options.seeds, 'summary': summary, **tables
+        }  # fmt: skip
+        if len(cup) > 1:
+            kinds = Counter(result['deployed'] for result in cup)
+            measurements['cup_seeds'] = len(cup)
+            measurements['deployed_on_the_cup'] = ', '.join(f'{k} {n}' for k, n in kinds.items())
+            measurements['simulated_cup'] = cup_rows(cup)
+            print_table(measurements['simulated_cup'])
         write_result('policies', measurements, COMMAND)
     except DeftError as error:
         print(f'error: {error}', file=sys.stderr)

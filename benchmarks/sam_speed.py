@@ -21,7 +21,7 @@ from common import print_table, time_calls, write_result
 
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError
-from deft_perception.segmentation.sam2 import MODELS, Sam2Predictor
+from deft_perception.segment_anything.sam2 import MODELS, Sam2Predictor
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import load_simulation_settings
 from deft_sim.tasks import simulated_task

@@ -7,15 +7,17 @@ a picture of the camera came and when the arm moved. Three stretches of an episo
 - look: from the first picture after the scene is laid out to the first motion of the grasp
   (segmentation, prediction, the commit of the sample, planning);
 - end: from the first picture after the grasp has ended to the request for a score;
-- score: from that request to the first motion of the way home (the answer of the scripted
-  operator, the commit of the episode to bag and store, the refit, planning).
+- score: from the arrival of a score, which is the publish time of the episode in the bag, to the
+  first motion of the way home, with which the hand opens (the commit of the episode to bag and
+  store, the refit, planning).
 
-Waiting for the camera is not in it, motion and settling of the arm are not; messages between the
-nodes and the answer of the simulator's operator are. Times are those of the ROS clock, which a
-simulation publishes every 20 ms, so each stretch may be off by that much. The session is a short
-one of the simulated cell in real time, with the geometric segmentation. The simulator runs on the
-same machine but stands for the robot, and must not take time from what is measured: where the
-system allows it, as for root, the nodes run at real-time priority and the simulator at normal one.
+Waiting for the camera is not in it, nor are motion and settling of the arm and what the operator
+takes to score, which is told beside it; messages between the nodes are. Times are those of the
+ROS clock, which a simulation publishes every 20 ms, so each stretch may be off by that much. The
+session is a short one of the simulated cell in real time, with the geometric segmentation. The
+simulator runs on the same machine but stands for the robot, and must not take time from what is
+measured: where the system allows it, as for root, the nodes run at real-time priority and the
+simulator at normal one.
 
     python benchmarks/session_overhead.py              # run a session and measure
     python benchmarks/session_overhead.py --run DIR    # measure one that was run in real time
@@ -36,21 +38,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from common import print_table, write_result
+from mcap.reader import make_reader
 
 from deft_bag.message_types import message_typestore
-from deft_bag.reader import BagReader, bag_of
+from deft_bag.reader import BagReader, bag_files, bag_of
 from deft_core.configuration import config_directory
 from deft_core.episode import Episode, Outcome
 from deft_core.errors import ConfigurationError, DeftError, RecordingError
+from deft_core.files import read_yaml
 
 COMMAND: Final = 'python benchmarks/session_overhead.py'
 # In real time, as on a robot: a faster simulator takes the processor from what is measured.
 REAL_TIME_FACTOR: Final = 1.0
 PARTS: Final = ('look', 'end', 'score')
+PERSON: Final = 'person'  # what is no part
 STATUS: Final = '/session/status'
 CAMERA: Final = '/camera/camera/color/camera_info'
+HAND: Final = '/hand/state'
 JOINTS: Final = ('/xarm/joint_states', '/joint_states')
 MOVING: Final = 0.02  # [rad/s]; what a joint at rest does not reach
 ARGUMENTS: Final = ('episodes:=12', 'warm_up:=6', 'evaluation_trials:=4')
@@ -101,7 +106,7 @@ def run_session(folder: Path, arguments: Sequence[str]) -> None:
 
 
 class Streams:
-    """Times at which a session, its camera and its arm did something, ROS clock. [s]."""
+    """Times at which a session, its camera, arm and hand did something, ROS clock. [s]."""
 
     def __init__(self, run: Path) -> None:
         """Read the streams of a run.
@@ -114,17 +119,22 @@ class Streams:
         names = {enums.OBSERVE: 'observe', enums.AWAIT_REWARD: 'await', enums.TRAIN: 'train'}
         self.states: list[tuple[float, str, str]] = []  # time, state, episode
         self.pictures: list[tuple[float, float]] = []  # stamp, time of arrival
-        self.motion: list[float] = []
+        self.motion: list[float] = []  # the arm moves, or the hand begins with a new command
+        command: int | None = None
         folders = sorted((run / 'streams').glob('*'))
         if not folders:
             raise RecordingError(f'{run} has no recorded streams')
         for folder in folders:
-            for message in BagReader(folder).messages((STATUS, CAMERA, *JOINTS)):
+            for message in BagReader(folder).messages((STATUS, CAMERA, HAND, *JOINTS)):
                 arrived = message.log_time * 1e-9
                 content: Any = types.deserialize_cdr(message.data, message.type)
                 if message.topic in JOINTS:
                     if np.abs(content.velocity[:6]).max(initial=0.0) > MOVING:
                         self.motion.append(arrived)
+                elif message.topic == HAND:
+                    if content.sequence != command and command is not None:
+                        self.motion.append(arrived)
+                    command = content.sequence
                 elif message.topic == CAMERA:
                     stamp = content.header.stamp
                     self.pictures.append((stamp.sec + 1e-9 * stamp.nanosec, arrived))
@@ -137,12 +147,24 @@ class Streams:
         return self.pictures[at][1] if at < len(self.pictures) else np.inf
 
     def motion_after(self, moment: float) -> float:
-        """When the arm first moved after a moment; infinite for never."""
+        """When arm or hand first did something after a moment; infinite for never."""
         at = bisect_left(self.motion, moment)
         return self.motion[at] if at < len(self.motion) else np.inf
 
 
-def overheads(streams: Streams, episodes: Sequence[Episode]) -> list[dict[str, float]]:
+def score_times(bag: Path) -> dict[int, float]:
+    """When the scores of the episodes came, by log time [ns]; ROS clock. [s]."""
+    times = {}
+    for path in bag_files(bag):
+        with path.open('rb') as file:
+            for _, _, message in make_reader(file).iter_messages():
+                times[message.log_time] = 1e-9 * message.publish_time
+    return times
+
+
+def overheads(
+    streams: Streams, episodes: Sequence[Episode], scored: dict[int, float]
+) -> list[dict[str, float]]:
     """Seconds of each part, for every episode that was carried out and followed by another."""
     ended = {e.episode_id: e.ended for e in episodes if e.outcome is Outcome.COMPLETED}
     found = []
@@ -152,14 +174,15 @@ def overheads(streams: Streams, episodes: Sequence[Episode]) -> list[dict[str, f
             observed = moment
         elif state == 'await' and name in ended and streams.states[place + 1][1] != 'train':
             look = streams.picture_after(observed)
-            home = streams.motion_after(moment)
+            score = scored[round(1e9 * ended[name])]
             parts = (
                 streams.motion_after(look) - look,
                 max(0.0, moment - streams.picture_after(ended[name])),
-                home - moment,
+                streams.motion_after(score) - score,
+                score - moment,
             )
             if np.isfinite(parts).all():
-                found.append(dict(zip(PARTS, map(float, parts), strict=True)))
+                found.append(dict(zip((*PARTS, PERSON), map(float, parts), strict=True)))
     return found
 
 
@@ -169,15 +192,17 @@ def measure(run: Path) -> dict[str, Any]:
     Raises:
         DeftError: The run has no streams, or too few episodes.
     """
-    found = overheads(Streams(run), list(BagReader(bag_of(run)).episodes()))
+    bag = bag_of(run)
+    found = overheads(Streams(run), list(BagReader(bag).episodes()), score_times(bag))
     if len(found) < 2:
         raise RecordingError(f'{run.name} shows the times of {len(found)} episodes, needs two')
-    total = [sum(parts.values()) for parts in found]
+    total = [sum(parts[part] for part in PARTS) for parts in found]
     return {
         'p95_s': float(np.percentile(total, 95)),
         'median_s': float(np.median(total)),
         'episodes': len(found),
         'camera_period_s': camera_period(),
+        'person_median_s': float(np.median([parts[PERSON] for parts in found])),
         'software_by_part': [
             {
                 'part': part,
@@ -197,9 +222,9 @@ def camera_period() -> float:
     """
     path = config_directory() / 'nodes' / 'simulation.yaml'
     try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))['simulation']['ros__parameters']
+        values = read_yaml(path)['simulation']['ros__parameters']
         return 1.0 / (float(values['camera_rate']) * REAL_TIME_FACTOR)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f'{path.name} has no camera rate: {error}') from error
 
 

@@ -7,7 +7,9 @@ all directions that do not matter it falls as exp(-0.01 |z|^2), since random fin
 little. What is executed is z plus jitter: errors of perception and actuation.
 
 L1 to L9 follow one study of what can go wrong while fine-tuning a grasp. L10 and L11 were added as
-a test: no setting of any optimiser was chosen by looking at them.
+a test: settings were chosen without them, but for the last step of `optimism` and `damping`. L12
+and L13 are apart from these eleven and in none of their means: their optimum lies at the edge
+of what is searched first.
 """
 
 from __future__ import annotations
@@ -90,11 +92,11 @@ def make_landscape(family: str, seed: int) -> Landscape:
     """Instance of a family.
 
     Args:
-        family: Name in `FAMILIES`.
+        family: Name in `FAMILIES` or `EDGES`.
         seed: Equal seeds give equal instances.
     """
     rng = np.random.default_rng([seed, int(family[1:]), 0])
-    active, reward = FAMILIES[family](rng)
+    active, reward = {**FAMILIES, **EDGES}[family](rng)
     draws = np.random.default_rng([seed, int(family[1:]), 1])
     return Landscape(
         active,
@@ -272,6 +274,19 @@ def _dense(rng: np.random.Generator) -> tuple[FloatArray, Reward]:
     return np.eye(DIMENSION), reward
 
 
+def _edge(rng: np.random.Generator) -> tuple[FloatArray, Reward]:
+    active = _arm_and_fingers(rng)
+    best = 3.0 * _unit(rng, 5)
+    return active, lambda a, _: _gaussian(np.sum((a - best) ** 2, axis=1), 1.4)
+
+
+def _every_edge(rng: np.random.Generator) -> tuple[FloatArray, Reward]:
+    active = _rows((_rotation(rng, 3)[:2], 0), (_rotation(rng, 3)[:2], 3))
+    best = 3.0 * rng.choice([-1.0, 1.0], 4)
+    return active, lambda a, _: _gaussian(np.sum((a - best) ** 2, axis=1), 3.2)
+
+
+EDGES: Final[Mapping[str, Family]] = MappingProxyType({'L12': _edge, 'L13': _every_edge})
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {
         'L1': _smooth,
@@ -300,5 +315,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         'L9': 'single fingers, against synergies',
         'L10': 'scored in stages, with a cliff (held out)',
         'L11': 'all 22 parameters matter (held out)',
+        'L12': 'optimum 3 spreads away',
+        'L13': 'optimum 3 spreads away in each direction',
     }
 )

@@ -22,7 +22,7 @@ from deft_cem.optimisers.cem import (
 )
 from deft_cem.optimisers.registry import OptimiserSettings
 from optimisation.ablations import ABLATIONS
-from optimisation.landscapes import DIMENSION, FAMILIES, make_landscape
+from optimisation.landscapes import DIMENSION, EDGES, FAMILIES, make_landscape
 from optimisation.peers import PEERS
 
 FloatArray = npt.NDArray[np.float64]
@@ -210,7 +210,7 @@ def collect(method: Method, deadline: float) -> tuple[dict[str, Any], bool]:
 
 def _parts() -> Iterator[tuple[str, str, str]]:
     for noise in NOISES:
-        for family in FAMILIES:
+        for family in (*FAMILIES, *EDGES):
             yield f'{noise} {family}', noise, family
 
 

@@ -122,6 +122,20 @@ def test_interrupt_ends_every_node(
 
 
 @needs_build
+def test_a_second_launch_in_a_domain_is_refused(
+    write: Callable[[str], Path], start: Callable[[Path], Running]
+) -> None:
+    launch = start(write(''))
+    launch.wait_for('camera calibration')
+    second = deft('launch', str(write('')))
+    assert second.returncode == 2
+    assert 'runs in ROS domain' in second.stderr
+    assert 'camera calibration' not in second.stdout
+    launch.process.send_signal(signal.SIGINT)
+    assert launch.end()[0] == 130  # and nothing happened to it before
+
+
+@needs_build
 def test_node_that_dies_in_the_middle_ends_all(
     write: Callable[[str], Path], start: Callable[[Path], Running]
 ) -> None:

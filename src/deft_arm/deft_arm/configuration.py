@@ -10,11 +10,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from deft_arm.planning.geometry import Obstacle
-from deft_arm.planning.paths import ARM_JOINTS, MotionLimits
+from deft_arm.planning.paths import MotionLimits
 from deft_arm.planning.plan import Phase
 from deft_core.configuration import bounds, config_directory, load_named
 from deft_core.errors import ConfigurationError
 from deft_core.validation import FloatArray
+from deft_description.models import ARM_JOINT_NAMES
 
 Six: TypeAlias = tuple[float, float, float, float, float, float]
 Three: TypeAlias = tuple[float, float, float]
@@ -110,8 +111,11 @@ class ArmConfiguration:
                     f'({", ".join(sorted(Phase))}) and speeds of 0.01 to {_FASTEST_CAP} m/s, '
                     f'got {phase}: {cap}.'
                 )
-        if len(set(self.joint_names)) != ARM_JOINTS:
-            raise ConfigurationError(f'Arm {self.name}: joint_names must differ.')
+        if self.joint_names != ARM_JOINT_NAMES:
+            raise ConfigurationError(
+                f'Arm {self.name}: joint_names must be those of the model in this order, '
+                f'{", ".join(ARM_JOINT_NAMES)}; got {", ".join(self.joint_names)}.'
+            )
 
     def planning_limits(self) -> tuple[FloatArray, FloatArray]:
         """Lowest and highest joint positions of a plan, margin kept. Each shape (6,). [rad]."""

@@ -517,7 +517,7 @@ def test_closing_the_node_stops_a_moving_arm(graph, cell):
 
 
 def test_wrong_parameters_are_refused(graph):
-    with pytest.raises(ConfigurationError, match="no 'panda'"):
+    with pytest.raises(ConfigurationError, match="Unknown arm configuration 'panda'"):
         graph.start(arm='panda')
     with pytest.raises(ConfigurationError, match="did you mean 'xarm_api'"):
         graph.start(arm_interface='xarm-api')

@@ -51,7 +51,7 @@ def test_limits_are_never_wider_than_the_published_ones(configuration):
         ({'speed_caps': {'aproach': 0.3}}, 'names of phases'),
         ({'speed_caps': {'approach': 300.0}}, 'm/s'),
         ({'obstacles': [{'name': 'wall', 'centre': [1.0, 0.0, 0.0]}]}, "'size' is missing"),
-        ({'joint_names': ['joint1'] * 6}, 'must differ'),
+        ({'joint_names': ['joint1'] * 6}, 'in this order'),
         ({'move_duration': None}, 'missing'),
         ({'move_durations': 1.0}, "did you mean 'move_duration'"),
     ],

@@ -269,11 +269,11 @@ def test_tracks_survive_their_file(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('a.json', '[]', 'not a pose track'),
-        ('a.json', '{', 'Cannot read'),
-        ('a.json', json.dumps({'schema': 'deft_pose_track/1', 'rotations_xyzw': []}), 'times_s'),
-        ('a.csv', 'time,x\n1,2', 'lacks the columns'),
-        ('a.csv', 'time_s,x_m,y_m,z_m,qx,qy,qz,qw\n0,0,0,0,0,0,0,zero', 'Cannot read'),
+        ('a.json', '{}', 'not a pose track'),
+        ('a.json', '{', 'is not JSON'),
+        ('a.json', json.dumps({'schema': 'deft_pose_track/1', 'rotations_xyzw': []}), 'frame_id'),
+        ('a.csv', 'time,x\n1,2', 'must name time_s'),
+        ('a.csv', 'time_s,x_m,y_m,z_m,qx,qy,qz,qw\n0,0,0,0,0,0,0,zero', 'line 2: .*zero'),
         ('a.csv', 'time_s,x_m,y_m,z_m,qx,qy,qz,qw\n0,0,0,0,0,0,0,0', 'zero'),
     ],
 )

@@ -17,6 +17,7 @@ from deft_core.episode import Episode, Phase
 from deft_core.errors import RecordingError, TrainingError
 
 PRACTICE: Final = frozenset({Phase.WARM_UP, Phase.FINE_TUNE})
+_LARGEST: Final = 512e6  # [byte] of first images; 550 episodes with VGA, 185 with 1280 x 720
 _NAMED: Final = 3  # episodes that a refusal lists before it only counts
 
 
@@ -46,7 +47,7 @@ class Dataset:
             TrainingError: Episodes that do not fit, or that were added before.
         """
         reader = BagReader(bag_of(path))
-        self.add(reader.episodes(), str(path))
+        self.add(reader.episodes(pictures=('first_image',)), str(path))
         return reader.damaged
 
     def add(self, episodes: Iterable[Episode], source: str) -> None:
@@ -55,14 +56,24 @@ class Dataset:
         Raises:
             TrainingError: Episodes that do not fit, or that were added before.
         """
-        added = [e for e in episodes if e.phase in PRACTICE and e.reward is not None]
-        for episode in added:
+        added: list[Episode] = []
+        held = sum(episode.first_image.nbytes for episode in self._episodes)
+        for episode in episodes:
+            if episode.phase not in PRACTICE or episode.reward is None:
+                continue
             before = self._source_of.get(episode.episode_id)
             if before is not None:
                 raise TrainingError(
                     f'episode {episode.episode_id} is in {before} and in {source}; '
                     'name every session once'
                 )
+            held += episode.first_image.nbytes
+            if held > _LARGEST:
+                raise TrainingError(
+                    f'the first images of the practice up to {source} take more than '
+                    f'{_LARGEST / 1e6:.0f} MB; train on fewer sessions, or record smaller images'
+                )
+            added.append(episode)
         if added:
             reference = self._episodes[0] if self._episodes else added[0]
             origin = self._source_of.get(reference.episode_id, source)

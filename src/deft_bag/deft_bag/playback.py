@@ -6,10 +6,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from deft_bag.reader import RawMessage
 from deft_core.clock import MonotonicClock
 from deft_core.errors import InvalidInputError
+
+# A longer gap is no pause but a clock that began anew, or ran only later: not waited for.
+LONGEST_GAP: Final = 3600.0  # [s] of recording
 
 
 class Playback:
@@ -72,5 +76,6 @@ class Playback:
         stamp = self._waiting.log_time
         if self._last_stamp is not None:
             # The clock of a simulation begins anew after an interruption; time here does not.
-            self._recorded += max(0, stamp - self._last_stamp) * 1e-9
+            gap = (stamp - self._last_stamp) * 1e-9
+            self._recorded += gap if 0.0 < gap <= LONGEST_GAP else 0.0
         self._last_stamp = stamp

@@ -9,45 +9,29 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
-from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
 
-import zstandard
-from mcap.exceptions import EndOfFile, McapError
-from mcap.reader import McapReader, NonSeekingReader, SeekingReader
-from mcap.records import Channel, Message, Schema
-from mcap.summary import Summary
+import numpy as np
+from mcap.records import Channel, Schema
 from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError
-from rosbags.typesys.store import Typestore
 
+from deft_bag.mcap_file import McapFile
 from deft_bag.message_types import message_typestore
 from deft_core.decode import episode_from_msg
 from deft_core.episode import Episode
-from deft_core.errors import InvalidInputError, RecordingError
+from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
+from deft_core.files import read_yaml
 
 BAG_FOLDER: Final = 'bag'  # in the folder of a run
+PICTURES: Final = ('first_image', 'last_image', 'rollout_video')  # fields of an Episode
+MOST_EPISODES: Final = 100_000  # of a session; more than can be asked for
+METADATA_FILE: Final = 'metadata.yaml'  # of rosbag2, in the folder of a bag
 EPISODE_TOPIC: Final = '/session/episode'
 EPISODE_TYPE: Final = 'deft_msgs/msg/EpisodeRecord'
-_MAGIC: Final = b'\x89MCAP0\r\n'  # first and last bytes of a closed file
-_LARGEST_CHUNK: Final = 256 * 1024 * 1024  # [byte] unpacked; refused before memory is taken
-# What the libraries raise on bytes that are no bag.
-_DAMAGE: Final = (
-    McapError,
-    zstandard.ZstdError,
-    RuntimeError,  # of lz4
-    struct.error,
-    ValueError,
-    KeyError,
-    IndexError,
-    AssertionError,
-    OverflowError,
-    OSError,
-)
 _UNDECODABLE: Final = (
     SerdeError,
     TypesysError,
@@ -62,7 +46,6 @@ class RawMessage(NamedTuple):
     """One recorded message."""
 
     topic: str
-    type: str  # message type, for example 'sensor_msgs/msg/Image'
     log_time: int  # when it was received, ROS clock [ns]
     data: bytes
 
@@ -71,7 +54,8 @@ class RecordedTopic(NamedTuple):
     """One topic of a bag."""
 
     name: str
-    type: str
+    type: str  # for example 'sensor_msgs/msg/Image'
+    encoding: str  # of the messages; ROS 2 writes 'cdr'
     offered: str  # quality of service, in the YAML of rosbag2; empty where it was not noted
 
 
@@ -101,211 +85,162 @@ class BagReader:
         """Find the files.
 
         Raises:
-            RecordingError: There is no bag.
+            RecordingError: There is no bag, or one of another storage.
         """
         self._files = bag_files(path) if path.is_dir() else [path]
+        others = sorted(path.glob('*.db3')) if path.is_dir() else [path] * (path.suffix == '.db3')
+        if others and self._files in ([], others):
+            raise RecordingError(
+                f'{others[0]} is a bag in sqlite3 storage, which is not read; write it anew in '
+                'mcap storage with `ros2 bag convert`'
+            )
         if not self._files or not self._files[0].is_file():
             raise RecordingError(
                 f'no bag at {path}; name a folder that holds .mcap files, or such a file'
             )
+        self._metadata = path / METADATA_FILE
 
     @property
     def damaged(self) -> list[str]:
-        """A sentence for each file that ends early; what is whole in it is read."""
-        return [
-            f'{path} ends early, as after a kill of its recorder; what is whole in it is used'
-            for path in self._files
-            if not _closed(path)
-        ]
+        """A sentence for whatever the bag lacks; what is whole in it is read.
+
+        Raises:
+            RecordingError: The index of a file is damaged.
+        """
+        sentences: list[str] = []
+        counts: list[int | None] = []
+        for path in self._files:
+            with McapFile(path) as file:
+                if not file.closed:
+                    sentences.append(
+                        f'{path} ends early, as after a kill of its recorder; what is whole in '
+                        'it is used'
+                    )
+                counts.append(file.message_count)
+        if not self._metadata.is_file():
+            return sentences
+        try:
+            names, declared = _declared(self._metadata)
+        except ConfigurationError as error:
+            return [*sentences, f'What the bag should hold is not known: {error}']
+        held = sum(count for count in counts if count is not None)
+        missing = sorted(names - {path.name for path in self._files})
+        if missing:
+            sentences.append(
+                f'{self._metadata} names {", ".join(missing)}, which is not there; put it back '
+                'if you have it, the other files are used'
+            )
+        elif None not in counts and declared != held:
+            sentences.append(
+                f'{self._metadata} declares {declared} messages, the files hold {held}; these '
+                'are used'
+            )
+        return sentences
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """All whole messages in the order of recording.
 
         Raises:
-            RecordingError: A file is damaged, other than by a missing end.
+            RecordingError: A file is damaged, other than by a missing end, or does not hold what
+                its statistics count.
         """
         for path in self._files:
-            for schema, channel, message in _read(path, topics):
-                name = schema.name if schema is not None else ''
-                yield RawMessage(channel.topic, name, message.log_time, message.data)
+            with McapFile(path) as file:
+                for _, channel, log_time, data in file.messages(topics):
+                    yield RawMessage(channel.topic, log_time, bytes(data))
 
     def topics(self) -> list[RecordedTopic]:
         """Topics that hold messages, in the order of their declaration.
 
         Raises:
-            RecordingError: A file is damaged.
+            RecordingError: A file is damaged, or a topic has messages of two types.
         """
         found: dict[str, RecordedTopic] = {}
         for path in self._files:
-            for schema, channel in _declared(path):
-                offered = channel.metadata.get('offered_qos_profiles', '')
-                found.setdefault(channel.topic, RecordedTopic(channel.topic, schema.name, offered))
+            with McapFile(path) as file:
+                for schema, channel in file.declared():
+                    offered = channel.metadata.get('offered_qos_profiles', '')
+                    name = schema.name if schema is not None else ''
+                    topic = RecordedTopic(channel.topic, name, channel.message_encoding, offered)
+                    known = found.setdefault(channel.topic, topic)
+                    if known[:3] != topic[:3]:
+                        raise RecordingError(
+                            f'{path}: {topic.name} holds {topic.type!r} in {topic.encoding!r}, '
+                            f'before it {known.type!r} in {known.encoding!r}; one topic has one '
+                            'type, move one of the recordings away'
+                        )
         return list(found.values())
 
-    def episodes(self) -> Iterator[Episode]:
+    def episodes(self, pictures: Collection[str] = PICTURES) -> Iterator[Episode]:
         """All whole episodes in the order of recording.
+
+        Args:
+            pictures: Which of an episode are kept; the others are empty.
 
         Raises:
             RecordingError: A record cannot be decoded, is inconsistent, is there twice, or was
                 recorded with other message definitions.
         """
         types = message_typestore()
+        own_hash = types.hash_rihs01(EPISODE_TYPE)
         seen: set[str] = set()
         for path in self._files:
             checked: set[int] = set()
-            for schema, channel, message in _read(path, {EPISODE_TOPIC}):
-                if channel.id not in checked:
-                    _require_same_type(path, schema, channel, types)
-                    checked.add(channel.id)
-                try:
-                    record = types.deserialize_cdr(message.data, EPISODE_TYPE)
-                except _UNDECODABLE as error:
-                    raise RecordingError(
-                        f'{path}: an episode record cannot be decoded: {error}'
-                    ) from error
-                episode = episode_of_record(record, str(path))
-                if episode.episode_id in seen:
-                    raise RecordingError(f'{path}: {episode.episode_id} is recorded twice')
-                seen.add(episode.episode_id)
-                yield episode
+            with McapFile(path) as file:
+                for schema, channel, _, data in file.messages({EPISODE_TOPIC}):
+                    if channel.id not in checked:
+                        _require_same_type(path, schema, channel, own_hash)
+                        checked.add(channel.id)
+                    try:
+                        record = types.deserialize_cdr(data, EPISODE_TYPE)
+                    except _UNDECODABLE as error:
+                        raise RecordingError(
+                            f'{path}: an episode record cannot be decoded: {error}'
+                        ) from error
+                    episode = episode_of_record(record, str(path))
+                    if episode.episode_id in seen:
+                        raise RecordingError(f'{path}: {episode.episode_id} is recorded twice')
+                    seen.add(episode.episode_id)
+                    yield _with_pictures(episode, pictures)
 
 
-def summary_of(path: Path) -> Summary | None:
-    """Index and statistics at the end of a file; None where it ends early or has none.
-
-    Raises:
-        RecordingError: The file is damaged.
-    """
-    with _opened(path) as stream:
-        reader = _indexed(path, stream)
-        return None if reader is None else reader.get_summary()
-
-
-def _indexed(path: Path, stream: IO[bytes]) -> SeekingReader | None:
-    """A reader of a file that has its end and an index, whose checksum is right."""
-    if not _has_end(stream):
-        return None
-    try:
-        _check_summary(stream)
-        stream.seek(0)
-        reader = SeekingReader(stream, validate_crcs=True)
-        summary = reader.get_summary()
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
-    if summary is None:
-        return None
-    largest = max((c.uncompressed_size for c in summary.chunk_indexes), default=0)
-    if largest > _LARGEST_CHUNK:
-        raise RecordingError(
-            f'{path}: a chunk unpacks to {largest / 1e6:.0f} MB, expected at most '
-            f'{_LARGEST_CHUNK / 1e6:.0f} MB; move the file out of the bag'
-        )
-    return reader
+def _with_pictures(episode: Episode, kept: Collection[str]) -> Episode:
+    """The episode without some of its pictures, which then take no memory."""
+    if set(kept) >= set(PICTURES):
+        return episode
+    empty = np.zeros((0, 0, 3), dtype=np.uint8)
+    return replace(
+        episode,
+        # Copies: the images of an episode are views of the whole chunk it came in.
+        first_image=episode.first_image.copy() if 'first_image' in kept else empty,
+        last_image=episode.last_image.copy() if 'last_image' in kept else empty,
+        rollout_video=episode.rollout_video if 'rollout_video' in kept else (),
+    )
 
 
-def _check_summary(stream: IO[bytes]) -> None:
-    """Compare the index at the end of a file with its checksum, which the library does not."""
-    footer = len(_MAGIC) + 29  # opcode, length, start of summary and offsets, checksum
-    end = stream.seek(-footer, 2)
-    start, _, expected = struct.unpack('<QQI', stream.read(footer)[9:29])
-    start = start or end  # there is no index
-    stream.seek(start)
-    # 0: the writer made none.
-    if expected and (start > end or zlib.crc32(stream.read(end + 25 - start)) != expected):
-        raise ValueError('its index has another checksum')
+def _declared(metadata: Path) -> tuple[set[str], int]:
+    """Files and number of messages of a bag by its metadata.yaml; raises ConfigurationError."""
+    information = read_yaml(metadata).get('rosbag2_bagfile_information')
+    names, count = None, None
+    if isinstance(information, dict):
+        names, count = information.get('relative_file_paths'), information.get('message_count')
+    if not isinstance(count, int) or not isinstance(names, list):
+        raise ConfigurationError(f'{metadata} lists no files and messages as rosbag2 does')
+    return {PurePosixPath(str(name)).name for name in names}, count
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        stream = path.open('rb')
-    except OSError as error:
-        raise _damaged(path, error) from error
-    with stream:
-        yield stream
-
-
-def _has_end(stream: IO[bytes]) -> bool:
-    """Whether a file is closed."""
-    size = stream.seek(0, 2)
-    stream.seek(max(0, size - len(_MAGIC)))
-    return size > len(_MAGIC) and stream.read() == _MAGIC
-
-
-def _closed(path: Path) -> bool:
-    with _opened(path) as stream:
-        return _has_end(stream)
-
-
-def _read(
-    path: Path, topics: Collection[str] | None
-) -> Iterator[tuple[Schema | None, Channel, Message]]:
-    """Messages of one file; a file without its end is read up to where it breaks off."""
-    wanted = None if topics is None else list(topics)
-    counts: Counter[int] = Counter()
-    with _opened(path) as stream:
-        indexed = _indexed(path, stream)
-        summary = None if indexed is None else indexed.get_summary()
-        reader: McapReader
-        if indexed is not None:
-            reader = indexed
-        else:
-            stream.seek(0)
-            reader = NonSeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST_CHUNK)
-        try:
-            for schema, channel, message in reader.iter_messages(wanted, log_time_order=False):
-                counts[channel.id] += 1
-                yield schema, channel, message
-        except (EndOfFile, struct.error) as error:  # it breaks off within a record
-            if summary is not None:
-                raise _damaged(path, error) from error
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
-    if summary is not None and summary.statistics is not None:
-        for number, count in summary.statistics.channel_message_counts.items():
-            topic = summary.channels[number].topic if number in summary.channels else '?'
-            if (wanted is None or topic in wanted) and counts[number] != count:
-                raise RecordingError(
-                    f'{path} is damaged: {counts[number]} messages of {topic} were read, its '
-                    f'index counts {count}; put the original back or move the file away'
-                )
-
-
-def _declared(path: Path) -> Iterator[tuple[Schema, Channel]]:
-    """Types and channels of one file."""
-    summary = summary_of(path)
-    if summary is not None:
-        for channel in summary.channels.values():
-            if channel.schema_id in summary.schemas:
-                yield summary.schemas[channel.schema_id], channel
-        return
-    seen: set[int] = set()
-    for schema, channel, _ in _read(path, None):
-        if schema is not None and channel.id not in seen:
-            seen.add(channel.id)
-            yield schema, channel
-
-
-def _require_same_type(
-    path: Path, schema: Schema | None, channel: Channel, types: Typestore
-) -> None:
+def _require_same_type(path: Path, schema: Schema | None, channel: Channel, own_hash: str) -> None:
     name = schema.name if schema is not None else 'no type'
-    if name != EPISODE_TYPE:
-        raise RecordingError(f'{path}: {EPISODE_TOPIC} holds {name}, expected {EPISODE_TYPE}')
-    recorded, own = channel.metadata.get('topic_type_hash'), types.hash_rihs01(EPISODE_TYPE)
-    if recorded not in (None, '', own):
+    if name != EPISODE_TYPE or channel.message_encoding != 'cdr':
+        raise RecordingError(
+            f'{path}: {EPISODE_TOPIC} holds {name} in {channel.message_encoding!r}, expected '
+            f"{EPISODE_TYPE} in 'cdr'"
+        )
+    if channel.metadata.get('topic_type_hash') not in (None, '', own_hash):
         raise RecordingError(
             f'{path} was recorded with another definition of {EPISODE_TYPE}; read it with the '
             'version of the program that recorded it'
         )
-
-
-def _damaged(path: Path, error: Exception) -> RecordingError:
-    reason = str(error) or type(error).__name__
-    return RecordingError(
-        f'{path} is damaged ({reason}); put the original back, or move it away to go on with the '
-        'other files of the bag'
-    )
 
 
 def episode_of_record(record: Any, source: str) -> Episode:
@@ -318,6 +253,8 @@ def episode_of_record(record: Any, source: str) -> Episode:
         episode = episode_from_msg(record)
         if not episode.episode_id:
             raise InvalidInputError('episode_id is empty')
+        if episode.index >= MOST_EPISODES:
+            raise InvalidInputError(f'index is {episode.index}, expected below {MOST_EPISODES}')
         if episode.reward is not None and not 0.0 <= episode.reward <= 1.0:
             raise InvalidInputError(f'reward is {episode.reward}, expected 0 to 1 or NaN')
     except (InvalidInputError, ValueError, KeyError, AttributeError) as error:

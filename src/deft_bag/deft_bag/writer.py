@@ -18,12 +18,14 @@ from typing import Any, Final, NamedTuple
 import yaml
 from mcap.writer import CompressionType, Writer
 
+from deft_bag.mcap_file import LARGEST_RECORD, McapFile
 from deft_bag.message_types import message_typestore
-from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, bag_files, summary_of
+from deft_bag.reader import EPISODE_TOPIC, EPISODE_TYPE, METADATA_FILE, bag_files
 from deft_core.errors import RecordingError
 from deft_core.files import write_atomically
 
-METADATA_FILE: Final = 'metadata.yaml'
+# [byte]; a chunk holds the definition, too.
+_LARGEST_EPISODE: Final = LARGEST_RECORD - 2**20
 _ROSBAG2_VERSION: Final = 9  # what rosbag2 of Jazzy writes
 _FOREVER: Final = {'sec': 9223372036, 'nsec': 854775807}
 # What a player should offer the episodes with, in the words of rosbag2: late listeners get them.
@@ -84,25 +86,33 @@ class EpisodeBag:
     def _path(self, number: int) -> Path:
         return self._folder / f'episode_{number:04d}.mcap'
 
-    def write_episode(self, number: int, record: bytes, log_time: int) -> Path:
+    def write_episode(
+        self, number: int, record: bytes, log_time: int, publish_time: int | None = None
+    ) -> Path:
         """Have an episode on the disk, closed and readable, before this returns.
 
         Args:
             number: Of the episode in its session, from 0. A file of that number is replaced: a
                 kill between this and the commit of the reward had the episode tried again.
             record: The EpisodeRecord as CDR bytes.
-            log_time: ROS clock. [ns]
+            log_time: When its motion ended, ROS clock. [ns]
+            publish_time: When it was scored; as `log_time` when None. [ns]
 
         Raises:
-            RecordingError: The disk refused the data.
+            RecordingError: The disk refused the data, or no reader would take an episode so large.
         """
         path = self._path(number)
-        write_atomically(path, self._mcap(record, log_time))
+        if len(record) > _LARGEST_EPISODE:
+            raise RecordingError(
+                f'the episode of {path} takes {len(record) / 1e6:.0f} MB, expected at most '
+                f'{_LARGEST_EPISODE / 1e6:.0f} MB; set the camera to smaller images'
+            )
+        write_atomically(path, self._mcap(record, log_time, publish_time or log_time))
         self._files[path.name] = _Contents(log_time, log_time, 1)
         write_atomically(self._folder / METADATA_FILE, self._metadata())
         return path
 
-    def _mcap(self, record: bytes, log_time: int) -> bytes:
+    def _mcap(self, record: bytes, log_time: int, publish_time: int) -> bytes:
         """The content of a file with one message."""
         stream = io.BytesIO()
         writer = Writer(stream, compression=CompressionType.ZSTD)
@@ -118,7 +128,7 @@ class EpisodeBag:
                 'topic_type_hash': self._type_hash,
             },
         )
-        writer.add_message(channel, log_time, record, publish_time=log_time)
+        writer.add_message(channel, log_time, record, publish_time)
         writer.finish()  # type: ignore[no-untyped-call]
         return stream.getvalue()
 
@@ -157,7 +167,7 @@ class EpisodeBag:
         )
 
 
-class _PlainDumper(yaml.SafeDumper):
+class _PlainDumper(yaml.CSafeDumper):
     """YAML without references, which rosbag2 does not expect."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -167,7 +177,8 @@ class _PlainDumper(yaml.SafeDumper):
 
 
 def _contents(path: Path) -> _Contents:
-    summary = summary_of(path)
+    with McapFile(path) as file:
+        summary = file.summary
     if summary is None or summary.statistics is None:
         raise RecordingError(
             f'{path} ends early, as no file of this bag should; move it away to go on'

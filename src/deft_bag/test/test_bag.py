@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from deft_core.errors import RecordingError
 SLOW_FIXTURES = [HealthCheck.function_scoped_fixture]
 
 
-def cdr_of(records, index: int, **changes) -> bytes:
+def cdr_of(records, index: int, /, **changes) -> bytes:
     record = records.record_of(records.make_episode(index))
     for name, value in changes.items():
         setattr(record, name, value)
@@ -84,7 +85,7 @@ def test_a_bag_goes_on_after_a_kill_and_a_file_can_be_replaced(records, tmp_path
     bag = EpisodeBag(folder, [0])
     assert [e.index for e in BagReader(folder).episodes()] == [0]  # nobody was told of the other
     bag.write_episode(1, cdr_of(records, 1, reward=0.25), 5)
-    bag.write_episode(10, cdr_of(records, 2), 6)
+    bag.write_episode(10, cdr_of(records, 2), 6, publish_time=9)
     assert [e.reward for e in BagReader(folder).episodes()] == [0.5, 0.25, 0.5]
     information = yaml.safe_load((folder / METADATA_FILE).read_text())
     information = information['rosbag2_bagfile_information']
@@ -92,6 +93,9 @@ def test_a_bag_goes_on_after_a_kill_and_a_file_can_be_replaced(records, tmp_path
     assert information['relative_file_paths'] == names
     assert information['message_count'] == 3
     assert information['duration']['nanoseconds'] == 6
+    with (folder / names[2]).open('rb') as file:
+        ((_, _, message),) = make_reader(file).iter_messages()
+    assert (message.log_time, message.publish_time) == (6, 9)
 
 
 def test_a_full_disk_is_told_in_a_sentence(records, tmp_path: Path, monkeypatch) -> None:
@@ -208,7 +212,14 @@ def test_rubbish_is_refused_or_empty_but_never_crashes(
 
 @pytest.mark.parametrize(
     ('field', 'value'),
-    [('reward', 1.5), ('success', 9), ('phase', 77), ('outcome', 77), ('episode_id', '')],
+    [
+        ('reward', 1.5),
+        ('success', 9),
+        ('phase', 77),
+        ('outcome', 77),
+        ('episode_id', ''),
+        ('index', 2**32 - 1),
+    ],
 )
 def test_a_record_out_of_range_is_refused_by_name(
     records, tmp_path: Path, field: str, value: object
@@ -292,3 +303,50 @@ def test_a_closed_file_without_an_index_is_read_from_front_to_back(
     assert [e.index for e in reader.episodes()] == [0]
     assert [t.name for t in reader.topics()] == [EPISODE_TOPIC]
     assert reader.damaged == []
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda folder: (folder / 'episode_0001.mcap').unlink(), 'names episode_0001.mcap, which'),
+        (
+            lambda folder: edit(folder, 'message_count: 3', 'message_count: 9'),
+            'declares 9 .* hold 3',
+        ),
+        (lambda folder: edit(folder, 'message_count: 3', 'message_count: all'), 'lists no files'),
+        (lambda folder: edit(folder, 'rosbag2_bagfile', '['), 'is not known'),
+    ],
+)
+def test_what_a_folder_lacks_is_said(records, tmp_path: Path, change, message: str) -> None:
+    records.write_bag(tmp_path, [records.make_episode(i) for i in range(3)])
+    assert BagReader(tmp_path).damaged == []
+    change(tmp_path)
+    (sentence,) = BagReader(tmp_path).damaged
+    assert re.search(message, sentence)
+    assert len(list(BagReader(tmp_path).episodes())) >= 2
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / METADATA_FILE
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_an_episode_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:
+    bag = EpisodeBag(tmp_path / 'bag')
+    with pytest.raises(RecordingError, match=r'takes 67 MB.*smaller images'):
+        bag.write_episode(0, bytes(64 * 2**20), 0)
+
+
+def test_pictures_that_nobody_wants_are_empty(records, tmp_path: Path) -> None:
+    records.write_bag(tmp_path, [records.make_episode(0)])
+    (full,) = BagReader(tmp_path).episodes()
+    (bare,) = BagReader(tmp_path).episodes(pictures=('last_image',))
+    assert (bare.first_image.size, bare.rollout_video) == (0, ())
+    np.testing.assert_array_equal(bare.last_image, full.last_image)
+
+
+@pytest.mark.parametrize('name', ['', '_0.db3'])
+def test_another_storage_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / '_0.db3').write_bytes(b'SQLite format 3')
+    with pytest.raises(RecordingError, match=r'_0\.db3 is a bag in sqlite3.*ros2 bag convert'):
+        BagReader(tmp_path / name)

@@ -94,3 +94,10 @@ def test_a_session_named_twice_is_refused_and_nothing_is_added(runs) -> None:
     assert len(practice.episodes) == 6
     with pytest.raises(RecordingError, match='no run was named'):
         read_dataset([])
+
+
+def test_images_that_together_are_too_large_are_refused(runs, monkeypatch) -> None:
+    monkeypatch.setattr('deft_bag.dataset._LARGEST', 10 * 48 * 64 * 3)
+    assert len(read_dataset(runs[:1])[0].episodes) == 6
+    with pytest.raises(TrainingError, match=r'run1 take more than .* fewer sessions'):
+        read_dataset(runs)

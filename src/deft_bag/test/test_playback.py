@@ -18,7 +18,7 @@ class Clock:
 
 
 def messages(*seconds: float) -> list[RawMessage]:
-    return [RawMessage('/a', 'T', round(s * 1e9), str(s).encode()) for s in seconds]
+    return [RawMessage('/a', round(s * 1e9), str(s).encode()) for s in seconds]
 
 
 def test_spacing_is_that_of_the_recording_over_the_rate() -> None:
@@ -37,6 +37,14 @@ def test_a_clock_that_begins_anew_does_not_stop_the_replay() -> None:
     playback = Playback(iter(messages(50.0, 51.0, 0.5, 1.5)), rate=1.0, clock=clock)
     clock.now += 2.0
     assert [m.data for m in playback.due(10)] == [b'50.0', b'51.0', b'0.5', b'1.5']
+
+
+def test_a_clock_that_ran_only_later_is_not_waited_for() -> None:
+    clock = Clock()
+    playback = Playback(iter(messages(0.0, 1795834592.0, 1795834593.0)), rate=1.0, clock=clock)
+    assert [m.data for m in playback.due(10)] == [b'0.0', b'1795834592.0']
+    clock.now += 1.0
+    assert [m.data for m in playback.due(10)] == [b'1795834593.0']
 
 
 def test_the_caller_may_breathe_between_messages_that_are_all_due() -> None:

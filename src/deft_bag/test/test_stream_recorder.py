@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +69,41 @@ def test_streams_of_each_launch_are_in_a_bag_of_their_own(graph, tmp_path: Path)
         graph.until(lambda: joints.get_subscription_count() == 0)
         topics = [message.topic for message in BagReader(bag).messages()]
         assert sorted(topics) == ['/hand/joint_states'] * 3 + ['/session/status']
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 100 kB, which a program sees as a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize('at_the_end', [False, True])
+def test_a_full_disk_is_said_once(
+    graph, tmp_path: Path, small_disk, monkeypatch, at_the_end: bool
+) -> None:
+    said: list[str] = []
+    session = graph.add(Node, 'session')
+    status = session.create_publisher(SessionStatus, '/session/status', LATCHED)
+    joints = session.create_publisher(JointState, '/hand/joint_states', STATE)
+    status.publish(SessionStatus(run_directory=str(tmp_path), session_id='s'))
+    recorder = graph.add(StreamRecorder, topics=TOPICS)
+    monkeypatch.setattr(recorder, 'get_logger', lambda: SimpleNamespace(error=said.append))
+    graph.until(lambda: joints.get_subscription_count() == 1)
+    large = JointState(position=[0.0] * 30_000)  # the library writes after each megabyte
+    for _ in range(2 if at_the_end else 8):
+        before = recorder.message_count
+        joints.publish(large)
+        graph.until(lambda before=before: recorder.message_count > before or said)
+    assert bool(said) is not at_the_end
+    recorder.close()
+    (sentence,) = said
+    assert sentence.startswith(f'The streams are not recorded further in {tmp_path}/streams/0000:')
+    assert 'make room' in sentence
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Final
 
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
+from deft_core.files import is_file
 
 _REMEDY: Final = 'build the workspace with `make setup`'
 
@@ -37,7 +38,7 @@ def executable_path(package: str, executable: str) -> Path:
     """`<prefix>/lib/<package>/<executable>`."""
     folder = _prefix(package) / 'lib' / package
     path = folder / executable
-    if '/' in executable or not path.is_file():
+    if '/' in executable or not is_file(path):
         known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
         hint = nearest(executable, known) if known else f'{_REMEDY}.'
         raise ConfigurationError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_install import installed  # noqa: F401
 
 from deft_bringup.launching.interpreter import Interpreter, ProcessPlan
 

@@ -154,6 +154,12 @@ def test_node_command(interpret: Interpret, prefix: Path) -> None:
     )
 
 
+def test_prefix_of_a_command(interpret: Interpret, prefix: Path) -> None:
+    (plan,) = interpret(NODE.format('launch-prefix="python3 -m \'a b\' $(env A)"', ''), {'A': 'x'})
+    assert plan.command[:5] == ('python3', '-m', 'a b', 'x', f'{prefix}/lib/robot/arm')
+    assert plan.label == 'arm-1'
+
+
 def test_labels_count_over_all_processes(interpret: Interpret) -> None:
     body = NODE.format('', '') + NODE.format('on_exit="shutdown"', '')
     plans = interpret(body)
@@ -179,6 +185,35 @@ def test_parameters_keep_their_order_and_types(interpret: Interpret, tmp_path: P
         {'/left': {'ros__parameters': {'speed': 2.0}}},
         {'/left': {'ros__parameters': {'task': '2'}}},
     ]
+
+
+def test_texts_reach_a_node_as_texts(interpret: Interpret) -> None:
+    """As ROS' own reader takes them, for which 1e5, 0819312, y and nan are no texts."""
+    rclpy = pytest.importorskip('rclpy')
+    texts = ['cell_a', '1e5', '0819312', '0x10', 'y', 'N', 'off', 'true', 'nan', '.inf', '1e-3']
+    texts += ['', '~', "it's", 'a: b', '# x', '[1]', 'ä', '-', '!!int 5', 'two\tparts']
+    params = ''.join(
+        f'<param name="p{i}" value="{text.replace(chr(9), "&#9;")}" type="str"/>'
+        for i, text in enumerate(texts)
+    )
+    params += '<param name="number" value="1e-5" type="float"/><param name="count" value="7"/>'
+    (plan,) = interpret(NODE.format('', params))
+    context = rclpy.Context()
+    rclpy.init(args=[*plan.command], context=context)
+    node = rclpy.create_node(
+        'left',
+        context=context,
+        automatically_declare_parameters_from_overrides=True,
+        enable_rosout=False,
+        start_parameter_services=False,
+    )
+    try:
+        read = {name: node.get_parameter(name).value for name in node._parameters}
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert [read[f'p{i}'] for i in range(len(texts))] == texts
+    assert (read['number'], read['count']) == (1e-5, 7)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deft_bringup import __version__
-from deft_bringup.command_line import build_parser
+from deft_bringup.command_line import build_parser, main
 from deft_bringup.commands import demo
 from deft_bringup.commands.demo import fresh_run_folder, summary_lines
 from deft_bringup.commands.launch import find_launch_file, node_environment
@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).parents[3]
 SOURCES = [str(REPOSITORY / 'src' / name) for name in ('deft_bringup', 'deft_core', 'deft_cem')]
 Write = Callable[..., Path]
 Program = Callable[..., str]
+Answer = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def deft(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +37,20 @@ def deft(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, 'PYTHONPATH': path, 'DEFT_LAUNCH': 'own', **environment},
         check=False,
     )
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
+    """`deft` in this process, for what needs none of its own."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+    return run
 
 
 def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
@@ -53,7 +68,7 @@ def test_version_and_help() -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = (
         'import sys\n'
-        'from deft_bringup.command_line import build_parser\n'
+        'from deft_bringup.command_line import build_parser, main\n'
         'build_parser(None).format_help()\n'
         'build_parser("launch").format_help()\n'
         'print(sorted({"torch", "numpy", "rclpy", "mujoco"} & set(sys.modules)))\n'
@@ -69,15 +84,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize('name', ['demo', 'launch', 'train', 'report', 'tasks'])
-def test_every_command_explains_itself(name: str) -> None:
+def test_every_command_explains_itself(answer: Answer, name: str) -> None:
     with pytest.raises(SystemExit) as ended:
         build_parser(name).parse_args([name, '--help'])
     assert ended.value.code == 0
 
 
-def test_command_is_required() -> None:
-    assert deft().returncode == 2
-    assert deft('lunch').returncode == 2
+def test_command_is_required(answer: Answer) -> None:
+    assert answer().returncode == 2
+    assert answer('lunch').returncode == 2
 
 
 def test_nodes_get_their_environment(write: Write, program: Program) -> None:
@@ -129,8 +144,8 @@ def test_wrong_arguments(write: Write, program: Program, words: list[str], sente
     assert sentence in one_sentence(result)
 
 
-def test_unknown_file_names_the_nearest() -> None:
-    result = deft('launch', 'fine_tun.launch.xml')
+def test_unknown_file_names_the_nearest(answer: Answer) -> None:
+    result = answer('launch', 'fine_tun.launch.xml')
     assert result.returncode == 2
     assert "did you mean 'fine_tune.launch.xml'" in one_sentence(result)
 
@@ -200,24 +215,24 @@ def test_reader_that_goes_away(write: Write, program: Program) -> None:
     process.stderr.close()
 
 
-def test_tasks() -> None:
-    result = deft('tasks')
+def test_tasks(answer: Answer) -> None:
+    result = answer('tasks')
     assert result.returncode == 0, result.stderr
     assert 'pick_cup  pick up the cup' in result.stdout
 
 
-def test_demo_refuses_an_unknown_task_with_the_known_ones(tmp_path: Path) -> None:
+def test_demo_refuses_an_unknown_task_with_the_known_ones(answer: Answer, tmp_path: Path) -> None:
     run = tmp_path / 'run'
-    result = deft('demo', '--task', 'pick_cap', '--run', str(run))
+    result = answer('demo', '--task', 'pick_cap', '--run', str(run))
     assert result.returncode == 2
-    assert one_sentence(result).startswith("deft: There is no 'pick_cap' in ")
+    assert one_sentence(result).startswith("deft: Unknown task 'pick_cap': it is not in ")
     assert 'pick_cup' in result.stderr
     assert not run.exists()
 
 
-def test_demo_refuses_an_occupied_folder(tmp_path: Path) -> None:
+def test_demo_refuses_an_occupied_folder(answer: Answer, tmp_path: Path) -> None:
     (tmp_path / 'bag').touch()
-    result = deft('demo', '--run', str(tmp_path))
+    result = answer('demo', '--run', str(tmp_path))
     assert result.returncode == 2
     assert f'The run folder {tmp_path} is occupied' in one_sentence(result)
 
@@ -229,8 +244,8 @@ def test_demo_takes_a_new_or_empty_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('number', ['-1', 'many', '1.5'])
-def test_demo_refuses_wrong_numbers(number: str) -> None:
-    result = deft('demo', '--episodes', number)
+def test_demo_refuses_wrong_numbers(answer: Answer, number: str) -> None:
+    result = answer('demo', '--episodes', number)
     assert result.returncode == 2
     assert '--episodes' in result.stderr
 

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 import yaml
+from launch_install import FOREIGN, PROGRAMS, REPOSITORY
 
 from deft_bringup.commands.demo import add_arguments
 from deft_bringup.launching.document import Element, read_document
-from deft_bringup.launching.interpreter import Interpreter, ProcessPlan, declared_arguments
+from deft_bringup.launching.interpreter import (
+    Interpreter,
+    ProcessPlan,
+    declared_arguments,
+    parse_assignments,
+)
 from deft_core.configuration import build
 
-REPOSITORY = Path(__file__).parents[3]
 LAUNCH_FILES = sorted((REPOSITORY / 'launch').glob('*.launch.xml'))
-# Programs of packages that are not ours; the parameters of these are not checked.
-FOREIGN = {
-    'realsense2_camera': ['realsense2_camera_node'],
-    'xarm_api': ['xarm_driver_node'],
-}
 ALWAYS_DECLARED = {'use_sim_time'}
 COMBINATIONS: list[dict[str, str]] = [
     {},
@@ -37,58 +37,6 @@ COMBINATIONS: list[dict[str, str]] = [
     {'reward': 'visual'},
     {'reward': 'visual', 'operator': 'person', 'reward_encoder': 'resnet18'},
 ]
-
-
-def entry_points(package: Path) -> dict[str, str]:
-    """Programs of a Python package: name to `module:function`, read from its setup.py."""
-    tree = ast.parse((package / 'setup.py').read_text())
-    constants = {
-        node.targets[0].id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
-    found: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr):
-            text = eval(compile(ast.Expression(node), 'setup.py', 'eval'), {}, constants)
-            if isinstance(text, str) and text.endswith(':main') and ' = ' in text:
-                name, target = text.split(' = ')
-                found[name] = target
-    return found
-
-
-PROGRAMS = {
-    setup.parent.name: entry_points(setup.parent)
-    for setup in sorted((REPOSITORY / 'src').glob('deft_*/setup.py'))
-}
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An install folder as colcon makes it from the sources, with empty programs."""
-    root = tmp_path / 'install'
-    index = root / 'share' / 'ament_index' / 'resource_index' / 'packages'
-    index.mkdir(parents=True)
-    programs = {**{name: list(found) for name, found in PROGRAMS.items()}, **FOREIGN}
-    for package, names in {**programs, 'deft_bringup': []}.items():
-        (index / package).touch()
-        (root / 'share' / package).mkdir()
-        folder = root / 'lib' / package
-        folder.mkdir(parents=True)
-        for name in names:
-            (folder / name).touch(mode=0o755)
-    # As in the package itself: what a driver offers beside what our file switches on.
-    (root / 'share' / 'xarm_api' / 'config').mkdir()
-    services = {'services': {'set_state': True, 'set_tcp_offset': False}}
-    (root / 'share' / 'xarm_api' / 'config' / 'xarm_params.yaml').write_text(
-        yaml.safe_dump({'ufactory_driver': {'ros__parameters': services}})
-    )
-    for name in ('launch', 'config'):
-        (root / 'share' / 'deft_bringup' / name).symlink_to(REPOSITORY / name)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(root))
-    return root
 
 
 def plans_of(tmp_path: Path, name: str, arguments: dict[str, str]) -> list[ProcessPlan]:
@@ -163,8 +111,8 @@ def test_every_node_exists_is_named_required_and_knows_its_parameters(
 
 def assert_knows_its_parameters(plan: ProcessPlan) -> None:
     """Nothing unknown, of a wrong type or out of range."""
-    program = Path(plan.command[0])
-    if program.parent.name not in FOREIGN:
+    if not plan.foreign:
+        program = Path(plan.command[0])
         values = parameters(plan)
         own = {name: value for name, value in values.items() if name not in ALWAYS_DECLARED}
         build(parameter_class(program.parent.name, program.name), own, plan.label)
@@ -173,8 +121,12 @@ def assert_knows_its_parameters(plan: ProcessPlan) -> None:
 def test_the_drivers_of_others_are_known(installed: Path, tmp_path: Path) -> None:
     arguments = {'robot': 'hardware', 'robot_ip': '192.168.1.203'}
     plans = plans_of(tmp_path, 'fine_tune.launch.xml', arguments)
-    foreign = {remapped(plan, '__node') for plan in plans if plan.foreign}
-    assert foreign == {'camera', 'ufactory_driver'}
+    foreign = {remapped(plan, '__node'): plan for plan in plans if plan.foreign}
+    assert set(foreign) == {'camera', 'ufactory_driver'}
+    for plan in foreign.values():
+        # Ours claim their names themselves.
+        assert plan.command[:3] == ('python3', '-m', 'deft_core.nodes.exclusive'), plan.label
+        assert Path(plan.command[3]).name in FOREIGN[Path(plan.command[3]).parent.name]
 
 
 def test_one_clock(installed: Path, tmp_path: Path) -> None:
@@ -227,9 +179,53 @@ def test_a_visual_reward_stands_between_the_scripted_operator_and_the_session(
     assert not judges(robot='hardware')
 
 
-def test_simulation_alone(installed: Path, tmp_path: Path) -> None:
-    names = {remapped(p, '__node') for p in plans_of(tmp_path, 'simulation.launch.xml', {})}
-    assert names == {'simulation', 'calibration_publisher', 'hand_driver', 'arm'}
+DRIVERS = 'arm hand_driver'
+ROBOT = f'{DRIVERS} camera emergency_stop_station'
+SESSION = 'calibration_publisher recorder segmentation affordance session'
+ADDRESS = 'robot_ip:=192.168.1.203'
+OTHER = 'arm_interface:=ros2_control'
+
+
+@pytest.mark.parametrize(
+    ('name', 'given', 'started'),
+    [  # observed with `ros2 launch` of Jazzy
+        ('simulation', '', f'{DRIVERS} simulation calibration_publisher'),
+        ('hardware', '', f'{ROBOT} calibration_publisher'),
+        ('hardware', ADDRESS, f'{ROBOT} calibration_publisher ufactory_driver'),
+        ('hardware', f'{ADDRESS} {OTHER}', f'{ROBOT} calibration_publisher'),
+        (
+            'hardware',
+            f'{ADDRESS} {OTHER} joint_states:=/xarm/joint_states publish_calibration:=0',
+            f'{ROBOT} ufactory_driver',
+        ),
+        ('hardware', 'joint_states:=/xarm/joint_states', f'{ROBOT} calibration_publisher'),
+        ('hardware', 'emergency_stop_station:=false publish_calibration:=0', f'{DRIVERS} camera'),
+        ('fine_tune', '', f'{DRIVERS} {SESSION} simulation scripted_operator'),
+        ('fine_tune', 'operator:=person', f'{DRIVERS} {SESSION} simulation'),
+        ('fine_tune', 'robot:=hardware', f'{ROBOT} {SESSION}'),
+        (
+            'fine_tune',
+            f'robot:=hardware reward:=visual {ADDRESS}',
+            f'{ROBOT} {SESSION} ufactory_driver visual_reward',
+        ),
+        ('calibrate', '', f'{DRIVERS} simulation camera_calibration'),
+        ('calibrate', 'robot:=hardware', f'{ROBOT} camera_calibration'),
+        (
+            'calibrate',
+            f'robot:=hardware {ADDRESS}',
+            f'{ROBOT} camera_calibration ufactory_driver',
+        ),
+        ('calibrate', f'robot:=hardware motion:=drive {ADDRESS}', f'{ROBOT} camera_calibration'),
+        ('offline_training', 'output:=policy', 'replay_trainer'),
+        ('offline_training', 'output:=policy bag:=[]', 'replay_trainer bag_player'),
+        ('offline_training', 'output:=policy bag:=0', 'replay_trainer bag_player'),
+    ],
+)
+def test_started_nodes(
+    installed: Path, tmp_path: Path, name: str, given: str, started: str
+) -> None:
+    plans = plans_of(tmp_path, f'{name}.launch.xml', parse_assignments(given.split()))
+    assert sorted(remapped(plan, '__node') for plan in plans) == sorted(started.split())
 
 
 @pytest.mark.parametrize('robot', ['sim', 'hardware'])

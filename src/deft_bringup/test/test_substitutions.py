@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deft_bringup.launching.document import Element
-from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
+from deft_bringup.launching.substitutions import Scope, parameter, substitute, truth
 from deft_core.errors import ConfigurationError
 
 PLACE = Element('param', {'name': 'p'}, Path('some.launch.xml'), 7)
-SCOPE = Scope({'task': 'pick_cup', 'empty': '', 'key': 'task'}, {'HOME': '/home/someone'})
+SCOPE = Scope(
+    {'task': 'pick_cup', 'empty': '', 'key': 'task', 'words': 'x y', 'one': '1'},
+    {'HOME': '/home/someone'},
+)
 
 
 def value_of(text: str) -> str:
@@ -45,8 +49,25 @@ def value_of(text: str) -> str:
         ('$(equals $(var task) Pick_cup)', 'false'),
         ('$(equals True 1)', 'true'),
         ('$(equals 1.0 1e0)', 'true'),
+        # '' is the text [] there; only variables that are empty are equal to an empty one.
+        ("$(equals $(var empty) '')", 'false'),
+        ("$(equals '$(var empty)' '')", 'false'),
+        ('$(equals "" $(var empty))', 'false'),
+        ("$(equals $(var empty)$(var empty) '')", 'false'),
         ("$(equals '' '')", 'true'),
-        ("$(equals '$(var empty)' '')", 'true'),
+        ("$(equals '' [])", 'true'),
+        ("$(equals $(var empty) $(env NOTHING ''))", 'true'),
+        ('$(equals x$(var empty) x)', 'true'),
+        ('$(equals xarm_api xarm_api)', 'true'),
+        ("$(equals '$(var words)' 'x y')", 'true'),
+        ('$(equals 0 false)', 'true'),
+        ('$(equals 0.0 false)', 'false'),
+        ("$(equals ' 1' 1)", 'true'),
+        ("$(equals 'true ' true)", 'false'),
+        ('$(equals 1_0 10)', 'true'),
+        ('$(equals inf Infinity)', 'true'),
+        ('$(equals nan nan)', 'false'),
+        ('$(var task $(var nothing))', 'pick_cup'),  # only $(var) looks at a default when needed
     ],
 )
 def test_value(text: str, expected: str) -> None:
@@ -66,6 +87,9 @@ def test_value(text: str, expected: str) -> None:
         ('$(var  task)', 'expected an argument at column 7'),
         ('$( var task)', 'a substitution needs a name at column 3'),
         ("$(var 'task)", 'missing closing quote'),
+        ('$(var task $(equals a))', r'\$\(equals\) cannot take 1 argument'),
+        ('$(var nothing $(var tsak))', "'tsak' does not exist"),
+        ('$(env HOME $(env NOTHING))', "'NOTHING' does not exist"),
         ("$(var 'task'x)", 'expected a space or a closing bracket'),
         (r'\$(var task)', 'backslash escapes are not supported'),
         ('$(find-pkg-share no_such_package)', "The package 'no_such_package' is not installed"),
@@ -91,6 +115,11 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
         assert isinstance(value_of(text), str)
 
 
+def parameter_of(value: str, kind: str | None) -> Any:
+    attributes = {'name': 'p', 'value': value} | ({} if kind is None else {'type': kind})
+    return parameter(Element('param', attributes, Path('some.launch.xml'), 7), SCOPE)
+
+
 @pytest.mark.parametrize(
     ('value', 'kind', 'expected'),
     [
@@ -109,10 +138,25 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
         ('', 'str', ''),
         ('pick_cup', None, 'pick_cup'),
         ("'5'", None, '5'),
+        # YAML is read before substitutions are made, and again after them.
+        ("'$(var one)'", None, 1),
+        ("'$(equals $(var one) 1)'", 'bool', True),
+        ("'$(var one)'", 'str', "'1'"),
+        ('$(var one)', None, 1),
+        ('$(var empty)', None, ''),
+        ('$(var words)', None, 'x y'),
+        ("$(var nothing '0x10')", None, 16),
+        ('1_000', 'int', 1000),
+        ('010', None, 8),
+        ('010', 'int', 10),
+        # A text that is no YAML stays as it is where nothing was substituted.
+        ('[', None, '['),
+        ('@x', None, '@x'),
+        ('2026-13-45', None, '2026-13-45'),
     ],
 )
 def test_type(value: str, kind: str | None, expected: object) -> None:
-    result = typed(value, kind, PLACE)
+    result = parameter_of(value, kind)
     assert result == expected
     assert type(result) is type(expected)
 
@@ -125,16 +169,17 @@ def test_type(value: str, kind: str | None, expected: object) -> None:
         ('cup', 'bool', 'must be a bool'),
         ('2', 'bool', 'must be a bool'),
         ('', 'bool', 'must be a bool'),
+        ('$(var task)', 'bool', "must be a bool, got 'pick_cup'"),
         ('5', 'integer', "unknown parameter type 'integer'; did you mean 'int'"),
         ('null', None, 'must be a plain value'),
         ('{a: 1}', None, 'must be a plain value'),
         ('[1, 2]', None, 'must be a plain value'),
-        ('[', None, 'must be a plain value'),
+        ("$(var nothing '[')", None, 'must be a plain value'),
     ],
 )
 def test_wrong_type(value: str, kind: str | None, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=r'^some\.launch\.xml:7: ') as caught:
-        typed(value, kind, PLACE)
+        parameter_of(value, kind)
     assert reason in str(caught.value)
 
 

@@ -62,6 +62,13 @@ def wait_until_gone(folder: Path, label: str) -> None:
         time.sleep(0.01)
 
 
+def guardian_of(launch: Any, folder: Path) -> int:
+    """The child of a launch that is no node."""
+    nodes = {int(file.read_text()) for file in folder.glob('*.pid')}
+    (guardian,) = {child.pid for child in psutil.Process(launch.process.pid).children()} - nodes
+    return guardian
+
+
 def until_exists(path: Path, then: str) -> str:
     """Body of a node that goes on when a file is there."""
     return f'while not os.path.exists({str(path)!r}): time.sleep(0.01)\n{then}'
@@ -278,13 +285,51 @@ def test_program_that_cannot_start(start: Start, node: Node, tmp_path: Path) -> 
     assert any('a-1: process has ended' in line for line in launch.lines)
 
 
-def test_killed_guardian_takes_the_nodes_along(start: Start, node: Node, tmp_path: Path) -> None:
-    launch = start(node('a-1', OBEYS))
-    launch.wait_for('[a-1] ready')
-    pid = int((tmp_path / 'a-1.pid').read_text())
-    os.kill(os.getpgid(pid), signal.SIGKILL)
-    assert launch.wait() == 137
-    wait_until_gone(tmp_path, 'a-1')
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_guardian_is_followed_by_another(
+    start: Start, node: Node, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It guards as the first one did, whether the launch is killed or told to stop."""
+    parent = with_child(node, tmp_path, IGNORES_ALL, OBEYS)
+    launch = start(node('deaf-1', IGNORES_ALL), node('parent-2', parent), limits=QUICK)
+    launch.wait_for('] ready', count=3)
+    for count in (1, 2):
+        os.kill(guardian_of(launch, tmp_path), signal.SIGKILL)
+        launch.wait_for('the guardian of the nodes was killed; another one took over', count)
+    launch.process.send_signal(number)
+    assert launch.process.wait(timeout=PATIENCE_S) == (-9 if number == signal.SIGKILL else 130)
+    for label in ('deaf-1', 'parent-2', 'child'):
+        wait_until_gone(tmp_path, label)
+
+
+def test_a_guardian_killed_at_its_work_takes_the_nodes_along(
+    start: Start, node: Node, tmp_path: Path
+) -> None:
+    launch = start(node('deaf-1', IGNORES_ALL))
+    launch.wait_for('[deaf-1] ready')
+    guardian = guardian_of(launch, tmp_path)
+    launch.process.send_signal(signal.SIGINT)
+    launch.wait_for('received SIGINT')
+    os.kill(guardian, signal.SIGKILL)
+    assert launch.wait() == 130
+    wait_until_gone(tmp_path, 'deaf-1')
+
+
+def test_launch_and_guardian_killed_at_once_let_nodes_finish(
+    start: Start, node: Node, tmp_path: Path
+) -> None:
+    closed = tmp_path / 'closed'
+    body = OBEYS.replace('sys.exit(0)', f'(open({str(closed)!r}, "w").close(), sys.exit(0))')
+    launch = start(node('recorder-1', body))
+    launch.wait_for('[recorder-1] ready')
+    guardian = guardian_of(launch, tmp_path)
+    launch.process.send_signal(
+        signal.SIGSTOP
+    )  # so that it cannot follow what is done to the other
+    os.kill(guardian, signal.SIGKILL)
+    launch.process.kill()
+    wait_until_gone(tmp_path, 'recorder-1')
+    assert closed.exists()
 
 
 def test_output_is_whole_lines_of_both_streams(start: Start, node: Node) -> None:

@@ -207,3 +207,23 @@ def test_screening_tries_better_than_it_draws() -> None:
 
     gains = [executed(200, seed) - executed(1, seed) for seed in range(6)]
     assert np.mean(gains) > 0.0
+
+
+def test_an_optimum_at_the_edge_is_found() -> None:
+    """Three first spreads off in four parameters: shrinkage to the prior alone stops short."""
+    top = np.zeros(6)
+    top[[0, 1, 3, 4]] = 3.0, -3.0, 3.0, 3.0
+
+    def height(residual: np.ndarray) -> float:
+        return float(np.exp(-np.sum(((residual / SIGMA)[:6] - top) ** 2) / (2.0 * 3.2**2)))
+
+    reached = []
+    for seed in range(4):
+        optimiser = ScreenedRegression(SIGMA, seed)
+        noise = np.random.default_rng(seed)
+        for _ in range(30):
+            sample = optimiser.ask()
+            score = height(sample.residual) + 0.05 * noise.normal()
+            optimiser.tell(sample.index, float(np.clip(score, 0, 1)))
+        reached.append(height(optimiser.recommendation))
+    assert np.mean(reached) > 0.8

@@ -192,3 +192,24 @@ class RgbdFrame:
                 f'Colour {self.color.shape} and depth {self.depth.shape} must both be '
                 f'{size} as camera_info says; is depth aligned to colour?'
             )
+
+    def thinned(self, step: int) -> RgbdFrame:
+        """The frame with every `step`-th pixel of every `step`-th row."""
+        color, depth = self.color[::step, ::step], self.depth[::step, ::step]
+        camera = self.intrinsics
+        smaller = CameraIntrinsics(
+            color.shape[1],
+            color.shape[0],
+            camera.fx / step,
+            camera.fy / step,
+            camera.cx / step,
+            camera.cy / step,
+            camera.distortion,
+        )
+        return RgbdFrame(
+            self.stamp,
+            np.ascontiguousarray(color),
+            np.ascontiguousarray(depth),
+            smaller,
+            self.frame_id,
+        )

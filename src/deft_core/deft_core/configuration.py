@@ -5,25 +5,30 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import os
+import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from deft_core.errors import ConfigurationError
+from deft_core.errors import ConfigurationError, InvalidInputError, shown
 from deft_core.files import read_yaml
 
 T = TypeVar('T')
+# Comparing long names takes the square of their length.
+_LONGEST_NAME: Final = 100
+_MOST_COMPARED: Final = 1000
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest known one, else all of them."""
     choices = sorted(known)
-    match = difflib.get_close_matches(name, choices, n=1)
+    likely = [choice for choice in choices[:_MOST_COMPARED] if len(choice) <= _LONGEST_NAME]
+    match = difflib.get_close_matches(name[:_LONGEST_NAME], likely, n=1)
     return f'did you mean {match[0]!r}?' if match else f'known: {", ".join(choices)}.'
 
 
@@ -73,7 +78,10 @@ def load_named(kind: type[T], folder: Path, name: str, key: str = 'name') -> T:
     """
     names = sorted(path.stem for path in folder.glob('*.yaml'))
     if name not in names:
-        raise ConfigurationError(f'There is no {name!r} in {folder}; {nearest(name, names)}')
+        what = re.sub('(?<=.)(?=[A-Z])', ' ', kind.__name__).lower()
+        raise ConfigurationError(
+            f'Unknown {what} {name!r}: it is not in {folder}; {nearest(name, names)}'
+        )
     found = load_yaml(folder / f'{name}.yaml', kind)
     if getattr(found, key) != name:
         raise ConfigurationError(
@@ -92,11 +100,15 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         ConfigurationError: An entry is unknown, missing, of the wrong type or out of range.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f'{where} must be a mapping, got {shown(values)}.')
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
-            raise ConfigurationError(f'{where}: unknown entry {name!r}; {nearest(name, fields)}')
+            raise ConfigurationError(
+                f'{where}: unknown entry {shown(name)}; {nearest(str(name), fields)}'
+            )
     arguments: dict[str, Any] = {}
     for name, field in fields.items():
         entry = f'{where}: {name}'
@@ -105,7 +117,10 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             _check_range(arguments[name], field.metadata, entry)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigurationError(f'{where}: entry {name!r} is missing.')
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except InvalidInputError as error:
+        raise ConfigurationError(f'{where}: {error}') from error
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -119,24 +134,22 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return _convert_sequence(value, origin, arguments, where)
     if origin in (dict, Mapping):
         if not isinstance(value, dict):
-            raise ConfigurationError(f'{where} must be a mapping, got {value!r}.')
+            raise ConfigurationError(f'{where} must be a mapping, got {shown(value)}.')
         return {str(k): _convert(v, arguments[1], f'{where}.{k}') for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ConfigurationError(f'{where} must be a mapping, got {value!r}.')
         return build(typing.cast(type[Any], hint), value, where)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigurationError(f'{where} must be a finite number, got {value}.')
+        if not abs(value) <= sys.float_info.max:  # also of an integer beyond every float
+            raise ConfigurationError(f'{where} must be a finite number, got {shown(value)}.')
         return float(value)
     if hint is Any or (type(value) is hint):
         return value
-    raise ConfigurationError(f'{where} must be {hint.__name__}, got {value!r}.')
+    raise ConfigurationError(f'{where} must be {hint.__name__}, got {shown(value)}.')
 
 
 def _convert_sequence(value: Any, origin: Any, arguments: tuple[Any, ...], where: str) -> Any:
     if not isinstance(value, list | tuple):
-        raise ConfigurationError(f'{where} must be a list, got {value!r}.')
+        raise ConfigurationError(f'{where} must be a list, got {shown(value)}.')
     if origin is list or (len(arguments) == 2 and arguments[1] is Ellipsis):
         hints = [arguments[0]] * len(value)
     elif len(arguments) != len(value):
@@ -148,17 +161,16 @@ def _convert_sequence(value: Any, origin: Any, arguments: tuple[Any, ...], where
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
-    numbers = value if isinstance(value, list | tuple) else [value]
+    """Refuse a number outside of the bounds, alone or in (nested) lists."""
     low, high = metadata.get('minimum'), metadata.get('maximum')
-    if low is None and high is None:
+    if value is None or (low is None and high is None):
         return
-    for number in numbers:
-        if number is None:
-            continue
-        inside = (low is None or number >= low) and (high is None or number <= high)
-        if not inside:
-            unit = metadata.get('unit', '')
-            limits = f'{"-inf" if low is None else low} to {"inf" if high is None else high}'
-            raise ConfigurationError(
-                f'{where} must be {limits} {unit}'.rstrip() + f', got {number}.'
-            )
+    if isinstance(value, list | tuple):
+        for part in value:
+            _check_range(part, metadata, where)
+    elif not ((low is None or value >= low) and (high is None or value <= high)):
+        limits = f'{"-inf" if low is None else low} to {"inf" if high is None else high}'
+        unit = metadata.get('unit', '')
+        raise ConfigurationError(
+            f'{where} must be {limits} {unit}'.rstrip() + f', got {shown(value)}.'
+        )

@@ -6,9 +6,35 @@ A message names the value, what was expected and the remedy, in one sentence.
 
 from __future__ import annotations
 
+import reprlib
+from typing import Any, Final
+
+_LONGEST_MESSAGE: Final = 2000  # characters; a stranger's file chooses some of them
+_LONGEST_VALUE: Final = 80  # characters
+
+
+class _Shortened(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Also of one so long that Python refuses to write it out."""
+        return super().repr_int(x, level) if x.bit_length() < 1000 else 'a huge number'
+
+
+_SHORTENED: Final = _Shortened()
+_SHORTENED.maxstring = _SHORTENED.maxlong = _SHORTENED.maxother = _LONGEST_VALUE
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it: short, whatever it is."""
+    return _SHORTENED.repr(value)
+
 
 class DeftError(Exception):
     """Base of every error that DEFT raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message, shortened where a file made it endless."""
+        text = super().__str__()
+        return text if len(text) <= _LONGEST_MESSAGE else f'{text[:_LONGEST_MESSAGE]} ...'
 
 
 class ConfigurationError(DeftError):

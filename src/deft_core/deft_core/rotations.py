@@ -99,6 +99,21 @@ def transform(rotation: npt.ArrayLike, translation: npt.ArrayLike) -> FloatArray
     return matrix
 
 
+def rigid_transform(matrix: npt.ArrayLike) -> FloatArray:
+    """A rigid transform, shape (4, 4) [m], as it was given.
+
+    Raises:
+        InvalidInputError: It is none: its rotation or its last row are not those of one.
+    """
+    checked = finite_array('transform', matrix, (4, 4))
+    _rotation(checked[:3, :3])
+    if not np.array_equal(checked[3], [0.0, 0.0, 0.0, 1.0]):
+        raise InvalidInputError(
+            f'The last row of a transform must be 0, 0, 0, 1, got {checked[3].tolist()}.'
+        )
+    return checked
+
+
 def invert_transform(matrix: npt.ArrayLike) -> FloatArray:
     """Inverse of a rigid transform, shape (4, 4)."""
     checked = finite_array('transform', matrix, (4, 4))

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from deft_core.configuration import bounds, build
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import read_json, write_atomically
 from deft_core.frames import BASE_FRAME
@@ -16,6 +17,20 @@ from deft_core.validation import FloatArray, finite_array
 
 TRAJECTORY_STEPS: Final = 40
 _SCHEMA: Final = 'deft_wrist_trajectory/1'
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What the file holds; see `WristTrajectory`."""
+
+    schema: str
+    frame_id: str
+    rate_hz: float
+    source: str
+    translations_m: tuple[tuple[float, float, float], ...] = field(metadata=bounds(-2.0, 2.0, 'm'))
+    rotation_vectors_rad: tuple[tuple[float, float, float], ...] = field(
+        metadata=bounds(-6.2832, 6.2832, 'rad')
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,18 +96,19 @@ class WristTrajectory:
         Raises:
             ConfigurationError: The file is missing, too large, not JSON or of another schema.
         """
-        document = read_json(path)
-        if document.get('schema') != _SCHEMA:
+        values = read_json(path)
+        if values.get('schema') != _SCHEMA:
             raise ConfigurationError(f'{path} is not a trajectory file of schema {_SCHEMA!r}.')
+        document = build(_Document, values, str(path))
         try:
             return cls(
-                translations=document['translations_m'],
-                rotation_vectors=document['rotation_vectors_rad'],
-                rate=float(document['rate_hz']),
-                source=str(document['source']),
-                frame_id=str(document['frame_id']),
+                translations=finite_array('translations', document.translations_m, (-1, 3)),
+                rotation_vectors=finite_array(
+                    'rotation vectors', document.rotation_vectors_rad, (-1, 3)
+                ),
+                rate=document.rate_hz,
+                source=document.source,
+                frame_id=document.frame_id,
             )
-        except KeyError as error:
-            raise ConfigurationError(f'{path} lacks the entry {error}.') from error
         except InvalidInputError as error:
             raise ConfigurationError(f'{path}: {error}') from error

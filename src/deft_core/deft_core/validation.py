@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.errors import InvalidInputError
+from deft_core.errors import InvalidInputError, shown
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -19,9 +19,9 @@ def finite_array(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Flo
     """
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
-            f'{name} must be numbers of shape {shape}, got {value!r}.'
+            f'{name} must be numbers of shape {shape}, got {shown(value)}.'
         ) from error
     fits = array.ndim == len(shape) and all(
         want in (-1, have) for want, have in zip(shape, array.shape, strict=True)

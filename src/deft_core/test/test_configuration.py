@@ -63,5 +63,8 @@ def test_every_shipped_task_loads_with_its_trajectory():
 
 
 def test_unknown_task_names_the_known_ones():
-    with pytest.raises(ConfigurationError, match=r"'pick_cupp' in .*; did you mean 'pick_cup'"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Unknown task 'pick_cupp': it is not in .*; did you mean 'pick_cup'",
+    ):
         load_task('pick_cupp', config_directory())

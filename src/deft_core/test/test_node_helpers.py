@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -62,6 +63,8 @@ def test_values_come_from_overrides_and_defaults(make_node):
         ({'task': 'a', 'raet': 5.0}, r"unknown parameter 'raet'; did you mean 'rate'\?"),
         ({'task': 'a', 'rate': 500.0}, 'rate must be 1.0 to 100.0 Hz, got 500.0'),
         ({'task': 'a', 'rate': 'fast'}, "rate must be float, got 'fast'"),
+        ({'task': 'a', 'sigma': 'abc'}, "sigma must be a list, got 'abc'"),
+        ({'task': 'a', 'rate': 10**18}, 'rate must be 1.0 to 100.0 Hz'),
         ({}, "'task' is missing"),
     ],
 )
@@ -93,17 +96,17 @@ class Example(Node):
     def close(self):
         print('safe', flush=True)
 
-sys.exit(run_node(Example))
+sys.exit(run_node(Example, 'example'))
 """
 
 
-def start(mode: str) -> subprocess.Popen[str]:
+def start(mode: str, *words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, '-c', textwrap.dedent(SCRIPT), mode],
+        [sys.executable, '-c', textwrap.dedent(SCRIPT), mode, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), **environment},
     )
 
 
@@ -122,6 +125,17 @@ def test_end_of_a_node_is_an_exit_code_and_one_sentence(mode, code, sentence):
     assert ('safe' in output) == (mode != 'misconfigured')
 
 
+@pytest.mark.parametrize(
+    'words', [('-p', 'x:=['), ('-r', 'a b:=c'), ('--params-file', '/nowhere')]
+)
+def test_what_ros_cannot_read_is_one_sentence(words):
+    process = start('', '--ros-args', *words)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith("error: Couldn't parse")
+    assert 'Traceback' not in errors
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_lead_through_the_safe_state(number):
     process = start('spins')
@@ -131,3 +145,70 @@ def test_signals_lead_through_the_safe_state(number):
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, '')
     assert output.endswith('safe\n')
+
+
+RENAMED = ('--ros-args', '-r', '__node:=other')
+
+
+@pytest.fixture
+def first() -> Iterator[subprocess.Popen[str]]:
+    process = start('spins')
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'running\n'
+    yield process
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_a_second_node_of_a_name_is_never_made(first):
+    second = start('spins')
+    output, errors = second.communicate(timeout=30)
+    assert (second.returncode, output) == (2, '')
+    assert 'another node /example runs in ROS domain' in errors
+    assert first.poll() is None
+
+
+@pytest.mark.parametrize('words', [RENAMED, ('--ros-args', '-r', '__ns:=/left')])
+def test_nodes_of_other_names_run_side_by_side(first, words):
+    output, errors = start('finishes', *words).communicate(timeout=30)
+    assert (output, errors) == ('running\nsafe\n', '')
+
+
+def test_a_name_is_free_as_soon_as_its_process_was_killed(first):
+    first.kill()
+    first.wait(timeout=30)
+    assert start('finishes').wait(timeout=30) == 7
+
+
+def test_a_node_that_claimed_nothing_here_is_seen_in_the_graph(make_node):
+    make_node()  # as on another machine
+    second = start('spins', ROS_STATIC_PEERS='127.0.0.1')
+    output, errors = second.communicate(timeout=30)
+    assert (second.returncode, output) == (2, '')
+    assert 'another node /example runs' in errors
+
+
+def test_a_program_of_others_keeps_the_claim(first):
+    sleeper = [sys.executable, '-c', 'import time; print("here", flush=True); time.sleep(60)']
+
+    def run(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, '-m', 'deft_core.nodes.exclusive', *sleeper, '--ros-args', *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        )
+
+    refused = run('-r', '__node:=example')
+    assert refused.communicate(timeout=30)[0] == ''
+    assert refused.returncode == 2
+    program = run('-r', '__node:=other')
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == 'here\n'
+        second = start('spins', *RENAMED)
+        assert 'another node /other runs' in second.communicate(timeout=30)[1]
+    finally:
+        program.kill()
+        program.communicate(timeout=30)

@@ -385,4 +385,6 @@ def save_measurements(
 
 
 def _load_measurements(path: Path) -> dict[str, MeasuredMotor]:
-    return build(HandMeasurements, read_json(path), str(path)).motors if path.exists() else {}
+    if not path.exists() and not path.is_symlink():  # a link to nowhere is no missing measurement
+        return {}
+    return build(HandMeasurements, read_json(path), str(path)).motors

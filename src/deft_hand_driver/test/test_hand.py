@@ -22,6 +22,9 @@ from dynamixel_simulator.server import BusServer
 
 # A busy machine may hold the servos up; silence is waited for where it is the matter.
 SETTINGS = {'reply_margin': 0.25, 'silence_limit': 8.0, 'watchdog': 2.0, 'rate': 20.0}
+# Enabling refuses a motor whose answer comes later than the margin; where no motor is silent it
+# may be as long as a machine can be busy.
+PATIENT = {'reply_margin': 20.0, 'silence_limit': 60.0}
 CURL = 2  # place of index_curl, id 3
 HALF = 'half_closed'
 
@@ -171,7 +174,7 @@ def test_eeprom_is_not_written_again(rig):
 
 
 def test_enabling_does_not_move_a_hand_with_an_old_goal(make_rig):
-    rig = make_rig()
+    rig = make_rig(**PATIENT)
     rig.connect()
     with rig.bus.lock:
         rig.servo().motor.position = 0.8
@@ -186,7 +189,7 @@ def test_enabling_does_not_move_a_hand_with_an_old_goal(make_rig):
 
 
 def test_a_motor_a_turn_off_is_not_enabled(make_rig):
-    rig = make_rig()
+    rig = make_rig(**PATIENT)
     rig.connect()
     with rig.bus.lock:
         rig.servo().motor.position = 2.0 * np.pi

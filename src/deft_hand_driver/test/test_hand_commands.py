@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from deft_core.errors import DeftError, InvalidInputError
 from deft_hand_driver.commands import hand
 from deft_hand_driver.commands.table import print_rows
+from deft_hand_driver.dynamixel import bus as bus_module
 from deft_hand_driver.dynamixel import discovery
 from deft_hand_driver.dynamixel.bus import DynamixelBus
 from deft_hand_driver.dynamixel.port import BusError, NoReplyError, PortError
@@ -19,7 +21,7 @@ from deft_hand_driver.simulated_hand import build_hand_bus
 from dynamixel_simulator.bus import SimulatedBus
 from dynamixel_simulator.faults import Fault
 from dynamixel_simulator.motor_models import BAUD_RATES, XC330_T288, XM430_W350, HardwareError
-from dynamixel_simulator.server import BusServer
+from dynamixel_simulator.server import BusServer, PseudoTerminal
 from dynamixel_simulator.servo import SimulatedServo
 
 MARGIN = 0.25  # [s] for a busy machine
@@ -60,6 +62,29 @@ def bus(description):
     return build_hand_bus(description)
 
 
+@pytest.fixture
+def device():
+    """Something other than motors on the port: it talks every so often, or answers anything."""
+    terminal, stopping, threads = PseudoTerminal(), threading.Event(), []
+
+    def start(period, says, answers):
+        def work():
+            while not stopping.wait(period):
+                if terminal.read() and answers:
+                    terminal.write(answers)
+                terminal.write(says)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        return terminal.path
+
+    yield start
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    terminal.close()
+
+
 def run(action, *words, port):
     parser = argparse.ArgumentParser()
     hand.add_arguments(parser)
@@ -94,6 +119,32 @@ def test_scan_tells_shared_ids(bus, serve, capsys, monkeypatch):
         bus.servo(5).memory['id'] = 4
     assert run('scan', port=serve(bus)) == 1
     assert 'Id 4 gives garbled answers: motors share it.' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('period', 'says', 'answers', 'told'),
+    [
+        (0.001, b'x=1.25\r\n', b'', 'without being asked'),
+        (0.0, 64 * b'$GPGGA\r\n', b'', "sends '$GPGGA"),
+        (1.0, b'\x80\x00\x7f', b'', r'\x80'),
+        (0.001, b'', b'?\r\n', 'answers to any id'),
+    ],
+    ids=['often', 'without pause', 'every second', 'when asked'],
+)
+def test_scan_tells_another_device(device, capsys, monkeypatch, period, says, answers, told):
+    if says:  # it is heard, however busy the machine is
+        monkeypatch.setattr(bus_module, '_LISTENING_TIME', 60.0)
+    monkeypatch.setattr(discovery, '_ALL_IDS', ())
+    assert run('scan', port=device(period, says, answers)) == 1
+    shown = capsys.readouterr().out
+    assert told in shown
+    assert 'another device is there' in shown
+    assert 'share' not in shown
+
+
+def test_no_motor_is_looked_for_beside_another_device(device):
+    with pytest.raises(BusError, match=r'without being asked'):
+        run('set-id', '1', '2', port=device(0.001, b'x=1.25\r\n', b''))
 
 
 def test_scan_finds_motors_at_another_baud_rate(serve, capsys):

@@ -343,14 +343,12 @@ def test_a_recording_that_fails_is_told(tmp_path, monkeypatch, capfd):
 
 
 WAITING_NODE = """
-import signal, sys, time
+import signal, sys
 path = sys.argv[sys.argv.index('-p') + 1].partition(':=')[2]
-stop = []
-signal.signal(signal.SIGINT, lambda *_: stop.append(1))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 open(path, 'w').write('pairs')
 print('recording', flush=True)
-while not stop:
-    time.sleep(0.01)
+signal.sigwait({signal.SIGINT})
 print('closed', flush=True)
 """
 # A shell that starts the tests in the background ignores Ctrl-C, and they would inherit that.

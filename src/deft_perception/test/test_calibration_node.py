@@ -298,7 +298,7 @@ def test_a_board_that_is_not_there_is_named(cell):
         ({'output': '../x'}, 'letters, digits'),
         ({'view_count': 5}, 'at least 8 views'),
         ({'start': 'check', 'calibration': 'placed'}, 'one look cannot check'),
-        ({'start': 'check', 'calibration': 'other'}, "There is no 'other'"),
+        ({'start': 'check', 'calibration': 'other'}, "Unknown camera calibration 'other'"),
     ],
 )
 def test_what_cannot_end_well_is_refused_at_the_start(cell, configuration, values, words):

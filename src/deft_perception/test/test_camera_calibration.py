@@ -88,6 +88,29 @@ def test_errors_of_the_arm_do_not_grow_in_the_camera():
     assert shift < 0.7 * error_of(calibrate(taken, CAMERA, exact_arm))[0]
 
 
+@pytest.mark.parametrize('scale', [0.98, 0.99, 1.01, 1.03])
+@pytest.mark.parametrize('arm', [0.0, 0.0005])
+def test_squares_of_another_length_than_stated_are_refused(scale, arm):
+    taken = [
+        replace(one, detection=wrong, pose=locate_board(wrong, CAMERA))
+        for one in views(2, arm=(arm, arm))
+        for wrong in [replace(one.detection, points=scale * one.detection.points)]
+    ]
+    with pytest.raises(LargeResidualError) as refusal:
+        calibrate(taken, CAMERA, SETTINGS)
+    assert float(str(refusal.value).split('are ')[1].split(' %')[0]) == pytest.approx(
+        100.0 / scale, abs=0.3
+    )
+
+
+@pytest.mark.parametrize('arm', [0.0, 0.001, 0.003])
+def test_errors_of_the_arm_are_not_taken_for_squares(arm):
+    patient = replace(SETTINGS, maximum_reprojection_error=50.0, maximum_translation_residual=0.1)
+    for seed in range(4):
+        result = calibrate(views(seed, arm=(arm, arm)), CAMERA, patient)
+        assert error_of(result)[0] < 4.0 * result.refinement.translation_deviation
+
+
 def test_views_that_contradict_the_others_are_rejected_and_named():
     good = views(1, arm=(0.0003, 0.0003))
     slip = transform(matrix_from_euler((0.0, 0.03, 0.0)), [0.01, 0.0, 0.02])

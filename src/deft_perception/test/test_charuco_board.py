@@ -64,6 +64,28 @@ def test_without_a_board_there_is_no_detection(detector):
         detector.detect(np.full((480, 640, 3), 128, dtype=np.uint8))
 
 
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('size', [(6, 8), (5, 6), (7, 5)])
+def test_boards_as_opencv_drew_them_before_4_6_are_found_too(size, legacy):
+    configuration = BoardConfiguration('b', *size, 0.022, 0.016, 'DICT_4X4_50')
+    drawn = configuration.board()
+    drawn.setLegacyPattern(legacy)
+    picture = drawn.generateImage((100 * size[0], 100 * size[1]))
+    picture = np.repeat(np.pad(picture, 60, constant_values=255)[..., None], 3, axis=2)
+    found = BoardDetector(configuration).detect(picture)
+    assert len(found.corners) == configuration.corner_count
+    # 100 pixels a square: every corner lies where its number says, up to one place of the whole.
+    places = found.corners - found.points[:, :2] / 0.022 * 100.0
+    assert np.ptp(places, axis=0) == pytest.approx(0.0, abs=0.5)
+
+
+def test_markers_of_another_board_are_named(board, photograph):
+    pose = transform(np.eye(3), [-0.08, -0.06, 0.4])
+    other = BoardConfiguration('other', 9, 9, 0.025, 0.0185, board.dictionary)
+    with pytest.raises(NoBoardError, match=r'17 markers of DICT_4X4_50.*9 x 9'):
+        BoardDetector(other).detect(photograph(pose))
+
+
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [

@@ -83,19 +83,50 @@ def test_a_frame_sent_again_and_again_grows_stale(clock):
         pairing.latest()
 
 
-def test_identical_images_with_new_stamps_mean_a_frozen_camera(clock):
-    pairing = FramePairing(1.0, 0.5, clock)
-    feed(pairing, 0, signature=42)
-    for stamp in range(1, 6):
+def play(pairing, clock, frames, color=lambda n: n, depth=lambda n: n, late=0):
+    """Frames at 10 Hz with these signatures; depth stamps are off by `late` ns."""
+    for n in range(frames):
         clock.now += 0.1
-        feed(pairing, stamp, signature=42)
-    assert pairing.latest().stamp_ns == 5
-    clock.now += 0.1
-    feed(pairing, 6, signature=42)
-    with pytest.raises(StaleDataError, match='frozen'):
+        if color is not None:
+            pairing.add_color(100 * n, 'c', color(n))
+        if depth is not None:
+            pairing.add_depth(100 * n + late, 'd', depth(n))
+
+
+@pytest.mark.parametrize('frozen', ['color', 'depth'])
+def test_one_picture_with_new_stamps_means_a_frozen_camera(clock, frozen):
+    pairing = FramePairing(1.0, 0.5, clock)
+    play(pairing, clock, 6, **{frozen: lambda n: 42})
+    assert pairing.latest().stamp_ns == 500
+    play(pairing, clock, 7, **{frozen: lambda n: 42})
+    with pytest.raises(
+        StaleDataError, match=f'{frozen.replace("or", "our")} image has not changed'
+    ):
         pairing.latest()
-    feed(pairing, 7, signature=43)
-    assert pairing.latest().stamp_ns == 7
+    play(pairing, clock, 8)
+    assert pairing.latest().stamp_ns == 700
+
+
+def test_a_covered_lens_is_not_a_frozen_camera(clock):
+    pairing = FramePairing(1.0, 0.5, clock)
+    play(pairing, clock, 30, color=lambda n: 42, depth=lambda n: None)
+    assert pairing.latest().stamp_ns == 2900
+
+
+@pytest.mark.parametrize(
+    ('feed', 'words'),
+    [
+        ({'color': None}, 'no colour for 2.00 s'),
+        ({'depth': None}, 'no aligned depth for 2.00 s'),
+        ({'late': 1}, 'different stamps for 2.00 s'),
+    ],
+)
+def test_the_stream_that_was_lost_is_named(clock, feed, words):
+    pairing = FramePairing(1.0, 0.0, clock)
+    play(pairing, clock, 1)
+    play(pairing, clock, 20, **feed)
+    with pytest.raises(StaleDataError, match=words):
+        pairing.latest()
 
 
 def test_a_clock_that_starts_again_is_followed(clock):

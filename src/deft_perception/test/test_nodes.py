@@ -267,6 +267,23 @@ def test_a_camera_that_stopped_is_refused(graph, cup):
     assert 'is the camera still running' in refused.error_message
 
 
+@pytest.mark.parametrize(
+    ('covered', 'code', 'words'),
+    [(True, Code.DEPTH_MISSING, 'covered'), (False, Code.STALE_IMAGE, 'colour image has not')],
+)
+def test_a_covered_lens_asks_again_and_a_frozen_picture_is_stale(graph, cup, covered, code, words):
+    made = graph(frozen_after=0.3, wait_timeout=TIMEOUT, **NEVER_STALE)
+    frame = cup.render()
+    color = np.random.default_rng(0).integers(0, 255, frame.color.shape, dtype=np.uint8)
+    end, stamp = time.monotonic() + 1.0, 10.0
+    while time.monotonic() < end:
+        stamp += 0.1
+        depth = np.full_like(frame.depth, np.nan) if covered else frame.depth + 1e-3 * (stamp % 1)
+        refused = made.show(RgbdFrame(stamp, color, depth, frame.intrinsics), stamp)
+    assert refused.error_code == code
+    assert words in refused.error_message
+
+
 def test_a_camera_that_comes_back_is_taken_again(graph, cup):
     made = graph(wait_timeout=TIMEOUT, **NEVER_STALE)
     assert made.show(cup.render(), 10.0).error_code == Code.NONE

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_core.configuration import build, config_directory, read_yaml
+from deft_core.configuration import build, config_directory
 from deft_core.errors import InvalidInputError, NoObjectError
+from deft_core.files import read_yaml
 from deft_core.rotations import (
     invert_transform,
     matrix_from_rotation_vector,
@@ -55,6 +56,55 @@ def test_a_cup_is_found_within_millimetres(segment, scene, cylinder, radius, hei
     assert sorted(found.extents) == pytest.approx(sorted([2 * radius] * 2 + [height]), abs=0.007)
     assert found.quality['round_fraction'] > 0.0
     assert horizontal_error(found, cup.x, cup.y) < 4.0 * found.quality['centre_uncertainty_m']
+
+
+@pytest.mark.parametrize('click', [False, True])
+@pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1281, 721), (1920, 1080)])
+def test_a_large_image_gives_the_same_in_its_own_pixels(
+    segment, scene, cylinder, width, height, click
+):
+    cup = cylinder(0.55, 0.03, 0.036, 0.095)
+    setting = scene(bodies=(cup,), noise=0.001, width=width, height=height)
+    place = setting.pixel(cup.x, cup.y, 0.05)
+    found = segment(setting, click=place if click else None)
+    assert found.mask.shape == found.depth.shape == (height, width)
+    assert found.mask[place[1], place[0]]
+    assert horizontal_error(found, cup.x, cup.y) < 0.004
+    x0, y0, x1, y1 = found.crop_box
+    assert x1 - x0 == y1 - y0
+    assert np.all(found.mask[found.pixels[:, 1], found.pixels[:, 0]])
+    pixels = setting.camera.project(transform_points(invert_transform(setting.pose), found.points))
+    assert pixels == pytest.approx(found.pixels.astype(float), abs=1e-2)
+    with pytest.raises(NoObjectError, match=r'the click \(40, 31\)'):
+        segment(setting, click=(40, 31))
+
+
+def test_table_that_depth_lifts_beside_a_thing_is_not_the_thing(scene, box):
+    block = box(0.5, 0.0, (0.12, 0.08, 0.06))
+    frame = scene(bodies=(block,), noise=0.0005, width=640, height=480).render()
+    clean = scene(bodies=(block,), width=640, height=480)
+    on_block = clean.render().depth < scene(width=640, height=480).render().depth - 0.004
+    rng = np.random.default_rng(0)
+    color = np.where(on_block[..., None], (170, 40, 40), (190, 170, 140))
+    color = np.clip(color + rng.normal(0.0, 4.0, color.shape), 0, 255).astype(np.uint8)
+    rows, columns = np.nonzero(on_block)
+    depth = frame.depth.copy()
+    smear = np.zeros_like(on_block)
+    smear[rows.min() : rows.max(), columns.max() - 5 : columns.max() + 40] = True
+    depth[smear & ~on_block] = np.median(depth[on_block])
+    smeared = replace(frame, color=color, depth=depth)
+    found = PlaneSegmentation(SegmentationSettings()).segment(smeared, clean.pose, rng)
+    assert np.mean(found.mask[on_block]) > 0.9
+    assert np.mean(found.mask[smear & ~on_block]) < 0.1
+    plain = replace(smeared, color=np.full_like(color, 128))  # colour cannot tell
+    assert (
+        np.mean(
+            PlaneSegmentation(SegmentationSettings())
+            .segment(plain, clean.pose, rng)
+            .mask[on_block]
+        )
+        > 0.9
+    )
 
 
 def test_lens_distortion_is_undone(segment, scene, cylinder):
@@ -183,6 +233,16 @@ def test_what_hangs_in_the_air_is_the_robot(segment, scene, cylinder, box):
     cup = cylinder(0.60, 0.15, 0.036, 0.095)
     found = segment(scene(bodies=(arm, cup), **FAULTS))
     assert horizontal_error(found, cup.x, cup.y) < 0.006
+
+
+def test_what_the_border_cuts_is_taken_only_where_nothing_is_whole(segment, scene, box, cylinder):
+    cut = box(0.62, 0.40, (0.20, 0.20, 0.10))
+    cup = cylinder(0.52, -0.05, 0.036, 0.095)
+    wide = {'workspace_maximum': (0.9, 0.7, 0.35)}
+    both = segment(scene(bodies=(cut, cup)), **wide)
+    assert horizontal_error(both, cup.x, cup.y) < 0.006
+    assert not both.touches_border
+    assert segment(scene(bodies=(cut,)), **wide).touches_border
 
 
 def test_an_object_outside_the_workspace_is_no_object(segment, scene, cylinder):

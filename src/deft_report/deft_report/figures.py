@@ -335,9 +335,9 @@ def residual_mean(record: RunRecord) -> Figure:
 
 
 def episode_axis(axes: Axes, last: int) -> None:
-    """Label the first episode and every fifth, or each one of a short run."""
-    ticks = [1, *range(5, last + 1, 5)] if last > RUNNING * 2 else list(range(1, last + 1))
-    axes.set_xticks(ticks)
+    """Label the first episode and every fifth, fewer of a long run, each one of a short."""
+    step = 1 if last <= RUNNING * 2 else 5 * -(-last // 100)
+    axes.set_xticks([1, *range(step, last + 1, step)] if step > 1 else list(range(1, last + 1)))
     axes.set_xlabel('practice episode')
 
 

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from deft_core.camera import ColorImage
@@ -15,6 +16,7 @@ from deft_core.episode import VideoFrame
 
 VIDEO_WIDTH = 400
 LONGEST_VIDEO = 90
+LARGEST_FRAME = 4096 * 4096  # [pixel]
 LAST_FRAME_HOLD = 1.2
 SHORTEST_FRAME = 0.02
 LONGEST_FRAME = 2.0
@@ -30,20 +32,27 @@ class Video:
 
 
 def decode(frames: Sequence[VideoFrame], width: int = VIDEO_WIDTH) -> Video:
-    """Decode the pictures of an episode, reduced to at most this width. [pixel].
+    """Decode the pictures of an episode, a long one thinned, to at most this width. [pixel].
 
-    A bag that was cut off may end in half a picture: such frames are counted, not shown.
+    A bag that was cut off may end in half a picture: such frames are counted, not shown, as are
+    those that no camera makes.
     """
     images: list[Image.Image] = []
     stamps: list[float] = []
     damaged = 0
-    for frame in frames:
+    step = -(-len(frames) // LONGEST_VIDEO) or 1
+    # Counted from the end, so that the outcome is never thinned away.
+    for frame in frames[::-1][::step][::-1]:
         try:
-            picture = Image.open(io.BytesIO(frame.jpeg), formats=('JPEG',)).convert('RGB')
+            with Image.open(io.BytesIO(frame.jpeg), formats=('JPEG',)) as jpeg:
+                if jpeg.width * jpeg.height > LARGEST_FRAME:
+                    raise OSError(f'a frame of {jpeg.width} x {jpeg.height} pixels')
+                size = images[0].size if images else _fit(jpeg.size, width)
+                jpeg.draft('RGB', size)  # decodes no more than is needed
+                picture = jpeg.convert('RGB')
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
             damaged += 1
             continue
-        size = images[0].size if images else _fit(picture.size, width)
         images.append(picture if picture.size == size else picture.resize(size))
         stamps.append(frame.stamp)
     times = tuple(stamp - stamps[0] for stamp in stamps)
@@ -57,29 +66,33 @@ def _fit(size: tuple[int, int], width: int) -> tuple[int, int]:
 
 
 def animate(video: Video) -> bytes:
-    """A looping WebP at the speed of the episode; a long one is thinned out."""
-    step = -(-len(video.images) // LONGEST_VIDEO)
-    # Counted from the end, so that the outcome is never thinned away.
-    picks = list(range(len(video.images) - 1, -1, -step))[::-1]
-    times = [video.times[pick] for pick in picks]
-    spans = [later - earlier for earlier, later in itertools.pairwise(times)]
+    """A looping WebP at the speed of the episode."""
+    spans = [later - earlier for earlier, later in itertools.pairwise(video.times)]
     durations = [
         round(1000 * min(max(span, SHORTEST_FRAME), LONGEST_FRAME))
         for span in [*spans, LAST_FRAME_HOLD]
     ]
-    images = [video.images[pick] for pick in picks]
     buffer = io.BytesIO()
-    images[0].save(
+    video.images[0].save(
         buffer,
         format='WEBP',
         save_all=True,
-        append_images=images[1:],
+        append_images=video.images[1:],
         duration=durations,
         loop=0,
         quality=70,
         method=4,
     )
     return buffer.getvalue()
+
+
+def reduced(image: ColorImage, width: int) -> ColorImage:
+    """One RGB picture, reduced to at most this width. [pixel]."""
+    size = _fit((image.shape[1], image.shape[0]), width)
+    picture = Image.fromarray(image)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return np.array(picture)
 
 
 def encode(image: ColorImage | Image.Image, width: int) -> bytes:

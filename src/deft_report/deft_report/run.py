@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from deft_bag.reader import BagReader
 from deft_core.episode import Episode, Phase
 from deft_core.errors import ConfigurationError, RecordingError
 from deft_core.files import read_json
+from deft_report.pictures import reduced
 
 BAG = 'bag'
 SUMMARY = 'summary.json'
@@ -20,6 +21,8 @@ LAST = 10
 UNKNOWN = 'not recorded'
 # A summary is a few kilobytes; more is not one of ours.
 LARGEST_JSON = 4 * 2**20
+IMAGE_WIDTH = 320  # [pixel] of the images on the page
+MOST_VIDEO = 100e6  # [byte] of a run; sixty episodes have 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +68,10 @@ class RunRecord:
         return self.phase(Phase.FINE_TUNE)[-LAST:]
 
 
-def load_run(run: Path) -> RunRecord:
+def load_run(run: Path, *, with_pictures: bool = True) -> RunRecord:
     """Read a run folder; summary and policy may be missing.
+
+    Images are reduced to what a page shows, so that a run takes little memory.
 
     Raises:
         RecordingError: No such folder, no bag, an empty or unreadable bag, damaged JSON.
@@ -77,14 +82,40 @@ def load_run(run: Path) -> RunRecord:
             '`deft report runs/NAME`.'
         )
     reader = BagReader(run / BAG)
-    episodes = tuple(reader.episodes())
+    damaged = reader.damaged
+    if with_pictures:
+        episodes = tuple(_for_page(reader.episodes(), damaged))
+    else:
+        episodes = tuple(reader.episodes(pictures=()))
     return RunRecord(
         name=run.resolve().name,
         episodes=episodes,
         summary=_json(run / SUMMARY),
         policy=_json(run / POLICY),
-        damaged=tuple(reader.damaged),
+        damaged=tuple(damaged),
     )
+
+
+def _for_page(episodes: Iterable[Episode], notes: list[str]) -> Iterator[Episode]:
+    """Episodes with images as they are shown; what is left out is noted."""
+    held, left_out = 0, 0
+    for episode in episodes:
+        video = episode.rollout_video
+        size = sum(len(frame.jpeg) for frame in video)
+        if held + size > MOST_VIDEO:
+            video, size, left_out = (), 0, left_out + 1
+        held += size
+        yield replace(
+            episode,
+            first_image=reduced(episode.first_image, IMAGE_WIDTH),
+            last_image=reduced(episode.last_image, IMAGE_WIDTH),
+            rollout_video=video,
+        )
+    if left_out:
+        notes.append(
+            f'Episodes without their video: {left_out}; all videos together are larger than '
+            f'{MOST_VIDEO / 1e6:.0f} MB.'
+        )
 
 
 def rewards(episodes: Sequence[Episode]) -> list[float]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,9 @@ def test_what_is_no_run_is_refused_by_name(folders, tmp_path: Path) -> None:
         run_compare(folders[0], tmp_path / 'nowhere')
     with pytest.raises(ConfigurationError, match='named more than once'):
         run_compare(folders[0], f'{folders[0]}/../cup')
+    shutil.copytree(folders[0], tmp_path / 'copy')
+    with pytest.raises(ConfigurationError, match=r'cup and .*copy hold the same session'):
+        run_compare(folders[0], tmp_path / 'copy')
 
 
 def test_a_wrong_output_is_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -275,6 +275,38 @@ def test_a_bag_with_a_file_that_ends_early_is_reported_without_it(full, records,
     assert 'episode_0002.mcap ends early' in report.render(record, 'deft report')
 
 
+def test_a_run_takes_no_more_memory_than_its_page_needs(records, tmp_path, monkeypatch):
+    large = np.zeros((960, 1280, 3), np.uint8)
+    episodes = [
+        records.make_episode(i, first_image=large, last_image=large[:480, :240]) for i in range(3)
+    ]
+    records.write_bag(tmp_path / 'bag', episodes)
+    monkeypatch.setattr(runs, 'MOST_VIDEO', 2 * len(episodes[0].rollout_video[0].jpeg))
+    record = runs.load_run(tmp_path)
+    for episode in record.episodes:
+        assert episode.first_image.shape == (240, 320, 3)
+        assert episode.last_image.shape == (480, 240, 3)
+    assert [len(episode.rollout_video) for episode in record.episodes] == [1, 1, 0]
+    assert record.damaged == (
+        'Episodes without their video: 1; all videos together are larger than 0 MB.',
+    )
+
+
+@pytest.mark.parametrize(
+    ('last', 'ticks'),
+    [
+        (1, [1]),
+        (7, list(range(1, 8))),
+        (30, [1, *range(5, 31, 5)]),
+        (240, [1, *range(15, 241, 15)]),
+    ],
+)
+def test_the_axis_has_few_labels(last, ticks):
+    axes = figures.new_figure(6, 3).add_subplot()
+    figures.episode_axis(axes, last)
+    assert list(axes.get_xticks()) == ticks
+
+
 def test_a_missing_run_or_bag_is_one_sentence(tmp_path):
     with pytest.raises(RecordingError, match='no run folder'):
         report.build_report(tmp_path / 'nowhere')

@@ -57,6 +57,14 @@ def test_long_videos_are_thinned_but_keep_the_outcome():
     assert np.asarray(picture.convert('RGB')).mean() == pytest.approx(199, abs=4)
 
 
+def test_a_frame_that_no_camera_makes_is_left_out_before_it_is_decoded(frames):
+    grey = Image.new('L', (8000, 8000))
+    buffer = io.BytesIO()
+    grey.save(buffer, format='JPEG')
+    decoded = pictures.decode([*frames[:2], VideoFrame(9.0, buffer.getvalue())])
+    assert (len(decoded.images), decoded.damaged) == (2, 1)
+
+
 def test_a_single_picture_makes_a_video(frames):
     video = pictures.decode(frames[:1])
     assert Image.open(io.BytesIO(pictures.animate(video))).size == (96, 72)

@@ -12,6 +12,7 @@ from pathlib import Path
 from deft_arm.configuration import load_arm_configuration
 from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import bounds, load_yaml
+from deft_core.errors import ConfigurationError
 from deft_core.rotations import matrix_from_quaternion, transform
 from deft_core.validation import FloatArray
 from deft_hand_driver.simulated_hand import MountingErrors
@@ -27,7 +28,7 @@ CALIBRATION = 'simulated_cell'
 class PhysicsConfiguration:
     """Solver settings."""
 
-    timestep: float = field(metadata=bounds(1e-9, 0.005, 's'))
+    timestep: float = field(metadata=bounds(1e-4, 0.005, 's'))
     iterations: int = field(metadata=bounds(1, 500))
     tolerance: float = field(metadata=bounds(1e-9, 1e-3))
     noslip_iterations: int = field(metadata=bounds(0, 100))
@@ -38,7 +39,7 @@ class PhysicsConfiguration:
 class ControlConfiguration:
     """How the arm is driven."""
 
-    setpoint_period: float = field(metadata=bounds(1e-9, 0.1, 's'))
+    setpoint_period: float = field(metadata=bounds(1e-3, 0.1, 's'))
     arm_velocity_limit: float = field(metadata=bounds(1e-9, 3.14, 'rad/s'))
     collision_force: float = field(metadata=bounds(1e-9, 1000.0, 'N'))
     restart_tolerance: float = field(metadata=bounds(1e-9, 1.0, 'rad'))
@@ -122,6 +123,14 @@ class CellConfiguration:
     operator: OperatorConfiguration
     board_mount: BoardMount
     hand_mounting: MountingErrors = field(default_factory=MountingErrors)
+
+    def __post_init__(self) -> None:
+        """Refuse setpoints that come faster than the steps of the physics."""
+        if self.control.setpoint_period < self.physics.timestep:
+            raise ConfigurationError(
+                f'setpoint_period must be at least timestep, got {self.control.setpoint_period} '
+                f'and {self.physics.timestep} s.'
+            )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from deft_core.errors import ConfigurationError
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.nodes.qos import COMMAND, LATCHED
 from deft_description.models import ARM_JOINT_NAMES
@@ -228,14 +227,3 @@ def test_a_long_pause_is_not_made_up_for():
     clock.now += 30.0
     assert pacer.due(0.01) in {9, 10}
     assert pacer.due(0.01) <= 1
-
-
-def test_a_second_simulation_in_the_domain_leaves(world, make_graph):
-    second = make_graph()
-    second.add(SimulationNode(context=second.context, parameter_overrides=[INTERFACE]))
-    try:
-        with pytest.raises(ConfigurationError, match='another simulation'):
-            second.until(lambda: False, timeout=30.0)
-    finally:
-        second.close()
-    assert world.fresh('/clock')

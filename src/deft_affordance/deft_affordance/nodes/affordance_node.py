@@ -78,7 +78,7 @@ class AffordanceNode(Node):
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(AffordanceNode)
+    return run_node(AffordanceNode, 'affordance')
 
 
 if __name__ == '__main__':

@@ -13,11 +13,9 @@ docs/arm.md shows how to dump what is needed as JSON.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -25,16 +23,17 @@ from typing import Any, Final
 import numpy as np
 
 from deft_core.camera import CameraIntrinsics
-from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.files import read_text
+from deft_core.configuration import bounds, build
+from deft_core.errors import ConfigurationError, InvalidInputError, shown
+from deft_core.files import LARGEST_RECORDING, read_json, read_table, write_atomically
 from deft_core.rotations import matrix_from_quaternion, quaternion_from_matrix
 from deft_core.validation import FloatArray, finite_array
 
 SCHEMA: Final = 'deft_pose_track/1'
 _WRIST, _INDEX, _MIDDLE, _LITTLE = 0, 5, 9, 17  # wrist and knuckles
 _CROP: Final = 112.0  # [pixel] half of FrankMocap's crop, in which its camera is given
-_MAXIMUM_FILE_BYTES: Final = 50_000_000
 _ORTHONORMAL: Final = 1e-6
+_SMALLEST_SCALE: Final = 1e-9
 _CSV_COLUMNS: Final = ('time_s', 'x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw')
 
 
@@ -87,7 +86,7 @@ class PoseTrack:
         return replace(self, positions=self.positions + shift)
 
     def save(self, path: Path) -> None:
-        """Write the track as JSON."""
+        """Write the track as JSON; raises RecordingError."""
         document = {
             'schema': SCHEMA,
             'frame_id': self.frame_id,
@@ -98,7 +97,21 @@ class PoseTrack:
                 quaternion_from_matrix(rotation).round(9).tolist() for rotation in self.rotations
             ],
         }
-        path.write_text(json.dumps(document, indent=1) + '\n', encoding='utf-8')
+        write_atomically(path, json.dumps(document, indent=1) + '\n')
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What the file holds; see `PoseTrack`."""
+
+    schema: str
+    frame_id: str
+    source: str
+    times_s: tuple[float, ...] = field(metadata=bounds(-1e11, 1e11, 's'))
+    positions_m: tuple[tuple[float, float, float], ...] = field(metadata=bounds(-100, 100, 'm'))
+    rotations_xyzw: tuple[tuple[float, float, float, float], ...] = field(
+        metadata=bounds(-1.1, 1.1)
+    )
 
 
 def load_track(path: Path, frame_id: str) -> PoseTrack:
@@ -111,51 +124,38 @@ def load_track(path: Path, frame_id: str) -> PoseTrack:
     """
     if path.suffix == '.csv':
         return _load_csv(path, frame_id)
-    document = read_document(path)
-    if not isinstance(document, dict) or document.get('schema') != SCHEMA:
+    values = read_json(path, LARGEST_RECORDING)
+    if values.get('schema') != SCHEMA:
         raise ConfigurationError(
             f'{path} is not a pose track of schema {SCHEMA!r}; name its tracker with --format.'
         )
-    try:
-        rotations = [matrix_from_quaternion(q) for q in document['rotations_xyzw']]
-        return PoseTrack(
-            times=document['times_s'],
-            positions=document['positions_m'],
-            rotations=np.array(rotations).reshape(-1, 3, 3),
-            frame_id=str(document['frame_id']),
-            source=str(document['source']),
-        )
-    except KeyError as error:
-        raise ConfigurationError(f'{path} lacks the entry {error}.') from error
-    except (InvalidInputError, TypeError, ValueError) as error:
-        raise ConfigurationError(f'{path}: {error}') from error
-
-
-def read_document(path: Path) -> Any:
-    """Content of a JSON file."""
-    try:
-        return json.loads(read_text(path, _MAXIMUM_FILE_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f'Cannot read the pose track {path}: {error}.') from error
+    return _track(path, build(_Document, values, str(path)))
 
 
 def _load_csv(path: Path, frame_id: str) -> PoseTrack:
-    reader = csv.DictReader(io.StringIO(read_text(path, _MAXIMUM_FILE_BYTES), newline=''))
-    missing = set(_CSV_COLUMNS) - set(reader.fieldnames or ())
-    if missing:
-        raise ConfigurationError(
-            f'{path} lacks the columns {", ".join(sorted(missing))}; it needs '
-            f'{", ".join(_CSV_COLUMNS)}.'
-        )
+    rows = read_table(path, _CSV_COLUMNS)
+    document = {
+        'schema': SCHEMA,
+        'frame_id': frame_id,
+        'source': path.name,
+        'times_s': [row[0] for row in rows],
+        'positions_m': [row[1:4] for row in rows],
+        'rotations_xyzw': [row[4:] for row in rows],
+    }
+    return _track(path, build(_Document, document, str(path)))
+
+
+def _track(path: Path, document: _Document) -> PoseTrack:
     try:
-        rows = [[float(row[name]) for name in _CSV_COLUMNS] for row in reader]
-        values = np.array(rows).reshape(-1, len(_CSV_COLUMNS))
-        rotations = np.array([matrix_from_quaternion(q) for q in values[:, 4:]])
         return PoseTrack(
-            values[:, 0], values[:, 1:4], rotations.reshape(-1, 3, 3), frame_id, path.name
+            times=np.array(document.times_s),
+            positions=np.array(document.positions_m),
+            rotations=np.array([matrix_from_quaternion(q) for q in document.rotations_xyzw]),
+            frame_id=document.frame_id,
+            source=document.source,
         )
-    except (TypeError, ValueError, InvalidInputError) as error:
-        raise ConfigurationError(f'Cannot read the pose track {path}: {error}') from error
+    except InvalidInputError as error:
+        raise ConfigurationError(f'{path}: {error}') from error
 
 
 def track_from_frames(
@@ -178,6 +178,10 @@ def track_from_frames(
     for index, frame in enumerate(frames):
         if not frame:
             continue
+        if not isinstance(frame, dict):
+            raise ConfigurationError(
+                f'Frame {index} of the {tracker} output must be a mapping, got {shown(frame)}.'
+            )
         try:
             keypoints = TRACKERS[tracker](frame, intrinsics)
             rotations.append(palm_axes(keypoints, right=right))
@@ -213,6 +217,13 @@ def _array(frame: Mapping[str, Any], name: str, *shape: int) -> FloatArray:
     return finite_array(name, np.squeeze(np.asarray(frame[name], float)), shape)
 
 
+def _positive(frame: Mapping[str, Any], name: str) -> float:
+    number = float(_array(frame, name))
+    if number < _SMALLEST_SCALE:
+        raise InvalidInputError(f'{name} must be positive, got {number}.')
+    return number
+
+
 def _at_pixel(column: float, row: float, depth: float, camera: CameraIntrinsics) -> FloatArray:
     """Point in the camera frame. Shape (3,). [m]."""
     x, y = (column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy
@@ -230,7 +241,7 @@ def _hamer(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatArray
     Depth is proportional to the focal length, so that it is corrected by their ratio.
     """
     place = _array(frame, 'cam_t_full', 3).copy()
-    place[2] *= intrinsics.fx / float(np.squeeze(frame['scaled_focal_length']))
+    place[2] *= intrinsics.fx / _positive(frame, 'scaled_focal_length')
     return np.asarray(_array(frame, 'keypoints_3d', 21, 3) + place)
 
 
@@ -242,10 +253,10 @@ def _frankmocap(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> Float
     """
     joints = _array(frame, 'pred_joints_smpl', 21, 3)
     scale, shift_x, shift_y = _array(frame, 'pred_camera', 3)
-    ratio = float(np.squeeze(frame['bbox_scale_ratio']))
+    ratio = _positive(frame, 'bbox_scale_ratio')
     corner = _array(frame, 'bbox_top_left', 2)
-    if scale <= 0.0 or ratio <= 0.0:
-        raise InvalidInputError('pred_camera and bbox_scale_ratio must have positive scales.')
+    if scale < _SMALLEST_SCALE:
+        raise InvalidInputError(f'pred_camera must have a positive scale, got {scale}.')
     per_metre = _CROP * scale / ratio  # [pixel/m] in the whole image
     middle = corner + _CROP / ratio
     column, row = per_metre * (joints[_WRIST, :2] + [shift_x, shift_y]) + middle
@@ -260,7 +271,7 @@ def _mediapipe(frame: Mapping[str, Any], intrinsics: CameraIntrinsics) -> FloatA
     """
     shape = _array(frame, 'world_landmarks', 21, 3)
     column, row, _ = _array(frame, 'landmarks', 21, 3)[_WRIST]
-    depth = float(frame['wrist_depth_m'])
+    depth = float(_array(frame, 'wrist_depth_m'))
     if not 0.05 <= depth <= 10.0:
         raise InvalidInputError(f'wrist_depth_m must be 0.05 to 10 m, got {depth}.')
     wrist = _at_pixel(column * intrinsics.width, row * intrinsics.height, depth, intrinsics)

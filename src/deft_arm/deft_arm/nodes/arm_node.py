@@ -438,4 +438,4 @@ def _never(_: Any) -> Any:
 
 def main() -> int:
     """Run the node."""
-    return run_node(ArmNode)
+    return run_node(ArmNode, 'arm')

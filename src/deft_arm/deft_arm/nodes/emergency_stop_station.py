@@ -60,7 +60,7 @@ class EmergencyStopStation(Node):
 
 def main() -> int:
     """Run the node."""
-    return run_node(EmergencyStopStation)
+    return run_node(EmergencyStopStation, 'emergency_stop_station')
 
 
 if __name__ == '__main__':

@@ -171,7 +171,7 @@ class XArmBackend:
         if missing:
             self._configured = False  # another driver, perhaps another controller
         if missing or not self._fresh():
-            if self.ready:  # what it does meanwhile is not known
+            if self.ready or self._stage is Stage.STOPPING:  # what it does now is not known
                 self._to_send = []
                 self._enter(Stage.ABSENT)
             return

@@ -6,6 +6,7 @@ It can ask the replay trainer to train when it is through.
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,11 @@ from typing import Any, Final
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
-from rosbags.interfaces import QosDurability, QosHistory, QosReliability
-from rosbags.rosbag2.errors import ReaderError
-from rosbags.rosbag2.metadata import parse_qos
 from std_srvs.srv import Trigger
 
 from deft_bag.nodes.message_class import message_class
@@ -34,6 +33,8 @@ from deft_core.nodes.runner import EXIT_FAILURE, EXIT_OK, NodeFinished, run_node
 TRAIN_SERVICE: Final = '/replay_trainer/train'
 _PERIOD: Final = 0.005  # [s] of real time between two looks at what is due
 _AT_ONCE: Final = 50  # messages between two looks at signals
+# What rosbag2 writes of a profile, as numbers of rmw or in words.
+_POLICY: Final = re.compile(r'\b(history|depth|reliability|durability):[ ]?["\']?(\w{1,20})')
 _ACKNOWLEDGE_TIMEOUT: Final = 10.0  # [s] of real time for listeners to take what was sent
 
 
@@ -79,8 +80,7 @@ class BagPlayer(Node):
             self.get_logger().warning(sentence)
         self._offered: dict[str, Publisher] = {}
         self._unconfirmed: dict[str, int] = {}
-        for topic in _chosen(reader.topics(), self._parameters.topics):
-            self._offer(topic)
+        self._offer(_chosen(reader.topics(), self._parameters.topics))
         self._playback = Playback(
             reader.messages(set(self._offered)),
             rate=self._parameters.rate,
@@ -97,14 +97,26 @@ class BagPlayer(Node):
             f'{self._parameters.rate:g} times the speed of the recording.'
         )
 
-    def _offer(self, topic: RecordedTopic) -> None:
-        try:
-            kind = message_class(topic.type)
-        except ConfigurationError as error:
-            self.get_logger().warning(f'{topic.name} is not played: {error}')
-            return
-        self._offered[topic.name] = self.create_publisher(kind, topic.name, _profile(topic))
-        self._unconfirmed[topic.name] = 0
+    def _offer(self, topics: list[RecordedTopic]) -> None:
+        """Make the publishers; raises ConfigurationError where one topic cannot be played."""
+        refused = {}
+        for topic in topics:
+            try:
+                if topic.encoding != 'cdr':
+                    raise ConfigurationError(f'its messages are {topic.encoding!r}, not cdr')
+                kind, profile = message_class(topic.type), _profile(topic)
+                publisher = self.create_publisher(kind, topic.name, profile)
+            except (ConfigurationError, InvalidTopicNameException) as error:
+                refused[topic.name] = ' '.join(str(error).split())
+                continue
+            self._offered[topic.name], self._unconfirmed[topic.name] = publisher, 0
+        if refused:
+            reasons = '; '.join(f'{name}: {reason}' for name, reason in refused.items())
+            others = f'name the others with --topics {" ".join(self._offered)}'
+            raise ConfigurationError(
+                f'{self._parameters.bag} cannot be played whole ({reasons}); '
+                f'{others if self._offered else "none of its topics can"}'
+            )
 
     def _work(self) -> None:
         if not self._playback.finished:
@@ -172,22 +184,20 @@ def _chosen(topics: list[RecordedTopic], wanted: tuple[str, ...]) -> list[Record
 
 def _profile(topic: RecordedTopic) -> QoSProfile:
     """Quality of service as it was offered; where nobody noted it, what every listener accepts."""
-    try:
-        offered = parse_qos(topic.offered)
-    except (ReaderError, TypeError, ValueError, KeyError) as error:
-        raise ConfigurationError(
-            f'{topic.name}: the quality of service in the bag cannot be read: {error}'
-        ) from error
-    if not offered:
+    if not topic.offered:
         return RECORDS
-    first = offered[0]
-    latched = all(o.durability is QosDurability.TRANSIENT_LOCAL for o in offered)
-    reliable = all(o.reliability is not QosReliability.BEST_EFFORT for o in offered)
+    offered: dict[str, list[str]] = {}
+    for name, value in _POLICY.findall(topic.offered):
+        offered.setdefault(name, []).append(value.lower())
+    if not offered.keys() >= {'history', 'depth', 'reliability', 'durability'}:
+        raise ConfigurationError(f'its quality of service is {topic.offered[:40]!r}')
+    keep_all = offered['history'][0] in {'2', 'keep_all'}
+    depth = offered['depth'][0]
+    latched = all(value in {'1', 'transient_local'} for value in offered['durability'])
+    reliable = not any(value in {'2', 'best_effort'} for value in offered['reliability'])
     return QoSProfile(
-        history=HistoryPolicy.KEEP_ALL
-        if first.history is QosHistory.KEEP_ALL
-        else HistoryPolicy.KEEP_LAST,
-        depth=max(1, min(first.depth, 1000)),
+        history=HistoryPolicy.KEEP_ALL if keep_all else HistoryPolicy.KEEP_LAST,
+        depth=max(1, min(int(depth), 1000)) if depth.isdecimal() else 1,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
@@ -195,7 +205,7 @@ def _profile(topic: RecordedTopic) -> QoSProfile:
 
 def main() -> int:
     """Run the node."""
-    return run_node(BagPlayer)
+    return run_node(BagPlayer, 'bag_player')
 
 
 if __name__ == '__main__':

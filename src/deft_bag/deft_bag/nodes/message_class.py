@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from deft_core.errors import ConfigurationError
 
-_TYPE: Final = re.compile(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)')
+# Bags of early ROS 2 name a type without the folder.
+_TYPE: Final = re.compile(r'([a-z][a-z0-9_]*)/(?:msg/)?([A-Z][A-Za-z0-9]*)')
 
 
 def message_class(type_name: str) -> Any:
@@ -24,4 +25,4 @@ def message_class(type_name: str) -> Any:
             raise ImportError('not the name of a message type')
         return getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f'no message type {type_name!r} ({error})') from error
+        raise ConfigurationError(f'no message type {type_name[:200]!r} ({error})') from error

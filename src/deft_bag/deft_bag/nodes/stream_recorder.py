@@ -7,6 +7,7 @@ The episodes are not among them: the session writes these itself.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -64,12 +65,13 @@ class StreamRecorder(Node):
 
     def close(self) -> None:
         """Finish the bag."""
-        bag, self._bag = self._bag, None
-        if bag is not None:
-            try:
-                bag.close()
-            except OSError as error:
-                self.get_logger().error(f'The bag {bag.path} was not closed: {error}')
+        if self._bag is None:
+            return
+        try:
+            self._bag.close()
+            self._bag = None
+        except OSError as error:
+            self._stop(self._bag.path, error)
 
     def _on_session(self, message: SessionStatus) -> None:
         if message.run_directory in ('', self._run_directory):
@@ -79,14 +81,14 @@ class StreamRecorder(Node):
         folder = Path(message.run_directory) / STREAMS_FOLDER
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            bag = Writer(
+            self._bag = Writer(
                 folder / f'{sum(1 for _ in folder.iterdir()):04d}',
                 version=9,
                 storage_plugin=StoragePlugin.MCAP,
             )
-            bag.open()
+            self._bag.open()
             connections = [
-                bag.add_connection(
+                self._bag.add_connection(
                     name,
                     kind,
                     typestore=self._types,
@@ -95,9 +97,9 @@ class StreamRecorder(Node):
                 for name, kind, profile in self._topics
             ]
         except (OSError, WriterError) as error:
-            self._stop(error)
+            self._stop(folder, error)
             return
-        self._bag, self.message_count = bag, 0
+        self.message_count = 0
         self._listen(connections)
 
     def _listen(self, connections: list[Connection]) -> None:
@@ -122,15 +124,19 @@ class StreamRecorder(Node):
             self._bag.write(connection, self.get_clock().now().nanoseconds, data)
             self.message_count += 1
         except (OSError, WriterError) as error:
-            self._stop(error)
+            self._stop(self._bag.path, error)
 
-    def _stop(self, error: Exception) -> None:
+    def _stop(self, path: Path, error: OSError | WriterError) -> None:
         """Record no more and say why; robot and session are not affected."""
+        bag, self._bag = self._bag, None
+        if bag is not None:
+            with suppress(OSError):  # it refuses once more, which is said below
+                bag.abort()
+        reason = error.strerror if isinstance(error, OSError) else error
         self.get_logger().error(
-            f'No streams are recorded in {self._run_directory} from now on: {error}; is the disk '
-            'full? The episodes are written by the session.'
+            f'The streams are not recorded further in {path}: {reason}; make room on the disk and '
+            'launch again, what is there can be read.'
         )
-        self.close()
 
 
 def _parse(text: str) -> tuple[str, str, str]:
@@ -164,7 +170,7 @@ def quality_of_service(*, latched: bool) -> Qos:
 
 def main() -> int:
     """Run the node."""
-    return run_node(StreamRecorder)
+    return run_node(StreamRecorder, 'recorder')
 
 
 if __name__ == '__main__':

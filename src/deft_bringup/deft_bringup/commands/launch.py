@@ -22,6 +22,7 @@ from deft_bringup.launching.interpreter import (
 from deft_bringup.launching.supervisor import Supervisor, wants_colour
 from deft_core.configuration import config_directory, nearest
 from deft_core.errors import ConfigurationError
+from deft_core.files import is_file
 
 _SUFFIX: Final = '.launch.xml'
 _BROKEN_PIPE: Final = 141
@@ -114,7 +115,7 @@ def find_launch_file(name: str) -> Path:
         ConfigurationError: There is none; the nearest known name is given.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path.absolute()
     if '/' in name:
         raise ConfigurationError(f'The launch file {name} does not exist.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any, Final
@@ -14,15 +15,16 @@ import numpy as np
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from deft_bag.reader import BagReader
+from deft_bag.reader import BagReader, bag_of
 from deft_core.camera import RgbdFrame
 from deft_core.configuration import config_directory
 from deft_core.decode import color_from_msg, depth_from_msg, intrinsics_from_msg, time_from_msg
-from deft_core.errors import DeftError, RecordingError
+from deft_core.errors import DeftError, InvalidInputError, RecordingError
 from deft_core.files import write_atomically
 from deft_core.observation import ObjectObservation
 from deft_core.validation import FloatArray
 from deft_perception.calibration.calibration_file import load_named_calibration
+from deft_perception.camera.frame_pairing import FramePairing
 from deft_perception.camera.picture_files import read_frame
 from deft_perception.segmentation.free_table import pose_over_table
 from deft_perception.segmentation.overlay import draw_overlay
@@ -35,6 +37,11 @@ _REFUSED: Final = 3
 _COLOR: Final = '/camera/camera/color/image_raw'
 _DEPTH: Final = '/camera/camera/aligned_depth_to_color/image_raw'
 _INFO: Final = '/camera/camera/color/camera_info'
+_TYPES: Final = {
+    _COLOR: 'sensor_msgs/msg/Image',
+    _DEPTH: 'sensor_msgs/msg/Image',
+    _INFO: 'sensor_msgs/msg/CameraInfo',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +80,13 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         frame = _frame(arguments)
         pose, observation = _segment(frame, arguments)
+        if arguments.out is not None:
+            picture = draw_overlay(frame, observation, pose)
+            _, data = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            write_atomically(arguments.out, data.tobytes())
     except DeftError as error:
         print(json.dumps({'refused': str(error)}))
         return _REFUSED
-    if arguments.out is not None:
-        picture = draw_overlay(frame, observation, pose)
-        _, data = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        write_atomically(arguments.out, data.tobytes())
     print(json.dumps(_words(observation, pose)))
     return 0
 
@@ -88,37 +95,52 @@ def _frame(arguments: argparse.Namespace) -> RgbdFrame:
     if arguments.depth is None:
         return _frame_of_bag(arguments.color, arguments.frame)
     if arguments.camera is None:
-        raise RecordingError('Two pictures need --camera, the calibration file of the camera.')
+        raise InvalidInputError('Two pictures need --camera, the calibration file of the camera.')
+    if not 0.0 < arguments.depth_unit < math.inf:
+        raise InvalidInputError(
+            f'--depth-unit is what 1 means in metres, such as 0.001; got {arguments.depth_unit}.'
+        )
     return read_frame(arguments.color, arguments.depth, arguments.camera, arguments.depth_unit)
 
 
 def _frame_of_bag(path: Path, number: int) -> RgbdFrame:
     """The numbered one of the frames whose images have one stamp."""
+    if path.is_file() and path.suffix != '.mcap':
+        raise InvalidInputError(
+            f'{path} is no bag (a folder or an .mcap file); a picture needs DEPTH and --camera.'
+        )
     store = get_typestore(Stores.ROS2_JAZZY)
-    newest: dict[str, Any] = {}
-    pairs = 0
-    for raw in BagReader(path).messages({_COLOR, _DEPTH, _INFO}):
+    pairing, frames = FramePairing(math.inf, 0.0), 0
+    info: Any = None
+    for raw in BagReader(bag_of(path)).messages(set(_TYPES)):
         try:
-            newest[raw.topic] = store.deserialize_cdr(raw.data, raw.type)
-        except (SerdeError, KeyError, struct.error, ValueError, IndexError) as error:
-            raise RecordingError(f'{path}: a {raw.type} cannot be read ({error}).') from error
-        if len(newest) < 3 or raw.topic == _INFO:
+            message: Any = store.deserialize_cdr(raw.data, _TYPES[raw.topic])
+        except (SerdeError, struct.error, ValueError, IndexError) as error:
+            raise RecordingError(
+                f'{path}: {raw.topic} holds no {_TYPES[raw.topic]} that can be read ({error}).'
+            ) from error
+        if raw.topic == _INFO:
+            info = message
             continue
-        color, depth = newest[_COLOR], newest[_DEPTH]
-        if color.header.stamp != depth.header.stamp:
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        if raw.topic == _COLOR:
+            pair = pairing.add_color(stamp, message)
+        else:
+            pair = pairing.add_depth(stamp, message, None)
+        if pair is None or info is None:
             continue
-        if pairs == number:
+        if frames == number:
             return RgbdFrame(
-                time_from_msg(color.header.stamp),
-                color_from_msg(color),
-                depth_from_msg(depth),
-                intrinsics_from_msg(newest[_INFO]),
-                color.header.frame_id,
+                time_from_msg(pair.color.header.stamp),
+                color_from_msg(pair.color),
+                depth_from_msg(pair.depth),
+                intrinsics_from_msg(info),
+                pair.color.header.frame_id,
             )
-        pairs += 1
+        frames += 1
     raise RecordingError(
-        f'{path} holds {pairs} frames of {_COLOR}, {_DEPTH} and {_INFO}; frame {number} is not '
-        'among them.'
+        f'{path} holds {frames} frames of {", ".join(_TYPES)}; frame {number} is not among them '
+        '(the first is 0).'
     )
 
 

@@ -16,7 +16,6 @@ from deft_arm.demonstration.tracks import (
     TRACKERS,
     PoseTrack,
     load_track,
-    read_document,
     track_from_frames,
 )
 from deft_arm.planning.plan import Phase
@@ -24,6 +23,7 @@ from deft_arm.planning.planner import EpisodePlanner
 from deft_core.camera import CameraIntrinsics
 from deft_core.configuration import config_directory
 from deft_core.errors import ConfigurationError, SafetyError, UnreachableError
+from deft_core.files import LARGEST_RECORDING, parse_json, read_text
 from deft_core.frames import BASE_FRAME
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_euler
@@ -160,7 +160,7 @@ def _track(arguments: argparse.Namespace) -> tuple[PoseTrack, np.ndarray]:
             raise ConfigurationError(f'--format {arguments.format} needs --intrinsics.')
         width, height, *numbers = arguments.intrinsics
         track = track_from_frames(
-            read_document(arguments.track),
+            parse_json(read_text(arguments.track, LARGEST_RECORDING), str(arguments.track)),
             arguments.format,
             arguments.video_rate,
             CameraIntrinsics(int(width), int(height), *numbers),

@@ -6,11 +6,15 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from xml.parsers import expat
 
 from deft_core.configuration import nearest
 from deft_core.errors import ConfigurationError
-from deft_core.files import read_bytes
+from deft_core.files import read_text
+
+_DEEPEST: Final = 32  # tags within one another
+_MOST_TAGS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,20 @@ def read_document(file: Path) -> Element:
     parser = expat.ParserCreate()
     top = Element('', {}, file, 1)
     ancestors = [top]
+    count = 0
+
+    def declaration(_version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.lower() != 'utf-8':
+            raise ConfigurationError(f'{file}:1: the encoding must be UTF-8, got {encoding!r}.')
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
         element = Element(tag, attributes, file, parser.CurrentLineNumber)
+        if len(ancestors) > _DEEPEST or count > _MOST_TAGS:
+            raise element.error(
+                f'at most {_MOST_TAGS} tags, {_DEEPEST} within one another, are read.'
+            )
         ancestors[-1].children.append(element)
         ancestors.append(element)
 
@@ -76,13 +91,13 @@ def read_document(file: Path) -> Element:
         # It can define entities that expand without bound; no launch file needs one.
         raise ConfigurationError(f'{file}: a document type is not allowed in a launch file.')
 
+    parser.XmlDeclHandler = declaration
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = document_type
-    content = read_bytes(file)
     try:
-        parser.Parse(content, True)
+        parser.Parse(read_text(file), True)
     except expat.ExpatError as error:
         raise ConfigurationError(
             f'{file}:{error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}.'

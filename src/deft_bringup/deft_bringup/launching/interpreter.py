@@ -9,6 +9,7 @@ our launch files do not use are refused.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,33 @@ from typing import Final
 import yaml
 
 from deft_bringup.launching.document import Element, read_document
-from deft_bringup.launching.substitutions import Scope, substitute, truth, typed
+from deft_bringup.launching.substitutions import Scope, parameter, substitute, truth
 from deft_bringup.packages import executable_path
 from deft_core.configuration import nearest
-from deft_core.errors import ConfigurationError
+from deft_core.errors import ConfigurationError, shown
+from deft_core.files import is_file
 
 _CONDITIONS: Final = frozenset({'if', 'unless'})
 _TAGS: Final = frozenset({'arg', 'let', 'group', 'include', 'node'})
 _NODE_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _NAMESPACE: Final = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
 _DEEPEST_INCLUDE: Final = 16  # a file that includes itself would never end
+_MOST_FILES: Final = 100  # nor two that include each other twice
+_MOST_TEXT: Final = 1_000_000  # characters of all values; each could double the one before
+_INTEGERS: Final = range(-(2**63), 2**63)  # of ROS
+_PARAMETER_NAME: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_.]*')
+
+
+class _Quoting(yaml.SafeDumper):
+    """Puts every text in quotes: ROS' own reader takes 1e5, 0819312, y or nan without for another.
+
+    Upstream does not, so that a node that declared a text refuses to start there.
+    """
+
+
+_Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text, style='"')
+)
 
 
 @dataclass(frozen=True)
@@ -57,25 +75,26 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
 def declared_arguments(file: Path, environment: Mapping[str, str]) -> dict[str, Element]:
     """`<arg>` tags by name: of a file, and of its includes whose path needs no argument."""
     found: dict[str, Element] = {}
-    _collect(read_document(file), Scope({}, environment), found, 0)
+    _collect(read_document(file), Scope({}, environment), found, {file})
     return found
 
 
-def _collect(parent: Element, scope: Scope, found: dict[str, Element], depth: int) -> None:
+def _collect(parent: Element, scope: Scope, found: dict[str, Element], files: set[Path]) -> None:
     for child in parent.children:
         if child.tag == 'arg':
             # The first declaration of a name is the one that counts.
             found.setdefault(child.attributes.get('name', ''), child)
         elif child.tag == 'group':
-            _collect(child, scope, found, depth)
-        elif child.tag == 'include' and depth < _DEEPEST_INCLUDE:
+            _collect(child, scope, found, files)
+        elif child.tag == 'include' and len(files) < _MOST_FILES:
             try:
                 path = Path(substitute(child.attributes.get('file', ''), scope, child))
             except ConfigurationError:
                 # Listing must work before anything is set; running the file reports what is wrong.
                 continue
-            if path.is_file():
-                _collect(read_document(path), scope, found, depth + 1)
+            if is_file(path) and path not in files:
+                files.add(path)
+                _collect(read_document(path), scope, found, files)
 
 
 def check_known(assignments: Mapping[str, str], declared: Mapping[str, Element]) -> None:
@@ -115,6 +134,8 @@ class Interpreter:
         self._scratch = scratch
         self._plans: list[ProcessPlan] = []
         self._files_written = 0
+        self._files_read = 0
+        self._length = 0
 
     def run(self, file: Path, arguments: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         """What is to be started, in the order of the file.
@@ -122,12 +143,17 @@ class Interpreter:
         Raises:
             ConfigurationError: Anything is wrong with the file or the arguments.
         """
+        for name, value in arguments.items():
+            self._count(f'{name}:={value}')
         self._scope.configurations.update(arguments)
         self._file(file, 0)
         return tuple(self._plans)
 
     def _file(self, file: Path, depth: int) -> None:
         root = read_document(file)
+        self._files_read += 1
+        if self._files_read > _MOST_FILES:
+            raise root.error(f'more than {_MOST_FILES} files are included.')
         root.expect(frozenset(), children=_TAGS)
         self._visit(root, depth)
 
@@ -159,7 +185,17 @@ class Interpreter:
         return True
 
     def _text(self, name: str, element: Element) -> str:
-        return substitute(element.attributes[name], self._scope, element)
+        text = substitute(element.attributes[name], self._scope, element)
+        self._count(text)
+        return text
+
+    def _count(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > _MOST_TEXT:
+            raise ConfigurationError(
+                f'The values of a launch have more than {_MOST_TEXT} characters; '
+                f'the last one begins with {text[:40]!r}.'
+            )
 
     def _declare(self, element: Element) -> None:
         element.expect({'name'}, {'default', 'description', *_CONDITIONS}, {'choice'})
@@ -188,7 +224,7 @@ class Interpreter:
             raise element.error(
                 f'only XML launch files can be included without ros2 launch, got {path}.'
             )
-        if not path.is_file():
+        if not is_file(path):
             raise element.error(f'the included file {path} does not exist.')
         if depth >= _DEEPEST_INCLUDE:
             raise element.error(f'{path} is included too deeply; does it include itself?')
@@ -199,10 +235,10 @@ class Interpreter:
         self._file(path, depth + 1)
 
     def _node(self, element: Element) -> None:
-        # Upstream defaults to another output, name and namespace; see `_parameter_files`.
+        # Upstream asks for no name and namespace; see `_parameter_files`.
         element.expect(
-            {'pkg', 'exec', 'name', 'namespace', 'output'},
-            {'on_exit', *_CONDITIONS},
+            {'pkg', 'exec', 'name', 'namespace'},
+            {'output', 'on_exit', 'launch-prefix', *_CONDITIONS},
             {'param', 'remap'},
         )
         for name, only in (('output', 'screen'), ('on_exit', 'shutdown')):
@@ -221,6 +257,8 @@ class Interpreter:
         if not _NAMESPACE.fullmatch(namespace):
             raise element.error(f'{namespace!r} is not a namespace, such as /robot/left.')
         command = [str(program), '--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace}']
+        if 'launch-prefix' in element.attributes:
+            command = [*shlex.split(self._text('launch-prefix', element)), *command]
         for file in self._parameter_files(element, f'{namespace.rstrip("/")}/{name}'):
             command += ['--params-file', str(file)]
         for child in element.children:
@@ -245,14 +283,21 @@ class Interpreter:
                 element.expect({'from'})
                 path = Path(self._text('from', element))
                 # Upstream warns and goes on with the defaults: a wrong robot, silently.
-                if not path.is_file():
+                if not is_file(path):
                     raise element.error(f'the parameter file {path} does not exist.')
                 yield path.absolute()
                 continue
             element.expect({'name', 'value'}, {'type'})
-            value = typed(self._text('value', element), element.attributes.get('type'), element)
+            value = parameter(element, self._scope)
             rule = {full_name: {'ros__parameters': {self._text('name', element): value}}}
+            ((name, number),) = rule[full_name]['ros__parameters'].items()
+            if not _PARAMETER_NAME.fullmatch(name):
+                raise element.error(
+                    f'{name!r} is not the name of a parameter: letters, digits, _ and . only.'
+                )
+            if isinstance(number, int) and number not in _INTEGERS:
+                raise element.error(f'{name!r} has {shown(number)}, more than 64 bits.')
             self._files_written += 1
             path = self._scratch / f'parameters_{self._files_written:03d}.yaml'
-            path.write_text(yaml.safe_dump(rule), encoding='utf-8')
+            path.write_text(yaml.dump(rule, Dumper=_Quoting), encoding='utf-8')
             yield path

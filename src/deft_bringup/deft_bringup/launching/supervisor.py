@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, Final, TextIO
 
-from deft_bringup.launching.guardian import Guardian, StopLimits
+from deft_bringup.launching.guardian import Guardian, StopLimits, end_with_launch
 from deft_bringup.launching.interpreter import ProcessPlan
 from deft_core.errors import ConfigurationError
 
@@ -120,6 +120,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 process_group=self._guardian.group,
+                preexec_fn=end_with_launch,  # noqa: PLW1509 (there is one thread)
             )
         except OSError as error:
             self._stop(f'{plan.label} cannot be started')
@@ -138,7 +139,9 @@ class Supervisor:
         return None
 
     def _is_over(self) -> bool:
-        """Whether nothing is left; what a killed or helpless guardian leaves is killed."""
+        """Whether nothing is left; what a guardian killed at its work leaves is killed."""
+        if self._guardian.renew():
+            self._print('launch', 'the guardian of the nodes was killed; another one took over')
         living = [child.plan.label for child in self._children if not child.ended]
         if not living:
             self._guardian.stop()  # the children of the nodes may still be there

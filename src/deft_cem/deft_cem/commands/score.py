@@ -51,9 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the agreement over practice, over the evaluation, and over both."""
+    reader = BagReader(bag_of(arguments.run))
     episodes = [
         e
-        for e in BagReader(bag_of(arguments.run)).episodes()
+        for e in reader.episodes(pictures=())
         if e.reward is not None and e.reward_source != _UNSEEN
     ]
     if len(episodes) < MINIMUM_EPISODES:
@@ -64,7 +65,12 @@ def main(arguments: argparse.Namespace) -> int:
     goal_path, start_path = _anchors(episodes, arguments.goal, arguments.start)
     encoder = make_encoder(arguments.encoder, arguments.weights)
     goal = GoalDistance(encoder, load_image(goal_path), load_image(start_path))
-    distances = {e.episode_id: goal.distance(e.last_image) for e in episodes}
+    scored = {e.episode_id for e in episodes}
+    distances = {
+        e.episode_id: goal.distance(e.last_image)
+        for e in reader.episodes(pictures=('last_image',))
+        if e.episode_id in scored
+    }
     print(f'encoder {encoder.name}; distance {goal.span:.3g} from start image to goal image')
     print('episodes        n  rank correlation         reward: looks best / all / is best')
     practice = [e for e in episodes if e.phase in PRACTICE]

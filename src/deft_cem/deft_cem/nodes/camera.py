@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -12,7 +13,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from deft_core.clock import Deadline
+from deft_core.clock import Deadline, MonotonicClock
 from deft_core.decode import color_from_msg, time_from_msg
 from deft_core.errors import StaleDataError
 from deft_core.nodes.qos import IMAGE
@@ -27,14 +28,18 @@ Taken = Callable[[Image], None]
 class ColorCamera:
     """Decodes only the images that are wanted: the stream is raw bytes until then."""
 
-    def __init__(self, node: Node, video_period: float) -> None:
+    def __init__(
+        self, node: Node, video_period: float, clock: MonotonicClock = time.monotonic
+    ) -> None:
         """Subscribe to the colour stream.
 
         Args:
             node: The node that owns the subscription.
             video_period: ROS time between two video frames. [s].
+            clock: What time-outs run on.
         """
         self._node = node
+        self._clock = clock
         self._video_period = video_period
         self._video: list[CompressedImage] = []
         self._videoing = False
@@ -62,7 +67,7 @@ class ColorCamera:
             timeout: Monotonic time allowed. [s].
             on_image: Gets the picture.
         """
-        self._wanted = (not_before, Deadline(timeout), on_image)
+        self._wanted = (not_before, Deadline(timeout, self._clock), on_image)
 
     def drop(self) -> None:
         """Want no picture and no video any more."""

@@ -99,15 +99,22 @@ class RunningEpisode:
                 self._report(Event.FAULT, f'the arm did not return home: {result.error_message}')
 
         goal = ReturnHome.Goal(release=True, open_hand=list(self._setup.task.open_hand))
-        self._move('/arm/return_home', goal, arrived)
+        self._move('/arm/return_home', goal, arrived, Event.NOT_HOME)
 
-    def _move(self, name: str, goal: Any, on_result: Callable[[Any], None]) -> None:
-        def rejected(_: str) -> None:
-            self._report(
+    def _move(self, name: str, goal: Any, on_result: Callable[[Any], None], loss: Event) -> None:
+        self._peers.act(
+            name,
+            goal,
+            self._parameters.motion_timeout,
+            on_result=on_result,
+            on_reject=lambda: self._report(
                 Event.FAULT, f'{name} did not take the goal; is another program using the arm?'
-            )
-
-        self._peers.act(name, goal, self._parameters.motion_timeout, on_result, rejected)
+            ),
+            on_loss=lambda: self._report(
+                loss,
+                f'{name} does not know its goal: it was lost, or the arm node was started again',
+            ),
+        )
 
     def begin(self, object_name: str, scene_seed: int) -> None:
         """The scene is laid out."""
@@ -185,7 +192,7 @@ class RunningEpisode:
             open_hand=list(task.open_hand),
         )
         self._camera.start_video()
-        self._move('/arm/execute_grasp', goal, self._executed)
+        self._move('/arm/execute_grasp', goal, self._executed, Event.INTERRUPTED)
 
     def _executed(self, result: ExecuteGrasp.Result) -> None:
         kind, record = ExecuteGrasp.Goal, self.record

@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
-import time
+import math
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
+from rclpy.task import Future
+from unique_identifier_msgs.msg import UUID
 
-from deft_core.clock import Deadline
+from deft_core.clock import AwakeClock, Deadline
 from deft_msgs.action import ExecuteGrasp, ReturnHome
 from deft_msgs.srv import PredictGrasp, SegmentObject
 
 Answer = Callable[[Any], None]
+_FINDING_TIME: Final = 1.0  # [s] until processes that lost each other have met again
 _RETRY_PERIOD: Final = 0.5  # [s] of real time until a rejected goal is sent again
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Pending:
     """The one call that is under way."""
 
@@ -27,15 +33,26 @@ class _Pending:
     deadline: Deadline
 
 
-@dataclass
+@dataclass(eq=False)
+class _Question:
+    """A service call or a goal without its answer or result."""
+
+    name: str
+    ask: Callable[[], Future]
+    answered: Answer
+    again: float = math.inf  # when to ask again [s] on the clock
+
+
+@dataclass(eq=False)
 class _Order:
     """A goal and who wants to know of it."""
 
     pending: _Pending
     goal: Any
     on_result: Answer
-    on_reject: Answer
-    not_before: float = 0.0  # [s] monotonic
+    on_reject: Callable[[], None]
+    on_loss: Callable[[], None]
+    not_before: float = 0.0  # [s] on the clock
 
 
 class Peers:
@@ -44,10 +61,16 @@ class Peers:
     An answer that comes after its call was dropped (late, or after a halt) is ignored. A goal
     waits until a motion that was cancelled has come to rest, and is sent again while the server
     rejects it: the arm may still be at the motion of a session that was killed.
+
+    The middleware loses answers to a process from which it has heard nothing for 20 s. So what is
+    open when this process was held up, or the server away, is asked again: a service is called
+    once more, and the server of an action is asked for the result of the same goal.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Create the clients on `node`."""
+    def __init__(self, node: Node, clock: AwakeClock) -> None:
+        """Create the clients on `node`; time-outs run on `clock`."""
+        self._clock = clock
+        self._held_ups = clock.held_ups
         self._services = {
             '/perception/segment_object': node.create_client(
                 SegmentObject, '/perception/segment_object'
@@ -62,9 +85,8 @@ class Peers:
         }
         self._pending: _Pending | None = None
         self._waiting: _Order | None = None
-        self._goal: Any = None
-        self._sending = False  # a goal is on its way to the server
-        self._stopping = 0  # goals that were dropped and have not ended
+        self._goal: ClientGoalHandle | None = None  # of the motion that is pending
+        self._questions: list[_Question] = []  # goals that were dropped stay until they end
 
     def close(self) -> None:
         """Destroy the action clients."""
@@ -73,10 +95,12 @@ class Peers:
 
     def missing(self) -> list[str]:
         """Names of the services and actions that nobody offers yet."""
-        absent = [name for name, client in self._services.items() if not client.service_is_ready()]
-        return absent + [
-            name for name, client in self._actions.items() if not client.server_is_ready()
-        ]
+        return [name for name in (*self._services, *self._actions) if not self._is_offered(name)]
+
+    def _is_offered(self, name: str) -> bool:
+        if name in self._services:
+            return bool(self._services[name].service_is_ready())
+        return bool(self._actions[name].server_is_ready())
 
     def overdue(self) -> str | None:
         """Name of what should have answered by now, if anything."""
@@ -85,12 +109,24 @@ class Peers:
         return None
 
     def look(self) -> None:
-        """Send a goal that waits, if it may go now; called now and then."""
+        """Ask again for what may be lost, and send a goal that waits; called now and then."""
+        now = self._clock()
+        held_up = self._clock.held_ups != self._held_ups
+        self._held_ups = self._clock.held_ups
+        for question in self._questions:
+            if held_up or not self._is_offered(question.name):
+                question.again = now + _FINDING_TIME
+            elif now >= question.again:
+                self._ask(question)
         order = self._waiting
-        if order is None or self._stopping or time.monotonic() < order.not_before:
-            return
-        self._waiting = None
-        self._send(order)
+        if (
+            order is not None
+            and not self._questions
+            and now >= order.not_before
+            and self._is_offered(order.pending.name)
+        ):
+            self._waiting = None
+            self._send(order)
 
     def call(self, name: str, request: Any, timeout: float, on_answer: Answer) -> None:
         """Call a service.
@@ -102,16 +138,22 @@ class Peers:
             on_answer: Gets the response.
         """
         pending = self._begin(name, timeout)
-        future = self._services[name].call_async(request)
-        future.add_done_callback(lambda done: self._answer(pending, on_answer, done.result()))
+        question = self._add(
+            name,
+            lambda: self._services[name].call_async(request),
+            lambda response: self._answer(pending, lambda: on_answer(response)),
+        )
+        self._ask(question)
 
     def act(
         self,
         name: str,
         goal: Any,
         timeout: float,
+        *,
         on_result: Answer,
-        on_reject: Answer,
+        on_reject: Callable[[], None],
+        on_loss: Callable[[], None],
     ) -> None:
         """Send an action goal.
 
@@ -120,46 +162,50 @@ class Peers:
             goal: Its goal.
             timeout: Monotonic time allowed for the whole action. [s].
             on_result: Gets the result message.
-            on_reject: Gets the name of the action when the server never takes the goal.
+            on_reject: Called when the server never takes the goal.
+            on_loss: Called when the server does not know the goal any more.
         """
         pending = self._begin(name, timeout)
-        self._waiting = _Order(pending, goal, on_result, on_reject)
+        self._waiting = _Order(pending, goal, on_result, on_reject, on_loss)
         self.look()
 
     def _send(self, order: _Order) -> None:
-        pending = order.pending
+        pending, client = order.pending, self._actions[order.pending.name]
+        # Under an id of our own, so that its result can be asked for where its acceptance is lost.
+        identifier = UUID(uuid=list(uuid.uuid4().bytes))
+        goal = ClientGoalHandle(client, identifier, None)
 
-        def responded(future: Any) -> None:
-            handle = future.result()
-            dropped = self._pending is not pending
-            if not dropped:
-                self._sending = False
-            if handle.accepted:
-                if dropped:  # nobody wants this motion
-                    handle.cancel_goal_async()
-                else:
-                    self._goal = handle
-                handle.get_result_async().add_done_callback(finished)
-            elif dropped:
-                self._rest()
+        def responded(future: Future) -> None:
+            known = question in self._questions
+            wanted = known and self._pending is pending
+            if not future.result().accepted:
+                if known:
+                    self._questions.remove(question)
+                if wanted:
+                    self._reject(order)
+                return
+            if known:
+                self._ask(question)
+            if wanted:
+                self._goal = goal
             else:
-                self._reject(order)
+                goal.cancel_goal_async()  # nobody wants this motion
 
-        def finished(future: Any) -> None:
-            if self._pending is pending:
-                self._answer(pending, order.on_result, future.result().result)
+        def ended(response: Any) -> None:
+            if response.status == GoalStatus.STATUS_UNKNOWN:
+                self._answer(pending, order.on_loss)
             else:
-                self._rest()
+                self._answer(pending, lambda: order.on_result(response.result))
 
-        self._sending = True
-        sent = self._actions[pending.name].send_goal_async(order.goal)
+        question = self._add(pending.name, goal.get_result_async, ended)
+        sent = client.send_goal_async(order.goal, goal_uuid=identifier)
         sent.add_done_callback(responded)
 
     def _reject(self, order: _Order) -> None:
         if order.pending.deadline.remaining <= _RETRY_PERIOD:
-            self._answer(order.pending, order.on_reject, order.pending.name)
+            self._answer(order.pending, order.on_reject)
             return
-        order.not_before = time.monotonic() + _RETRY_PERIOD
+        order.not_before = self._clock() + _RETRY_PERIOD
         self._waiting = order
 
     def drop(self) -> None:
@@ -168,24 +214,31 @@ class Peers:
         self._waiting = None
         if self._goal is not None:
             self._goal.cancel_goal_async()
-        if self._goal is not None or self._sending:
-            self._stopping += 1
         self._goal = None
-        self._sending = False
-
-    def _rest(self) -> None:
-        """A motion that was dropped has ended."""
-        self._stopping -= 1
-        self.look()
+        self._questions = [each for each in self._questions if each.name in self._actions]
 
     def _begin(self, name: str, timeout: float) -> _Pending:
         self.drop()
-        self._pending = _Pending(name, Deadline(timeout))
+        self._pending = _Pending(name, Deadline(timeout, self._clock))
         return self._pending
 
-    def _answer(self, pending: _Pending, on_answer: Answer, value: Any) -> None:
+    def _add(self, name: str, ask: Callable[[], Future], answered: Answer) -> _Question:
+        question = _Question(name, ask, answered)
+        self._questions.append(question)
+        return question
+
+    def _ask(self, question: _Question) -> None:
+        def answered(future: Future) -> None:
+            if question in self._questions:  # it may have been asked twice
+                self._questions.remove(question)
+                question.answered(future.result())
+
+        question.again = math.inf
+        question.ask().add_done_callback(answered)
+
+    def _answer(self, pending: _Pending, then: Callable[[], None]) -> None:
         if self._pending is not pending:
             return
         self._pending = None
         self._goal = None
-        on_answer(value)
+        then()

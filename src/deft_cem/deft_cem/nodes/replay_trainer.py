@@ -104,7 +104,7 @@ def _make_folder(folder: Path) -> None:
 
 def main() -> int:
     """Run the node."""
-    return run_node(ReplayTrainer)
+    return run_node(ReplayTrainer, 'replay_trainer')
 
 
 if __name__ == '__main__':

@@ -34,7 +34,7 @@ from deft_cem.session.core import SessionCore
 from deft_cem.session.machine import Effect, Event, State, transition
 from deft_cem.session.run_folder import RunOccupiedError
 from deft_cem.session.summary import PeakMemory, summarise, write_summary
-from deft_core.clock import Deadline
+from deft_core.clock import AwakeClock, Deadline
 from deft_core.decode import SUCCESS_FROM_MSG, time_from_msg
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import DeftError, InvalidInputError
@@ -55,6 +55,7 @@ _SOURCES: Final = {
     Reward.SOURCE_OPEN_CLIP: 'open_clip',
 }
 _PERIOD: Final = 0.05  # [s] of real time between two looks at clocks and processes
+_LONGEST_STEP: Final = 5.0  # [s] of real time; after more this process was held up
 _MEMORY_PERIOD: Final = 1.0  # [s] of real time
 _REMINDER_PERIOD: Final = 5.0  # [s] of real time between two lines about who is missing
 # After these the episode starts over, but not for ever.
@@ -94,8 +95,9 @@ class SessionNode(Node):
         self._retries = 0
         self._why_discarded = ''
         self._awaits_scene = self._awaits_reward = False
-        self._peers = Peers(self)
-        self._camera = ColorCamera(self, self._parameters.video_period)
+        self._awake = AwakeClock(_LONGEST_STEP)
+        self._peers = Peers(self, self._awake)
+        self._camera = ColorCamera(self, self._parameters.video_period, self._awake)
         self._episode: RunningEpisode | None = None
         self._episodes = self.create_publisher(EpisodeRecord, EPISODE_TOPIC, RECORDS)
         self._status = self.create_publisher(SessionStatus, '/session/status', LATCHED)
@@ -141,7 +143,7 @@ class SessionNode(Node):
         self._state, self._reason = State.IDLE, ''
         self._pause_wanted, self._over, self._retries = False, False, 0
         self._memory = PeakMemory()
-        self._peers_due = Deadline(self._parameters.peer_timeout)
+        self._peers_due = Deadline(self._parameters.peer_timeout, self._awake)
         self._next_reminder = time.monotonic() + _REMINDER_PERIOD
         if setup.core.resumed:
             done, count = setup.core.progress.position, len(setup.core.schedule)
@@ -307,12 +309,15 @@ class SessionNode(Node):
 
     def _reward(self, reward: float, source: str, *, success: bool | None) -> str:
         """Have the episode with its score on the disk; why that was not possible, else empty."""
+        scored = self.get_clock().now().nanoseconds * 1e-9
         record = self._running.record
         record.reward, record.reward_source = reward, source
         record.success = SUCCESS_TO_MSG[success]
         data = serialize_message(record)
         try:
-            self._session.core.reward(data, time_from_msg(record.ended), reward, source, success)
+            self._session.core.reward(
+                data, time_from_msg(record.ended), reward, source, success, scored
+            )
         except DeftError as error:
             self._fail(str(error))
             return str(error)
@@ -411,6 +416,7 @@ class SessionNode(Node):
 
     def _tick(self) -> None:
         """Everything that depends on real time."""
+        self._awake()
         if self._exit_code is not None and self._goal is None:
             raise NodeFinished(self._exit_code)
         if self._setup is None:
@@ -484,6 +490,8 @@ class SessionNode(Node):
     def _on_accepted(self, goal: Any) -> None:
         request = goal.request
         self._goal = goal
+        # Who begins a session knows which stations are there; arm and hand keep what they lost.
+        self._emergency_stop.accept_loss()
         try:
             self._begin(
                 request.task, request.run_directory, request.seed, must_exist=request.resume
@@ -554,7 +562,7 @@ def _check_score(
 
 def main() -> int:
     """Run the node."""
-    return run_node(SessionNode)
+    return run_node(SessionNode, 'session')
 
 
 if __name__ == '__main__':

@@ -72,7 +72,8 @@ class VisualRewardParameters:
             'minimum': 0.1,
             'maximum': 600.0,
             'unit': 's',
-            'doc': 'for a picture of the camera, and for the status of an episode that is scored',
+            'doc': 'for a picture of the camera, for the status of an episode that is scored, and '
+            'for the answer of the session',
         },
     )
 
@@ -86,6 +87,7 @@ class _Episode:
     score: Score | None = None
     verdict: Reward | None = None  # what an operator gave
     sent: Reward | None = None  # what the session was sent
+    answer_by: Deadline | None = None  # while the session has not answered
 
 
 class VisualRewardNode(Node):
@@ -121,7 +123,7 @@ class VisualRewardNode(Node):
         name, episode = status.episode_id, self._episode(status.episode_id)
         if episode.sent is not None:
             # A session that was started again asks again; the same score is accepted twice.
-            self._submit(episode.sent)
+            self._submit(episode)
         elif episode.practised is None:
             episode.practised = status.phase in _PRACTICE
             if episode.practised:
@@ -167,10 +169,13 @@ class VisualRewardNode(Node):
                 comment=score.comment + given,
             )
         if episode.sent is not None:
-            self._submit(episode.sent)
+            self._submit(episode)
 
-    def _submit(self, reward: Reward) -> None:
+    def _submit(self, episode: _Episode) -> None:
+        reward = episode.sent
+
         def answered(future: Future) -> None:
+            episode.answer_by = None
             response = future.result()
             if not response.accepted:
                 self.get_logger().warning(
@@ -178,17 +183,22 @@ class VisualRewardNode(Node):
                     f'{response.error_message}.'
                 )
 
+        episode.answer_by = Deadline(self._parameters.answer_timeout)
         answer = self._session.call_async(SubmitReward.Request(reward=reward))
         answer.add_done_callback(answered)
 
     def _look(self) -> None:
-        late = self._camera.overdue()
-        if late is not None:
-            raise StaleDataError(f'no picture came on {late} after an episode; is the camera on?')
+        blind = self._camera.overdue()
+        if blind is not None:
+            raise StaleDataError(f'no picture came on {blind} after an episode; is the camera on?')
         for name, episode in list(self._episodes.items()):
             if episode.practised is None and episode.deadline.passed:
                 self.get_logger().warning(f'No episode {name!r} waits; its score was dropped.')
                 self._episodes.pop(name)
+            # An answer gets lost where one of both was held up; the same score is accepted again.
+            late = episode.answer_by is not None and episode.answer_by.passed
+            if late and self._session.service_is_ready():
+                self._submit(episode)
 
 
 def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
@@ -214,7 +224,7 @@ def make_visual_reward(parameters: VisualRewardParameters) -> VisualReward:
 
 def main() -> int:
     """Run the node."""
-    return run_node(VisualRewardNode)
+    return run_node(VisualRewardNode, 'visual_reward')
 
 
 if __name__ == '__main__':

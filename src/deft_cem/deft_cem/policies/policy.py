@@ -163,7 +163,8 @@ def load_policy(directory: Path) -> ResidualPolicy:
         ConfigurationError,
         InvalidInputError,
         KeyError,  # safetensors: a type of number that numpy lacks
-        TypeError,
+        ValueError,  # safetensors: a shape too big for numpy
+        OverflowError,
     ) as error:
         raise TrainingError(f'the policy in {directory} cannot be used: {error}') from error
     if encoder.weights_sha256 != config['encoder_weights_sha256']:

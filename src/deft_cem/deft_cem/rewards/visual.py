@@ -29,17 +29,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from deft_cem.encoders.color_image import ImageEncoder
 from deft_core.camera import ColorImage
 from deft_core.errors import ConfigurationError, InvalidInputError
-from deft_core.files import read_bytes
+from deft_core.files import is_file, read_bytes
 
 GOALS_FOLDER: Final = 'goals'
 _FORMATS: Final = ('JPEG', 'PNG')
 _MAXIMUM_BYTES: Final = 32 * 1024 * 1024
-_MAXIMUM_SIDE: Final = 8192  # [px]
+_MAXIMUM_SIDE: Final = 4096  # [px]
 # Below this the two anchors are the same picture as far as the encoder can tell.
 _LEAST_SPAN: Final = 1e-6
 
@@ -147,7 +147,7 @@ def load_image(path: Path) -> ColorImage:
     Raises:
         ConfigurationError: The file is missing, too large or no such image.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigurationError(
             f'there is no image {path}; a goal image is the last picture of a demonstration of '
             'the task, a start image shows the scene before it (JPEG or PNG)'
@@ -160,5 +160,5 @@ def load_image(path: Path) -> ColorImage:
                     f'{path} has {picture.size} pixels, expected at most {_MAXIMUM_SIDE} a side'
                 )
             return np.array(picture.convert('RGB'))
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigurationError(f'{path} is no readable JPEG or PNG image: {error}') from error

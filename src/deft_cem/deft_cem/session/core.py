@@ -330,7 +330,13 @@ class SessionCore:
         self.store.record_outcome(self.proposal.episode_id, outcome)
 
     def reward(
-        self, record: bytes, ended: float, reward: float, source: str, success: bool | None
+        self,
+        record: bytes,
+        ended: float,
+        reward: float,
+        source: str,
+        success: bool | None,
+        scored: float | None = None,
     ) -> None:
         """Write the open episode to the bag, commit its score and let the optimiser learn.
 
@@ -340,13 +346,19 @@ class SessionCore:
             reward: 0..1.
             source: Who scored.
             success: Task criterion met; None when not judged.
+            scored: When the score came, ROS clock; None where nobody needs to know. [s]
 
         Raises:
             InvalidInputError: No executed episode is open, or not a reward.
             RecordingError: The disk refuses; the session must not go on.
         """
         proposal = self.proposal
-        self._bag.write_episode(proposal.number, record, round(ended * 1e9))
+        self._bag.write_episode(
+            proposal.number,
+            record,
+            round(ended * 1e9),
+            None if scored is None else round(scored * 1e9),
+        )
         self.store.record_reward(proposal.episode_id, reward, source, success)
         if self._optimiser.pending is not None:
             self._optimiser.tell(self._optimiser.pending.index, reward)

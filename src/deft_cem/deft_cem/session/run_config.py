@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from deft_core.configuration import nearest
+from deft_core.configuration import bounds, nearest
 from deft_core.errors import ConfigurationError
 
 
@@ -64,7 +64,8 @@ class RunConfig:
     """What may not change when a session is resumed."""
 
     task: str
-    seed: int  # seed of all random choices; up to 64 bits
+    # seed of all random choices
+    seed: int = field(metadata=bounds(0, 2**64 - 1))
     baseline: Baseline
     predictor: str  # grasp predictor that is asked for; empty for that of the affordance node
     settings: Mapping[str, Any]

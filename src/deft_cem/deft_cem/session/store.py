@@ -13,7 +13,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +21,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from deft_cem.session.run_config import Baseline, RunConfig
+from deft_core.configuration import build
 from deft_core.episode import Outcome, Phase
-from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
-from deft_core.files import sync_folder
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, RecordingError
+from deft_core.files import parse_json, sync_folder
+from deft_core.grasp import GRASP_DIMENSION
+from deft_core.validation import finite_array
 
 SCHEMA_VERSION: Final = 3
 _APPLICATION_ID: Final = 0x44454654  # 'DEFT' in the header of the file
@@ -202,43 +205,44 @@ class SessionStore:
     @property
     def session_id(self) -> str:
         """Name of the session."""
-        return str(self._session('session_id'))
+        return str(self._session()['session_id'])
 
     @property
     def config(self) -> RunConfig:
         """What the session was started as."""
-        row = self._rows('SELECT * FROM session')[0]
+        row = self._session()
         try:
-            return RunConfig(
-                task=row['task'],
-                seed=int(row['seed']),
-                baseline=Baseline.parse(row['baseline']),
-                predictor=row['predictor'],
-                settings=dict(json.loads(row['settings'])),
-            )
-        except (ValueError, TypeError, ConfigurationError) as error:
+            values = {name: row[name] for name in ('task', 'predictor')}
+            values['baseline'] = Baseline.parse(str(row['baseline']))
+            for name in ('seed', 'settings'):
+                values[name] = parse_json(str(row[name]), 'session')
+            return build(RunConfig, values, 'session')
+        except DeftError as error:
             raise RecordingError(f'{self._path} is damaged: {error}') from error
 
     @property
     def trained(self) -> bool:
         """Whether the policy was trained and taken."""
-        return bool(self._session('trained'))
+        return bool(self._session()['trained'])
 
     @property
     def finished(self) -> bool:
         """Whether the session came to its end and its summary is written."""
-        return bool(self._session('finished'))
+        return bool(self._session()['finished'])
 
     @property
     def wall_s(self) -> float:
         """Real time of all launches until their last commit. [s]."""
-        return float(self._rows('SELECT TOTAL(wall_s) FROM launch')[0][0])
+        total = float(self._rows('SELECT TOTAL(wall_s) FROM launch')[0][0])
+        if not math.isfinite(total):
+            raise RecordingError(f'{self._path} is damaged: wall_s is {total}')
+        return total
 
     @property
     def launches(self) -> tuple[tuple[str, str], ...]:
         """Software version and time of the start (ISO 8601, UTC) of each launch."""
         rows = self._rows('SELECT software_version, started FROM launch ORDER BY number')
-        return tuple((row[0], row[1]) for row in rows)
+        return tuple((str(row[0]), str(row[1])) for row in rows)
 
     def pending(self) -> StoredEpisode | None:
         """The episode that is asked or executed but neither rewarded nor discarded, if any."""
@@ -257,7 +261,10 @@ class SessionStore:
     def skipped(self) -> tuple[tuple[int, Phase], ...]:
         """Places in the schedule that stay empty, and the part of the session they belong to."""
         rows = self._rows('SELECT position, phase FROM skipped ORDER BY position')
-        return tuple((row['position'], Phase(row['phase'])) for row in rows)
+        try:
+            return tuple((row['position'], Phase(row['phase'])) for row in rows)
+        except ValueError as error:
+            raise RecordingError(f'{self._path} is damaged: {error}') from error
 
     # What happens.
 
@@ -419,17 +426,23 @@ class SessionStore:
                     connection.execute('ROLLBACK')
                 raise
         except sqlite3.Error as error:
-            raise RecordingError(f'cannot write to {self._path}: {error}') from error
+            raise RecordingError(
+                f'cannot write to {self._path}: {error}; make room on the disk and launch '
+                'again, the session goes on where it was'
+            ) from error
 
     def _episodes(self, where: str, values: Sequence[Any] = ()) -> tuple[StoredEpisode, ...]:
         rows = self._rows(f'SELECT * FROM episode {where} ORDER BY number', values)  # noqa: S608
         try:
             return tuple(_episode_from_row(row) for row in rows)
-        except (ValueError, TypeError, IndexError) as error:
+        except (DeftError, ValueError) as error:
             raise RecordingError(f'{self._path} is damaged: {error}') from error
 
-    def _session(self, column: str) -> Any:
-        return self._rows('SELECT * FROM session')[0][column]
+    def _session(self) -> sqlite3.Row:
+        rows = self._rows('SELECT * FROM session')
+        if len(rows) != 1:
+            raise RecordingError(f'{self._path} is damaged: it has no session')
+        return rows[0]
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         try:
@@ -452,6 +465,7 @@ def _check(path: Path) -> None:
         try:
             application = connection.execute('PRAGMA application_id').fetchone()[0]
             version = connection.execute('PRAGMA user_version').fetchone()[0]
+            tables = _tables(connection)
             verdict = connection.execute('PRAGMA quick_check(1)').fetchone()[0]
         finally:
             connection.close()
@@ -473,9 +487,23 @@ def _check(path: Path) -> None:
             f'{path} was written by {age} version of the program (schema {version}, this one '
             f'has {SCHEMA_VERSION}); {remedy}'
         )
+    if tables != _our_tables():
+        raise RecordingError(f'{path} has other tables than a session store; choose another one')
     if verdict != 'ok':
         what = ' '.join(str(verdict).split())
         raise RecordingError(f'{path} is damaged ({what}); put the original back')
+
+
+def _tables(connection: sqlite3.Connection) -> list[Any]:
+    """What a database is made of; a view or a trigger would be a program."""
+    query = 'SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name'
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def _our_tables() -> list[Any]:
+    with closing(sqlite3.connect(':memory:')) as connection:
+        connection.executescript(_SCHEMA)
+        return _tables(connection)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -487,27 +515,14 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _episode_from_row(row: sqlite3.Row) -> StoredEpisode:
-    """Raises ValueError or IndexError where the row does not hold an episode."""
-    return StoredEpisode(
-        number=row['number'],
-        episode_id=row['episode_id'],
-        position=row['position'],
-        phase=Phase(row['phase']),
-        object_name=row['object_name'],
-        scene_seed=row['scene_seed'],
-        sample_index=row['sample_index'],
-        prior=tuple(json.loads(row['prior'])),
-        residual=tuple(json.loads(row['residual'])),
-        prior_source=row['prior_source'],
-        calibration_id=row['calibration_id'],
-        attempt=row['attempt'],
-        outcome=None if row['outcome'] is None else Outcome(row['outcome']),
-        reward=row['reward'],
-        reward_source=row['reward_source'],
-        success=None if row['success'] is None else bool(row['success']),
-        state=row['state'],
-        reason=row['reason'],
-    )
+    """Raises DeftError or ValueError where the row does not hold an episode."""
+    values = dict(row)
+    for name, kind in (('phase', Phase), ('outcome', Outcome), ('success', bool)):
+        values[name] = None if values[name] is None else kind(values[name])
+    for name in ('prior', 'residual'):
+        values[name] = parse_json(str(values[name]), name)
+        finite_array(name, values[name], (GRASP_DIMENSION,))
+    return build(StoredEpisode, values, 'episode')
 
 
 def _json(values: Any) -> str:

@@ -97,7 +97,7 @@ def summarise(
     Raises:
         RecordingError: Bag or store cannot be read, or they do not hold the same episodes.
     """
-    episodes = list(BagReader(run_directory / BAG_FOLDER).episodes())
+    episodes = list(BagReader(run_directory / BAG_FOLDER).episodes(pictures=()))
     with SessionStore.read(run_directory / STORE_FILE) as store:
         stored = [episode for episode in store.episodes() if episode.state == 'rewarded']
         config, session_id, wall_s = store.config, store.session_id, store.wall_s

@@ -16,6 +16,7 @@ from deft_cem.session.store import SessionStore, StoredEpisode
 from deft_cem.session.summary import PeakMemory, summarise, write_summary
 from deft_core.episode import Outcome, Phase
 from deft_core.errors import RecordingError
+from deft_core.grasp import GRASP_DIMENSION
 
 
 def episodes(records):
@@ -30,6 +31,9 @@ def episodes(records):
     ]
 
 
+ZERO = (0.0,) * GRASP_DIMENSION
+
+
 def fill_store(run: Path, count: int, baseline: Baseline = Baseline.DEFT) -> None:
     with SessionStore.create(
         run / STORE_FILE,
@@ -39,9 +43,7 @@ def fill_store(run: Path, count: int, baseline: Baseline = Baseline.DEFT) -> Non
         store.begin_launch('0.1.0')
         for i in range(count):
             name = f'test-0-{i:03d}'
-            store.record_ask(
-                StoredEpisode(i, name, i, Phase.WARM_UP, 'red_mug', 0, i, (0.0,), (0.0,))
-            )
+            store.record_ask(StoredEpisode(i, name, i, Phase.WARM_UP, 'red_mug', 0, i, ZERO, ZERO))
             store.record_outcome(name, Outcome.COMPLETED)
             store.record_reward(name, 0.5, 'operator', None)
 

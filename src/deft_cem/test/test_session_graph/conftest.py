@@ -72,6 +72,10 @@ class Peers(Node):
         self.confirm = self.create_client(ConfirmReset, '/session/confirm_reset')
         self.submit = self.create_client(SubmitReward, '/session/submit_reward')
         self.create_subscription(SessionStatus, '/session/status', self.on_status, LATCHED)
+        self.serve_actions()
+
+    def serve_actions(self) -> None:
+        """Offer what the arm node does; again after a destruction, as when it is restarted."""
         self.servers = [
             ActionServer(self, ReturnHome, '/arm/return_home', self.return_home),
             ActionServer(

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,6 +144,19 @@ def test_who_releases_does_so_for_nobody_else(graph) -> None:
     graph.remove(node)
 
 
+def test_a_stop_station_that_was_lost_does_not_lock_a_session_for_ever(graph) -> None:
+    graph.peers.answers = False
+    node = graph.session(autostart=False)
+    for alive in (1, 0):
+        node._emergency_stop._on_stations(SimpleNamespace(alive_count=alive))
+    client = ActionClient(graph.peers, RunSession, '/session/run')
+    graph.until(client.server_is_ready)
+    goal = RunSession.Goal(task='pick_cup', run_directory=str(graph.run), seed=1)
+    client.send_goal_async(goal)
+    graph.until_state(SessionStatus.RESET)
+    graph.remove(node)
+
+
 def test_scores_and_scenes_are_checked_before_they_count(graph) -> None:
     graph.recorder()
     graph.peers.answers = False
@@ -252,3 +268,29 @@ def test_wrong_recorder_topics_are_refused(graph, entry: str) -> None:
     overrides = [Parameter('topics', value=[entry])]
     with pytest.raises(ConfigurationError, match='/a'):
         StreamRecorder(context=graph.context, parameter_overrides=overrides)
+
+
+def test_a_full_disk_halts_and_the_next_launch_goes_on(graph, monkeypatch, capsys) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def score(scores: list[float], _: ExecuteGrasp.Goal) -> float:
+        if len(scores) == 1:  # the second episode cannot be written
+            monkeypatch.setattr(os, 'fsync', full)
+        return 0.25
+
+    graph.peers.score = score
+    session = graph.session(episodes=3, warm_up=2, evaluation_trials=0)
+    assert graph.finish() == EXIT_FAILURE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: the session halted: Cannot write')
+    assert 'episode_0001.mcap: No space left on device; is the disk full' in line
+    graph.remove(session)
+    monkeypatch.undo()
+
+    graph.session(episodes=3, warm_up=2, evaluation_trials=0)
+    graph.until(lambda: len(graph.peers.scores) >= 3)
+    first, second = graph.peers.grasps[1:3]
+    assert first.episode_id == second.episode_id
+    np.testing.assert_array_equal(first.grasp.position, second.grasp.position)
+    assert next(e.reward for e in BagReader(graph.run / 'bag').episodes()) == 0.25

@@ -19,6 +19,7 @@ from deft_cem.nodes.visual_reward import (
     VisualRewardParameters,
     make_visual_reward,
 )
+from deft_core.clock import Deadline
 from deft_core.episode import Phase
 from deft_core.errors import ConfigurationError
 from deft_core.nodes.qos import LATCHED
@@ -132,10 +133,12 @@ def test_a_session_that_asks_again_gets_the_same_score(graph, folder) -> None:
     )
     publisher.publish(status)
     assert graph.call(SubmitReward, SERVICE, graph.peers.reward('one', 0.9)).accepted
-    graph.until(lambda: len(heard) == 1)
+    graph.until(lambda: len(heard) == 1 and node._episodes['one'].answer_by is None)
     publisher.publish(status)
-    graph.until(lambda: len(heard) == 2)
-    assert heard[0] == heard[1]
+    graph.until(lambda: len(heard) == 2 and node._episodes['one'].answer_by is None)
+    node._episodes['one'].answer_by = Deadline(0.0)  # as where the answer was lost
+    graph.until(lambda: len(heard) == 3)
+    assert heard[0] == heard[1] == heard[2]
     assert heard[0][1:] == (2, 3)  # success as judged, source ResNet-18
     assert set(node._episodes) == {'one'}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from array import array
 from typing import Any, Final, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor
@@ -49,7 +50,8 @@ def declare_parameters(node: Node, kind: type[T]) -> T:
     for name in fields:
         override = node._parameter_overrides.get(name)
         if override is not None:
-            values[name] = _plain(override.value, hints[name])
+            value = override.value
+            values[name] = list(value) if isinstance(value, array) else value
     instance = build(kind, values, where)
     for name, field in fields.items():
         value = getattr(instance, name)
@@ -64,9 +66,3 @@ def declare_parameters(node: Node, kind: type[T]) -> T:
             ignore_override=True,
         )
     return instance
-
-
-def _plain(value: Any, hint: Any) -> Any:
-    if typing.get_origin(hint) is tuple and value is not None:
-        return [float(v) for v in value] if typing.get_args(hint)[0] is float else list(value)
-    return value

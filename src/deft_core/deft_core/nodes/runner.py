@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from deft_core.errors import ConfigurationError, DeftError, InvalidInputError
+from deft_core.nodes.exclusive import claim_name
 
 EXIT_OK: Final = 0
 EXIT_CONFIGURATION: Final = 2
@@ -31,8 +32,10 @@ class NodeFinished(Exception):  # noqa: N818 (a message to the runner, not an er
         self.exit_code = exit_code  # exit code of the process
 
 
-def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(factory: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
     """Create a node, spin it, and bring it to its safe state whatever happens.
+
+    Where another process has the node's `name` (as remapped), the node is not created.
 
     SIGINT and SIGTERM let the running callback finish; the ROS context is still valid when
     `close()` is called, so that a node can send its last command. A DeftError becomes one
@@ -41,13 +44,19 @@ def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     Returns:
         Exit code: 0 on a normal end, 2 for wrong configuration, 3 for other refusals.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a parameter file or a remap rule that ROS cannot read
+        reason = str(error).removeprefix('failed to initialize rcl: ').partition(', at /')[0]
+        print(f'error: {" ".join(reason.split())}; correct it.', file=sys.stderr)
+        return EXIT_CONFIGURATION
     signals: list[int] = []  # a handler may interrupt another one: no lock
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: signals.append(number))
     executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
+        claim_name(name).detach()  # until the process ends
         node = factory()
         executor.add_node(node)
         # Nothing that was loaded so far becomes garbage; looking through all of it stalls a node

@@ -9,14 +9,14 @@ joints (`HandDescription.motor_weights`) is then affine in it as well: the way b
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.configuration import build
+from deft_core.configuration import bounds, build
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
@@ -30,6 +30,7 @@ CLOSED_FORM: Final = 'closed form'
 
 _SCHEMA: Final = 'deft_tendon_map/3'
 _REMEDY: Final = 'calibrate again with `deft hand calibrate map`, or leave hand_map empty'
+_ANGLE: Final = bounds(-100.0, 100.0, 'rad')
 _SMALLEST_SLOPE: Final = 0.02  # of a joint per motor angle: below it a command could jump
 _JOINTS: Final = len(HAND_JOINT_NAMES)
 
@@ -45,10 +46,10 @@ class AffineModel:
         intercepts: Joint at motor angle 0. Shape (16,). [rad].
     """
 
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
-    slopes: tuple[float, ...]
-    intercepts: tuple[float, ...]
+    lower: tuple[float, ...] = field(metadata=_ANGLE)
+    upper: tuple[float, ...] = field(metadata=_ANGLE)
+    slopes: tuple[float, ...] = field(metadata=bounds(-100.0, 100.0))
+    intercepts: tuple[float, ...] = field(metadata=_ANGLE)
 
     def joints(self, description: HandDescription, motors: FloatArray) -> FloatArray:
         """Joint positions, within the travel, of motor positions (n, m). Shape (n, 16). [rad]."""

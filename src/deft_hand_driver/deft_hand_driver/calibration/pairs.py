@@ -10,23 +10,23 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.configuration import build
+from deft_core.configuration import bounds, build
 from deft_core.errors import ConfigurationError, InvalidInputError, RecordingError
-from deft_core.files import read_json, write_atomically
+from deft_core.files import LARGEST_RECORDING, read_json, write_atomically
 from deft_core.grasp import HAND_JOINT_NAMES
 from deft_core.validation import FloatArray, finite_array
 from deft_hand_driver.description import HandDescription
 
 _SCHEMA: Final = 'deft_tendon_pairs/3'
 _REMEDY: Final = 'record new pairs with `deft hand calibrate map`'
-_LARGEST_FILE: Final = 50_000_000  # bytes
+_ANGLE: Final = bounds(-100.0, 100.0, 'rad')
 _SHOWN: Final = 3  # differences that a message names
 
 
@@ -73,10 +73,10 @@ class _Document:
     joint_names: tuple[str, ...]
     motor_names: tuple[str, ...]
     hand: dict[str, Any]
-    sweeps: list[int]
-    commands: list[list[float]]
-    motors: list[list[float]]
-    joints: list[list[float]]
+    sweeps: list[int] = field(metadata=bounds(0, 1_000_000))
+    commands: list[list[float]] = field(metadata=_ANGLE)
+    motors: list[list[float]] = field(metadata=_ANGLE)
+    joints: list[list[float]] = field(metadata=_ANGLE)
 
 
 class PairsFile:
@@ -126,7 +126,7 @@ def load_pairs(path: Path, description: HandDescription) -> TendonPairs:
     Raises:
         ConfigurationError: The file is missing, broken, of another hand, or holds no pair.
     """
-    values = read_json(path, _LARGEST_FILE)
+    values = read_json(path, LARGEST_RECORDING)
     if values.get('schema') != _SCHEMA:
         raise ConfigurationError(
             f'{path} holds {values.get("schema")!r}, expected {_SCHEMA!r}; {_REMEDY}.'

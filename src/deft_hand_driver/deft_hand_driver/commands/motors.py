@@ -104,7 +104,7 @@ def run_scan(arguments: argparse.Namespace) -> int:
     problems = complaints(here, description)
     for sentence in problems:
         print(sentence)
-    if arguments.all_rates or not here.motors:
+    if not here.stranger and (arguments.all_rates or not here.motors):
         elsewhere = scan_other_rates(path, rate)
         for other in elsewhere:
             ids = ', '.join(str(reply.identifier) for reply in other.motors) or 'garbled answers'
@@ -239,6 +239,7 @@ def _require_free(path: str, identifier: int, rates: set[int]) -> None:
         with DynamixelBus.open(path, rate) as bus:
             if any(bus.look_for(identifier)):
                 raise BusError(
-                    f'A motor with id {identifier} is on the bus already; connect one motor at a '
-                    'time, or choose another id.'
+                    bus.stranger()
+                    or f'A motor with id {identifier} is on the bus already; connect one motor '
+                    'at a time, or choose another id.'
                 )

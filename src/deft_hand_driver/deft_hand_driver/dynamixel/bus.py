@@ -25,6 +25,7 @@ from dynamixel_simulator.packet import (
     BROADCAST_ID,
     CRC_SIZE,
     HEADER,
+    MAX_ID,
     PREFIX_SIZE,
     Instruction,
     Packet,
@@ -42,6 +43,10 @@ PATIENT_MARGIN: Final = 0.05  # [s]
 _ATTEMPTS: Final = 2  # of an instruction to a single motor before it counts as lost
 _SECOND_ANSWER_TIME: Final = 0.002  # [s] in which a motor with the same id has answered too
 # A servo waits for its turn after a broadcast ping, about 3 ms per id before it (SDK 4.1.0).
+_LISTENING_TIME: Final = 1.2  # [s] in which a device that says something every second does
+_SAMPLE_TIME: Final = 0.05  # [s] for what follows the first byte
+_SAMPLE_SIZE: Final = 24  # bytes that are shown of it
+_STRANGE_IDS: Final = (MAX_ID, MAX_ID - 1, MAX_ID - 2)  # nobody gives motors all of these
 _BROADCAST_PING_TIME: Final = 253 * 0.003 + 0.016  # [s]
 _RANGE: Final = struct.Struct('<HH')
 _STATUS_OVERHEAD: Final = PREFIX_SIZE + 2 + CRC_SIZE
@@ -146,6 +151,35 @@ class DynamixelBus:
             return answers, False
         self.statistics.dropped += 1
         return [], reader.skipped_bytes > before or bool(reader.pending)
+
+    def stranger(self) -> str:
+        """What is on the port where answers are garbled: another device, or nothing that shows.
+
+        Motors that share an id garble the answers of that id and are silent until they are asked.
+
+        Returns:
+            A sentence for a person; empty where it may be such motors.
+        """
+        port = self.port
+        port.clearPort()
+        port.expect(0, margin=_LISTENING_TIME)
+        if heard := port.receive():
+            port.expect(0, margin=_SAMPLE_TIME)
+            while len(heard) < _SAMPLE_SIZE and (more := port.receive()):
+                heard += more
+            sample = heard[:_SAMPLE_SIZE].decode('ascii', 'backslashreplace')
+            return (
+                f'{port.port_name} sends {sample!r} without being asked: another device is there, '
+                'or another program commands the motors. Choose the port of the hand.'
+            )
+        for identifier in _STRANGE_IDS:
+            answers, garbled = self.look_for(identifier)
+            if answers or not garbled:
+                return ''
+        return (
+            f'What is on {port.port_name} answers to any id, and no motor does so: another device '
+            'is there. Choose the port of the hand.'
+        )
 
     def broadcast_ping(self, duration: float = _BROADCAST_PING_TIME) -> list[PingReply]:
         """Answers of all motors at this baud rate within a duration [s], by rising id."""

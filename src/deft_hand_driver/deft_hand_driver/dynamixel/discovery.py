@@ -27,11 +27,13 @@ class Scan:
     Attributes:
         baud_rate: [bit/s].
         garbled: Ids whose answers make no packet, as when motors share them.
+        stranger: What is there in place of motors, else empty.
     """
 
     baud_rate: int
     motors: tuple[PingReply, ...]
     garbled: tuple[int, ...]
+    stranger: str = ''
 
 
 def choose_port(given: str | None) -> str:
@@ -61,12 +63,18 @@ def scan(path: str, baud_rate: int, expected: Sequence[int] = ()) -> Scan:
         skipped = bus.port.reader.skipped_bytes
         found = {reply.identifier: reply for reply in bus.broadcast_ping()}
         noisy = bus.port.reader.skipped_bytes > skipped or bool(bus.port.reader.pending)
+        # Where all motors of a hand are silent, somebody else may speak.
+        doubtful = noisy or (expected and not found)
+        if doubtful and (stranger := bus.stranger()):
+            return Scan(baud_rate, (), (), stranger)
         garbled = []
         # Motors that share an id garble each other; then every id is asked alone.
         for identifier in _ALL_IDS if noisy else expected:
             if identifier in found:
                 continue
             answers, noise = bus.look_for(identifier, _SWEEP_MARGIN)
+            if noise:  # once is no proof
+                answers, noise = bus.look_for(identifier, _SWEEP_MARGIN)
             if answers:
                 found[identifier] = answers[0]
             elif noise:
@@ -101,7 +109,8 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
                 return rate
             if answers or garbled:
                 raise BusError(
-                    f'Several motors answer to id {identifier}; connect them one at a time.'
+                    bus.stranger()
+                    or f'Several motors answer to id {identifier}; connect them one at a time.'
                 )
     raise NoReplyError(
         f'No motor answers to id {identifier} at any baud rate; check supply and cable, or look '
@@ -111,6 +120,8 @@ def find_motor(path: str, identifier: int, first_rate: int) -> int:
 
 def complaints(result: Scan, description: HandDescription) -> list[str]:
     """What is wrong with the motors of a hand, one sentence each; empty where all is well."""
+    if result.stranger:
+        return [result.stranger]
     found = {reply.identifier: reply for reply in result.motors}
     names = {motor.id: name for name, motor in description.motors.items()}
     sentences = [

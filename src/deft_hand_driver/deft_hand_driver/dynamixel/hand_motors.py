@@ -241,12 +241,15 @@ class HandMotors:
             BusError: Motors are missing, share an id or are of another model.
         """
         replies: list[PingReply] = []
-        missing, wrong = [], []
+        missing: list[str] = []
+        wrong: list[str] = []
         for name, motor in zip(self.names, self._motors, strict=True):
             answers, garbled = self.bus.look_for(motor.id)
             if not answers:
                 answers, garbled = self.bus.look_for(motor.id)
             if garbled:
+                if not wrong and (stranger := self.bus.stranger()):
+                    raise BusError(stranger)
                 wrong.append(f'the answer of id {motor.id} is garbled: motors may share it')
                 continue
             if not answers:

@@ -81,6 +81,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         self.reader = PacketReader()
         self.reply_margin = reply_margin
         self._deadline = 0.0
+        self._overtime = False  # whether something was taken after the time-out
         self._sent_by = 0.0
         self._descriptor = -1
         self._poll = select.poll()
@@ -157,6 +158,7 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
         now = time.monotonic()
         allowed = self.wire_time(size) + (self.reply_margin if margin is None else margin)
         end = max(now, self._sent_by) + allowed
+        self._overtime = False
         self._deadline = min(end, now + longest)
 
     def send(self, packet: bytes) -> None:
@@ -176,9 +178,14 @@ class SerialPort(PortHandler):  # type: ignore[misc] # the SDK has no types
     def receive(self) -> bytes:
         """Wait for bytes until the time-out; empty when it is over."""
         descriptor = self._require_open()
-        # A process that was held up beyond the time-out still takes what has come by then.
-        remaining = max(0.0, self._deadline - time.monotonic())
-        if not self._poll.poll(remaining * 1000.0):
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0.0:
+            # A process that was held up beyond the time-out still takes what has come by then,
+            # but once: a device that never stops talking would hold it for ever.
+            if self._overtime:
+                return b''
+            self._overtime = True
+        if not self._poll.poll(max(0.0, remaining) * 1000.0):
             return b''
         try:
             data = os.read(descriptor, _READ_SIZE)

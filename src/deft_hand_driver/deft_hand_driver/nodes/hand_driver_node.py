@@ -281,4 +281,4 @@ class HandDriverNode(Node):
 
 def main() -> int:
     """Run the node."""
-    return run_node(HandDriverNode)
+    return run_node(HandDriverNode, 'hand_driver')

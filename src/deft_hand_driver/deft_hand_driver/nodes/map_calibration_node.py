@@ -182,7 +182,7 @@ class MapCalibrationNode(Node):
 
 def main() -> int:
     """Run the node."""
-    return run_node(MapCalibrationNode)
+    return run_node(MapCalibrationNode, 'map_calibration')
 
 
 if __name__ == '__main__':

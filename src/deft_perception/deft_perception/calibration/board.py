@@ -16,13 +16,14 @@ from PIL import Image
 
 from deft_core.camera import CameraIntrinsics, ColorImage
 from deft_core.configuration import bounds, load_named, nearest
-from deft_core.errors import ConfigurationError, DeftError
+from deft_core.errors import ConfigurationError, DeftError, InvalidInputError, shown
 from deft_core.files import write_atomically
 from deft_core.rotations import matrix_from_rotation_vector, transform, transform_points
 from deft_core.validation import FloatArray
 
 _LEAST_CORNERS: Final = 6
 _PRINT_RESOLUTION: Final = 12_000.0  # [pixel/m] about 300 dots per inch
+_LARGEST_SIDE: Final = 10_000  # [pixel] of a picture to print
 _INCH: Final = 0.0254  # [m]
 _BORDER_SQUARES: Final = 0.5  # white margin of the picture
 
@@ -33,23 +34,14 @@ class NoBoardError(DeftError):
 
 @dataclass(frozen=True)
 class BoardConfiguration:
-    """A ChArUco board: a chessboard whose white squares hold markers.
+    """A ChArUco board: a chessboard whose white squares hold markers."""
 
-    Attributes:
-        name: File name in `config/boards` without extension.
-        squares_x: Columns of the chessboard.
-        squares_y: Rows of the chessboard.
-        square_length: Side as printed. [m].
-        marker_length: Side as printed. [m].
-        dictionary: Predefined ArUco dictionary, as OpenCV names it.
-    """
-
-    name: str
-    squares_x: int = field(metadata=bounds(3, 40))
-    squares_y: int = field(metadata=bounds(3, 40))
-    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))
-    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))
-    dictionary: str
+    name: str  # file name in `config/boards` without extension
+    squares_x: int = field(metadata=bounds(3, 40))  # columns of the chessboard
+    squares_y: int = field(metadata=bounds(3, 40))  # rows of the chessboard
+    square_length: float = field(metadata=bounds(0.002, 0.5, 'm'))  # side as printed
+    marker_length: float = field(metadata=bounds(0.001, 0.5, 'm'))  # side as printed
+    dictionary: str  # predefined ArUco dictionary, as OpenCV names it
 
     def __post_init__(self) -> None:
         """Refuse boards that cannot be printed."""
@@ -105,7 +97,13 @@ def draw_board(board: BoardConfiguration, pixels_per_metre: float) -> npt.NDArra
     square = max(8, round(board.square_length * pixels_per_metre))
     margin = round(_BORDER_SQUARES * square)
     size = (board.squares_x * square + 2 * margin, board.squares_y * square + 2 * margin)
-    return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    try:
+        return np.asarray(board.board().generateImage(size, marginSize=margin), dtype=np.uint8)
+    except cv2.error as error:
+        raise ConfigurationError(
+            f'Board {board.name}: a marker of {board.marker_length} m in a square of '
+            f'{board.square_length} m is too small to draw.'
+        ) from error
 
 
 def drawn_size(board: BoardConfiguration) -> tuple[float, float]:
@@ -120,9 +118,9 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
     Raises:
         RecordingError: The file cannot be written.
     """
-    picture = draw_board(board, _PRINT_RESOLUTION)
-    # Whole pixels per square: the resolution follows from them, not the other way round.
     width, height = drawn_size(board)
+    picture = draw_board(board, min(_PRINT_RESOLUTION, _LARGEST_SIDE / max(width, height)))
+    # Whole pixels per square: the resolution follows from them, not the other way round.
     dots_per_inch = picture.shape[1] / width * _INCH
     page = io.BytesIO()
     Image.fromarray(picture).save(page, format='PNG', dpi=(dots_per_inch, dots_per_inch))
@@ -132,17 +130,12 @@ def save_board_page(board: BoardConfiguration, path: Path) -> tuple[float, float
 
 @dataclass(frozen=True, eq=False)
 class BoardDetection:
-    """Corners of the board that an image shows.
+    """Corners of the board that an image shows."""
 
-    Attributes:
-        corners: Pixel centres are whole numbers. Shape (n, 2). [pixel].
-        identifiers: Number of each corner on the board. Shape (n,).
-        points: The corners on the board: x along its rows, y along its columns, z into it, origin
-            at the outer corner of the first square. Shape (n, 3). [m].
-    """
-
-    corners: FloatArray
-    identifiers: npt.NDArray[np.int64]
+    corners: FloatArray  # pixel centres are whole numbers, shape (n, 2) [pixel]
+    identifiers: npt.NDArray[np.int64]  # number of each corner on the board, shape (n,)
+    # the corners on the board: x along its rows, y along its columns, z into it, origin at the
+    # outer corner of the first square, shape (n, 3) [m]
     points: FloatArray
 
 
@@ -152,9 +145,12 @@ class BoardDetector:
     def __init__(self, board: BoardConfiguration) -> None:
         """Build the detector."""
         self.board = board
-        object_ = board.board()
-        self._corner_points = np.asarray(object_.getChessboardCorners(), dtype=np.float64)
-        self._detector = cv2.aruco.CharucoDetector(object_)
+        self._detectors = [cv2.aruco.CharucoDetector(board.board())]
+        if board.squares_y % 2 == 0:
+            # OpenCV before 4.6 began such boards with the other colour, and so do their makers.
+            legacy = board.board()
+            legacy.setLegacyPattern(True)
+            self._detectors.append(cv2.aruco.CharucoDetector(legacy))
 
     def detect(self, color: ColorImage) -> BoardDetection:
         """Find the board in an RGB image (height, width, 3).
@@ -163,22 +159,64 @@ class BoardDetector:
             NoBoardError: Fewer than six corners are seen, or all on one line.
         """
         grey = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
-        corners, identifiers, _, _ = self._detector.detectBoard(grey)
-        count = 0 if identifiers is None else len(identifiers)
-        if count < _LEAST_CORNERS:
-            raise NoBoardError(
-                f'The image shows {count} corners of board {self.board.name}, at least '
-                f'{_LEAST_CORNERS} are needed; bring it nearer, into the light, and facing the '
-                'camera.'
+        count = markers = 0
+        for detector in self._detectors:
+            corners, identifiers, _, seen_markers = detector.detectBoard(grey)
+            count = 0 if identifiers is None else len(identifiers)
+            if count >= _LEAST_CORNERS:
+                break
+            markers = 0 if seen_markers is None else len(seen_markers)
+        else:
+            raise NoBoardError(self._why_no_board(count, markers))
+        return make_detection(
+            self.board,
+            np.asarray(corners, dtype=np.float64).reshape(-1, 2),
+            np.asarray(identifiers, dtype=np.int64).ravel(),
+        )
+
+    def _why_no_board(self, corners: int, markers: int) -> str:
+        board = self.board
+        if markers > _LEAST_CORNERS and corners == 0:
+            return (
+                f'The image shows {markers} markers of {board.dictionary}, but not where a board '
+                f'of {board.squares_x} x {board.squares_y} squares has them; are the squares and '
+                f'the dictionary of {board.name} those of the board?'
             )
-        found = np.asarray(identifiers, dtype=np.int64).ravel()
-        points = self._corner_points[found]
-        if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
-            raise NoBoardError(
-                f'All {count} seen corners of board {self.board.name} lie on one line; show more '
-                'of the board.'
-            )
-        return BoardDetection(np.asarray(corners, dtype=np.float64).reshape(-1, 2), found, points)
+        return (
+            f'The image shows {corners} corners of board {board.name}, at least {_LEAST_CORNERS} '
+            'are needed; bring it nearer, into the light, and facing the camera.'
+        )
+
+
+def make_detection(
+    board: BoardConfiguration, corners: FloatArray, identifiers: npt.NDArray[np.int64]
+) -> BoardDetection:
+    """A detection from seen corners, shape (n, 2) [pixel], and their numbers, shape (n,).
+
+    Raises:
+        NoBoardError: There are fewer than six, or all on one line; a number is none of the board
+            or there twice.
+    """
+    count = len(identifiers)
+    if count < _LEAST_CORNERS:
+        raise NoBoardError(
+            f'The image shows {count} corners of board {board.name}, at least {_LEAST_CORNERS} '
+            'are needed; bring it nearer, into the light, and facing the camera.'
+        )
+    if len(np.unique(identifiers)) < count or not (
+        0 <= identifiers.min() <= identifiers.max() < board.corner_count
+    ):
+        raise NoBoardError(
+            f'Corners of board {board.name} have the numbers 0 to {board.corner_count - 1} once '
+            f'each, got {shown(identifiers.tolist())}.'
+        )
+    points = np.asarray(board.board().getChessboardCorners(), dtype=np.float64)[identifiers]
+    if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
+        raise NoBoardError(
+            f'All {count} seen corners of board {board.name} lie on one line; show more of the '
+            'board.'
+        )
+    return BoardDetection(corners, identifiers, points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,15 +244,19 @@ def locate_board(detection: BoardDetection, camera: CameraIntrinsics) -> BoardPo
         NoBoardError: No pose explains the corners.
     """
     points, corners = detection.points, detection.corners
-    count, rotations, translations, errors = cv2.solvePnPGeneric(
-        points, corners, camera.matrix, camera.coefficients, flags=cv2.SOLVEPNP_IPPE
-    )
-    if count == 0:
-        raise NoBoardError('No pose of the board explains its corners; take another view.')
-    rotation, translation = cv2.solvePnPRefineLM(
-        points, corners, camera.matrix, camera.coefficients, rotations[0], translations[0]
-    )
-    pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
+    try:
+        count, rotations, translations, errors = cv2.solvePnPGeneric(
+            points, corners, camera.matrix, camera.coefficients, flags=cv2.SOLVEPNP_IPPE
+        )
+        rotation, translation = cv2.solvePnPRefineLM(
+            points, corners, camera.matrix, camera.coefficients, rotations[0], translations[0]
+        )
+        pose = transform(matrix_from_rotation_vector(rotation.ravel()), translation.ravel())
+    # No pose at all, or corners that no board can give.
+    except (cv2.error, IndexError, InvalidInputError) as error:
+        raise NoBoardError(
+            'No pose of the board explains its corners; take another view.'
+        ) from error
     residual = reprojection_residuals(pose, detection, camera)
     flips = np.asarray(errors, dtype=np.float64).ravel()
     ambiguity = float(flips[0] / flips[1]) if count > 1 and flips[1] > 0.0 else 0.0

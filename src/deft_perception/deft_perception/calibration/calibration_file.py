@@ -32,42 +32,30 @@ _HEADER: Final = (
 
 @dataclass(frozen=True)
 class CameraCalibration:
-    """Pose of the camera in the base frame, as one file in `config/calibration` holds it.
+    """Pose of the camera in the base frame, as one file in `config/calibration` holds it."""
 
-    Attributes:
-        identifier: Recorded with every observation; the file's stem.
-        date: Day on which it was made, ISO 8601, quoted in YAML.
-        camera_serial: Serial number of the camera, or 'simulated'.
-        base_frame: Parent frame.
-        camera_frame: Child frame: the optical frame (x right, y down, z forward).
-        translation: Origin of the camera frame in the base frame. [m].
-        rotation_xyzw: Unit quaternion that turns camera axes into base axes.
-        source: How the numbers were obtained.
-        views: Looks at the board behind it; 0 where it was not measured.
-        reprojection_error: Root mean square on held-out views, None where unknown. [pixel].
-        translation_residual: Likewise. [m].
-        rotation_residual: Likewise. [rad].
-        board: File in `config/boards` that was looked at, or ''.
-        board_translation: Origin of the board in the flange frame while it was. [m].
-        board_rotation_xyzw: Unit quaternion that turned board axes into flange axes.
-    """
-
-    identifier: str
-    date: str
-    camera_serial: str
+    identifier: str  # recorded with every observation; the file's stem
+    date: str  # day on which it was made, ISO 8601, quoted in YAML
+    camera_serial: str  # serial number of the camera, or 'simulated'
     base_frame: str
-    camera_frame: str
+    camera_frame: str  # child frame: the optical frame (x right, y down, z forward)
+    # origin of the camera frame in the base frame
     translation: tuple[float, float, float] = field(metadata=bounds(-5.0, 5.0, 'm'))
+    # unit quaternion that turns camera axes into base axes
     rotation_xyzw: tuple[float, float, float, float] = field(metadata=bounds(-1.001, 1.001))
-    source: str
+    source: str  # how the numbers were obtained
+    # looks at the board behind it; 0 where it was not measured
     views: int = field(default=0, metadata=bounds(0))
+    # root mean square on held-out views, None where unknown
     reprojection_error: float | None = field(default=None, metadata=bounds(0.0, unit='pixel'))
     translation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='m'))
     rotation_residual: float | None = field(default=None, metadata=bounds(0.0, unit='rad'))
-    board: str = ''
+    board: str = ''  # file in `config/boards` that was looked at, or ''
+    # origin of the board in the flange frame while it was
     board_translation: tuple[float, float, float] | None = field(
         default=None, metadata=bounds(-1.0, 1.0, 'm')
     )
+    # unit quaternion that turned board axes into flange axes
     board_rotation_xyzw: tuple[float, float, float, float] | None = field(
         default=None, metadata=bounds(-1.001, 1.001)
     )

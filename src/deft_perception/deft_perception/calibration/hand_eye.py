@@ -46,21 +46,13 @@ _MOST_EVALUATIONS: Final = 40  # good views need five; views that contradict eac
 
 @dataclass(frozen=True, eq=False)
 class CalibrationView:
-    """One look at the board while the arm stands still.
+    """One look at the board while the arm stands still."""
 
-    Attributes:
-        name: What the report calls it.
-        joints: Of the arm. Shape (n,). [rad].
-        T_base_flange: From the arm. Shape (4, 4). [m].
-        detection: Corners of the board in the image.
-        pose: Where the image alone puts the board.
-    """
-
-    name: str
-    joints: FloatArray
-    T_base_flange: FloatArray
-    detection: BoardDetection
-    pose: BoardPose
+    name: str  # what the report calls it
+    joints: FloatArray  # of the arm, shape (n,) [rad]
+    T_base_flange: FloatArray  # from the arm, shape (4, 4) [m]
+    detection: BoardDetection  # corners of the board in the image
+    pose: BoardPose  # where the image alone puts the board
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +115,16 @@ def _rotation_from_stack(vector: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """Both transforms, and one standard deviation of the camera: place [m] and turn [rad]."""
+    """Both transforms, and one standard deviation of the camera: place [m] and turn [rad].
+
+    `scale` is the true size of the board over the stated one, 1 where it is not sought.
+    """
 
     solution: HandEyeSolution
     translation_deviation: float
     rotation_deviation: float
+    scale: float
+    scale_deviation: float
 
 
 def refine(
@@ -136,11 +133,13 @@ def refine(
     settings: CalibrationSettings,
     *,
     robust: bool = False,
+    seek_scale: bool = False,
 ) -> Refinement:
     """Maximum-likelihood estimate of both transforms; the settings weigh arm against image.
 
     With `robust`, residuals far above the noise lose their weight (Cauchy loss), so that a wrong
-    view does not bend the others.
+    view does not bend the others. With `seek_scale`, the size of the board is a thirteenth
+    unknown: the ways of the arm are a ruler for it.
     """
     start = solve_shah(views)
     poses = np.stack([view.T_base_flange for view in views])
@@ -153,7 +152,8 @@ def refine(
     def residuals(parameters: FloatArray) -> FloatArray:
         solution = _moved(start, parameters)
         boards = invert_transform(solution.T_base_camera) @ poses @ solution.T_flange_board
-        seen = np.einsum('nij,nj->ni', boards[owner, :3, :3], points) + boards[owner, :3, 3]
+        grown = (1.0 + parameters[12]) * points if seek_scale else points
+        seen = np.einsum('nij,nj->ni', boards[owner, :3, :3], grown) + boards[owner, :3, 3]
         # A start so wrong that a corner lies behind the camera still needs a finite answer.
         pixels = np.nan_to_num(camera.project(seen) - corners, nan=1e4)
         return np.concatenate(
@@ -165,20 +165,26 @@ def refine(
 
     fit = least_squares(
         residuals,
-        np.zeros(12),
-        x_scale=np.tile([0.1, 0.1, 0.1, 0.05, 0.05, 0.05], 2),
+        np.zeros(12 + seek_scale),
+        x_scale=[*np.tile([0.1, 0.1, 0.1, 0.05, 0.05, 0.05], 2), *[0.01] * seek_scale],
         loss='cauchy' if robust else 'linear',
         f_scale=3.0,
         max_nfev=_MOST_EVALUATIONS,
     )
-    freedom = max(1, len(fit.fun) - len(fit.x))
-    # Where the residuals are larger than the stated noise, so are the deviations.
-    scale = max(1.0, float(fit.fun @ fit.fun) / freedom)
-    deviations = np.sqrt(scale * np.diag(np.linalg.pinv(fit.jac.T @ fit.jac)))
+    inverse = np.linalg.pinv(fit.jac.T @ fit.jac)
+    # An arm may err by more than stated, in each view anew: the scatter of the views tells by how
+    # much (the sandwich estimate with a cluster for each view, which has six measurements).
+    pulls = np.zeros((len(views), len(fit.x)))
+    np.add.at(pulls, np.repeat(owner, 2), fit.jac * fit.fun[:, None])
+    freedom = 6 * len(views) / (6 * len(views) - len(fit.x))
+    seen_scatter = freedom**2 * inverse @ pulls.T @ pulls @ inverse
+    deviations = np.sqrt(np.maximum(np.diag(inverse), np.diag(seen_scatter)))
     return Refinement(
         solution=_moved(start, fit.x),
         translation_deviation=float(np.linalg.norm(deviations[3:6])),
         rotation_deviation=float(np.linalg.norm(deviations[:3])),
+        scale=1.0 + float(fit.x[12]) if seek_scale else 1.0,
+        scale_deviation=float(deviations[12]) if seek_scale else 0.0,
     )
 
 
@@ -212,7 +218,7 @@ def _moved(start: HandEyeSolution, parameters: FloatArray) -> HandEyeSolution:
         return transform(matrix_from_rotation_vector(by[:3]) @ pose[:3, :3], pose[:3, 3] + by[3:])
 
     return HandEyeSolution(
-        step(start.T_base_camera, parameters[:6]), step(start.T_flange_board, parameters[6:])
+        step(start.T_base_camera, parameters[:6]), step(start.T_flange_board, parameters[6:12])
     )
 
 

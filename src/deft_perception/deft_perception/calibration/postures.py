@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deft_core.configuration import load_named
+from deft_core.configuration import bounds, load_named
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import write_atomically
 from deft_core.validation import FloatArray, finite_array
@@ -26,17 +26,12 @@ _HEADER: Final = (
 
 @dataclass(frozen=True)
 class CalibrationPostures:
-    """A file in `config/postures`.
-
-    Attributes:
-        name: File name without extension.
-        joint_names: Joints of the arm.
-        positions: One row per posture, in the order of `joint_names`. [rad].
-    """
+    """A file in `config/postures`."""
 
     name: str
-    joint_names: tuple[str, ...]
-    positions: tuple[tuple[float, ...], ...]
+    joint_names: tuple[str, ...]  # joints of the arm
+    # one row per posture, in the order of `joint_names` [rad]
+    positions: tuple[tuple[float, ...], ...] = field(metadata=bounds(-6.2832, 6.2832, 'rad'))
 
     def __post_init__(self) -> None:
         """Refuse rows of another length."""

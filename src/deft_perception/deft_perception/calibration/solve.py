@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from deft_perception.calibration.hand_eye import (
 )
 from deft_perception.calibration.settings import CalibrationSettings
 
+_SURE: Final = 4.0  # standard deviations
+
 
 class TooFewViewsError(DeftError):
     """Too few usable views for a calibration."""
@@ -32,38 +35,24 @@ class LargeResidualError(DeftError):
 
 @dataclass(frozen=True, eq=False)
 class ViewResidual:
-    """What a solution leaves unexplained in one view.
-
-    Attributes:
-        name: Of the view.
-        held_out: The view took no part in the fit that is judged.
-        reprojection: Root mean square over its corners. [pixel].
-        translation: Board through arm and mount against board through the camera. [m].
-        rotation: Likewise. [rad].
-    """
+    """What a solution leaves unexplained in one view."""
 
     name: str
-    held_out: bool
-    reprojection: float
-    translation: float
-    rotation: float
+    held_out: bool  # the view took no part in the fit that is judged
+    reprojection: float  # root mean square over its corners [pixel]
+    translation: float  # board through arm and mount against board through the camera [m]
+    rotation: float  # likewise [rad]
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationResult:
-    """A calibration and what speaks for it.
+    """A calibration and what speaks for it."""
 
-    Attributes:
-        refinement: Transforms from all used views, and their deviations.
-        judged: Root mean squares over the held-out views of the fit without them.
-        views: Residuals of every used view; those held out under the fit without them.
-        rejected: Name of every rejected view and the reason.
-    """
-
-    refinement: Refinement
-    judged: ViewResidual
+    refinement: Refinement  # transforms from all used views, and their deviations
+    judged: ViewResidual  # root mean squares over the held-out views of the fit without them
+    # residuals of every used view; those held out under the fit without them
     views: tuple[ViewResidual, ...]
-    rejected: tuple[tuple[str, str], ...]
+    rejected: tuple[tuple[str, str], ...]  # name of every rejected view and the reason
 
     @property
     def solution(self) -> HandEyeSolution:
@@ -98,13 +87,15 @@ def calibrate(
 
     1. Views that are useless by themselves are rejected, then those that contradict the others
        under a robust fit: an arm still moving, a slipped board.
-    2. Every fourth view or so is held out; the fit of the rest is judged on them.
-    3. The result is the fit of all accepted views.
+    2. The ways of the arm measure the squares of the board.
+    3. Every fourth view or so is held out; the fit of the rest is judged on them.
+    4. The result is the fit of all accepted views.
 
     Raises:
         TooFewViewsError: Fewer usable views than needed.
         InvalidInputError: The views turn the flange about one axis only.
-        LargeResidualError: The residuals on held-out views are too large.
+        LargeResidualError: The residuals on held-out views are too large, or the squares have
+            another size than stated.
     """
     rejected = [
         (view.name, reason) for view in views if (reason := reason_to_reject(view, settings))
@@ -116,6 +107,7 @@ def calibrate(
     kept, contradicting = _without_contradictions(kept, camera, settings)
     rejected += contradicting
     _require(kept, rejected, settings)
+    _check_squares(kept, camera, settings)
     held_out = _held_out(len(kept), settings.held_out_share)
     training = [view for index, view in enumerate(kept) if index not in held_out]
     without = refine(training, camera, settings).solution
@@ -142,7 +134,7 @@ def calibrate(
             f'pixel and {1000.0 * judged.translation:.1f} mm (allowed: '
             f'{settings.maximum_reprojection_error:.2f} pixel, '
             f'{1000.0 * settings.maximum_translation_residual:.1f} mm); is the board firm on the '
-            'flange, its square length measured, and the arm at rest in every view?'
+            'flange and the arm at rest in every view?'
         )
     return result
 
@@ -174,6 +166,24 @@ def _without_contradictions(
         if error > limit
     ]
     return kept, rejected
+
+
+def _check_squares(
+    views: list[CalibrationView], camera: CameraIntrinsics, settings: CalibrationSettings
+) -> None:
+    """Refuse a board whose squares are not as long as stated: the depth of all views is wrong.
+
+    Residuals hardly show it, since a camera that is moved makes up for most of it.
+    """
+    fit = refine(views, camera, settings, seek_scale=True)
+    if abs(fit.scale - 1.0) > max(settings.maximum_square_error, _SURE * fit.scale_deviation):
+        raise LargeResidualError(
+            f'Seen from the arm, the squares of the board are {100.0 * fit.scale:.2f} % of the '
+            f'stated length (standard deviation {100.0 * fit.scale_deviation:.2f} %). Measure '
+            'several together, correct square_length in the file of the board and in the '
+            'views.json of this run, and solve again with `deft calibrate solve`. If it is '
+            'right, the focal length in camera_info is not.'
+        )
 
 
 def _held_out(count: int, share: float) -> set[int]:

@@ -15,9 +15,11 @@ from PIL import Image, UnidentifiedImageError
 from deft_core.camera import CameraIntrinsics, RgbdFrame, lens_distortion
 from deft_core.errors import ConfigurationError, InvalidInputError
 from deft_core.files import read_bytes, read_yaml
+from deft_core.validation import finite_array
 
 _LARGEST_FILE: Final = 100_000_000  # [byte]
 _MOST_PIXELS: Final = 20_000_000
+_MOST_NUMBERS: Final = 20  # of an entry
 
 
 def read_camera(path: Path, size: tuple[int, int]) -> CameraIntrinsics:
@@ -35,7 +37,7 @@ def read_camera(path: Path, size: tuple[int, int]) -> CameraIntrinsics:
     stated = (document.get('image_width', size[0]), document.get('image_height', size[1]))
     if stated != size:
         raise InvalidInputError(
-            f'{path} is for images of {stated[0]} x {stated[1]} pixels, the picture has '
+            f'{path} is for images of {stated[0]!r} x {stated[1]!r} pixels, the picture has '
             f'{size[0]} x {size[1]}; name the calibration of this camera and resolution.'
         )
     k = _numbers(document, 'camera_matrix', path)
@@ -80,7 +82,9 @@ def _picture(path: Path, mode: int) -> npt.NDArray[Any]:
         with Image.open(io.BytesIO(data)) as header:  # reads no pixel yet
             width, height = header.size
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise ConfigurationError(f'{path} is no picture that can be read ({error}).') from error
+        raise ConfigurationError(
+            f'{path} is no picture of a known format, such as PNG, JPEG or TIFF.'
+        ) from error
     if width * height > _MOST_PIXELS:
         raise ConfigurationError(
             f'{path} has {width} x {height} pixels, at most {_MOST_PIXELS} in all are read.'
@@ -98,6 +102,9 @@ def _numbers(
     if entry is None and otherwise is not None:
         return otherwise
     data = entry.get('data') if isinstance(entry, dict) else None
-    if not isinstance(data, list) or not all(type(value) in (int, float) for value in data):
+    if not isinstance(data, list) or len(data) > _MOST_NUMBERS:
         raise ConfigurationError(f'{path}: {name} must have a list of numbers, `data`.')
-    return tuple(float(value) for value in data)
+    try:
+        return tuple(finite_array(f'{path}: {name}', data, (len(data),)).tolist())
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ConfigurationError(f'{path}: {name} must hold numbers ({error}).') from error

@@ -44,31 +44,20 @@ _QUANTUM: Final = 0.001 / math.sqrt(12.0)  # [m] standard deviation of rounding 
 
 
 class ContactMethod(enum.StrEnum):
-    """How a contact point was found.
+    """How a contact point was found."""
 
-    Attributes:
-        MEDIAN: Depth surrounds the pixel.
-        PLANE: The pixel has no depth around it; the surface beside it was carried on.
-    """
-
-    MEDIAN = 'median'
-    PLANE = 'plane'
+    MEDIAN = 'median'  # depth surrounds the pixel
+    PLANE = 'plane'  # the pixel has no depth around it; the surface beside it was carried on
 
 
 @dataclass(frozen=True, eq=False)
 class ContactPoint:
-    """Where the hand should touch.
+    """Where the hand should touch."""
 
-    Attributes:
-        position: Base frame. Shape (3,). [m].
-        normal: Unit normal of the surface there, towards the camera, base frame. Shape (3,).
-        uncertainty: One standard deviation of the position along the line of sight. [m].
-        method: How it was found.
-    """
-
-    position: FloatArray
+    position: FloatArray  # base frame, shape (3,) [m]
+    # unit normal of the surface there, towards the camera, base frame, shape (3,)
     normal: FloatArray
-    uncertainty: float
+    uncertainty: float  # one standard deviation of the position along the line of sight [m]
     method: ContactMethod
 
 

@@ -104,7 +104,7 @@ def _or_nan(value: float | None) -> float:
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(CalibrationPublisher)
+    return run_node(CalibrationPublisher, 'calibration_publisher')
 
 
 if __name__ == '__main__':

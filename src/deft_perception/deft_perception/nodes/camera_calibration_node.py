@@ -62,34 +62,23 @@ _MOVE_PATIENCE: Final = 45.0  # [s] of real time beyond that, for a busy machine
 
 @dataclass(frozen=True)
 class CalibrationParameters(CalibrationSettings, CollectionSettings):
-    """Parameters of the node: what makes a good calibration, and how views are taken.
-
-    Attributes:
-        start: What to do, 'calibrate' or 'check'.
-        board: File in `config/boards`.
-        motion: Who moves the arm, 'drive' or 'operator'.
-        postures: File in `config/postures`, for 'drive'; a check looks from the first one.
-        speed: Peak speed of the fastest joint. [rad/s].
-        look_timeout: An arm at rest waits this long for the board, in real time. [s].
-        camera_serial: Serial number of the camera, written into the calibration.
-        view_count: Views to take for a calibration.
-        output: Name of the calibration to write.
-        calibration: File in `config/calibration` to check.
-        maximum_translation_error: A check refuses more. [m].
-        maximum_rotation_error: Likewise. [rad].
-        run: Folder for pictures and views.
-    """
+    """Parameters of the node: what makes a good calibration, and how views are taken."""
 
     start: str = field(default='calibrate', metadata={'doc': "'calibrate' or 'check'."})
     board: str = field(default='charuco_7x5', metadata={'doc': 'File in config/boards.'})
     motion: str = field(default='operator', metadata={'doc': "'drive' or 'operator'."})
     postures: str = field(default='simulated_cell', metadata={'doc': 'File in config/postures.'})
+    # peak speed of the fastest joint
     speed: float = field(default=0.3, metadata=bounds(0.02, 1.5, 'rad/s'))
+    # an arm at rest waits this long for the board, in real time
     look_timeout: float = field(default=5.0, metadata=bounds(0.1, 60.0, 's'))
     camera_serial: str = field(default='', metadata={'doc': 'Of the camera in use.'})
-    view_count: int = field(default=20, metadata=bounds(4, 1000))
+    view_count: int = field(
+        default=20, metadata=bounds(4, 1000)
+    )  # views to take for a calibration
     output: str = field(default='', metadata={'doc': 'Name of the calibration to write.'})
     calibration: str = field(default='', metadata={'doc': 'What a check looks at.'})
+    # A check refuses more
     maximum_translation_error: float = field(default=0.006, metadata=bounds(0.0001, 0.1, 'm'))
     maximum_rotation_error: float = field(default=0.015, metadata=bounds(0.0001, 0.5, 'rad'))
     run: str = field(default='runs/calibration', metadata={'doc': 'Folder for pictures.'})
@@ -338,7 +327,7 @@ def _duration(seconds: float) -> Duration:
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(CameraCalibrationNode)
+    return run_node(CameraCalibrationNode, 'camera_calibration')
 
 
 if __name__ == '__main__':

@@ -53,18 +53,15 @@ _INFO = '/camera/camera/color/camera_info'
 
 @dataclass(frozen=True)
 class SegmentationParameters(SegmentationSettings):
-    """Parameters of the node: those of the segmentation, and of the camera intake.
+    """Parameters of the node: those of the segmentation, and of the camera intake."""
 
-    Attributes:
-        maximum_age: Images received longer ago are stale. [s], monotonic clock.
-        frozen_after: Depth images identical for this long mean a frozen camera; 0 = off. [s].
-        wait_timeout: How long a request waits for an image as new as it asks for. [s].
-        seed: Seed of the fits; together with the stamp of the image it fixes the result.
-    """
-
+    # images received longer ago are stale, monotonic clock
     maximum_age: float = field(default=2.0, metadata=bounds(0.01, 60.0, 's'))
+    # colour or depth identical for this long means a frozen camera; 0 = off
     frozen_after: float = field(default=3.0, metadata=bounds(0.0, 600.0, 's'))
+    # how long a request waits for an image as new as it asks for
     wait_timeout: float = field(default=5.0, metadata=bounds(0.0, 60.0, 's'))
+    # seed of the fits; together with the stamp of the image it fixes the result
     seed: int = field(default=0, metadata=bounds(0))
 
 
@@ -122,11 +119,12 @@ class SegmentationNode(Node):
         self._info = message
 
     def _take_color(self, message: Image) -> None:
-        self._offer(self._images.add_color(_nanoseconds(message.header.stamp), message))
+        stamp = _nanoseconds(message.header.stamp)
+        self._offer(self._images.add_color(stamp, message, _signature(message)))
 
     def _take_depth(self, message: Image) -> None:
-        signature = zlib.crc32(message.data)
-        self._offer(self._images.add_depth(_nanoseconds(message.header.stamp), message, signature))
+        stamp = _nanoseconds(message.header.stamp)
+        self._offer(self._images.add_depth(stamp, message, _signature(message)))
 
     def _offer(self, pair: ImagePair | None) -> None:
         """Give a new pair to the requests that wait for it; others may have run out of time."""
@@ -249,9 +247,16 @@ def _nanoseconds(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+def _signature(message: Image) -> int | None:
+    """Checksum of the pixels; None where all are equal: no depth at all, or darkness."""
+    pixel = max(1, message.step // max(1, message.width))  # [byte]
+    values = np.frombuffer(message.data, dtype=np.uint8)
+    return None if np.array_equal(values[pixel:], values[:-pixel]) else zlib.crc32(values)
+
+
 def main() -> int:
     """Run the node; returns the exit code."""
-    return run_node(SegmentationNode)
+    return run_node(SegmentationNode, 'segmentation')
 
 
 if __name__ == '__main__':

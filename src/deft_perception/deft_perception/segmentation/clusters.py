@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,9 @@ from scipy.spatial import cKDTree
 
 from deft_core.camera import ColorImage, DepthImage, Mask
 from deft_core.errors import NoObjectError
-from deft_perception.segmentation.depth_view import DepthView, Indices
+from deft_perception.segmentation.depth_view import DepthView
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.touching import is_fragment, tell_apart
+from deft_perception.segmentation.touching import LEAST_CORE, is_fragment, tell_apart
 
 _SAMPLES: Final = 400  # points by which the gap between two parts is measured
 _CONTACT_REACH: Final = 3  # pixels without depth between a body and the table it stands on
@@ -71,7 +72,9 @@ def find_clusters(
     parts = 1 + np.flatnonzero(areas[1:] > _SPECK * settings.minimum_area)
     stands = contacts[parts] >= _LEAST_CONTACT
     by_part = np.split(pixels[np.argsort(found, kind='stable')], np.cumsum(np.bincount(found)))
-    groups = _joined([_cloud(by_part[part], view) for part in parts], stands, settings)
+    groups = _joined(
+        [cKDTree(view.flat_points(by_part[part], _SAMPLES)) for part in parts], stands, settings
+    )
     clusters = []
     for group in range(groups.max(initial=-1) + 1):
         members = groups == group
@@ -80,7 +83,7 @@ def find_clusters(
             body = np.zeros(candidate.shape, dtype=np.bool_)
             for part in parts[members]:
                 body.ravel()[by_part[part]] = True
-            things = tell_apart(body, view, color)
+            things = tell_apart(body, view, color) if area > 2 * LEAST_CORE else [body]
             if len(things) == 1:
                 clusters.append(Cluster(body, area))
                 continue
@@ -93,27 +96,41 @@ def find_clusters(
 
 def _whole(clusters: list[Cluster], color: ColorImage) -> list[Cluster]:
     """Bodies, largest first, each with its fragments."""
-    whole: list[Cluster] = []
-    for cluster in clusters:
-        for index, larger in enumerate(whole):
-            if cluster.area < _FRAGMENT * larger.area and is_fragment(
-                cluster.mask, larger.mask, color
+    boxes = [cv2.boundingRect(cluster.mask.view(np.uint8)) for cluster in clusters]
+    whole: list[tuple[Cluster, Sequence[int]]] = []
+    for cluster, box in zip(clusters, boxes, strict=True):
+        for index, (larger, around) in enumerate(whole):
+            if (
+                cluster.area < _FRAGMENT * larger.area
+                and _contains(around, box)
+                and is_fragment(cluster.mask, larger.mask, color)
             ):
-                whole[index] = Cluster(larger.mask | cluster.mask, larger.area + cluster.area)
+                joined = Cluster(larger.mask | cluster.mask, larger.area + cluster.area)
+                whole[index] = (joined, around)
                 break
         else:
-            whole.append(cluster)
-    return whole
+            whole.append((cluster, box))
+    return [cluster for cluster, _ in whole]
 
 
-def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radius: int) -> int:
+def _contains(outer: Sequence[int], inner: Sequence[int]) -> bool:
+    """Whether one box (left, top, width, height) lies in another."""
+    return all(
+        outer[i] <= inner[i] and inner[i] + inner[i + 2] <= outer[i] + outer[i + 2] for i in (0, 1)
+    )
+
+
+def choose_cluster(
+    clusters: list[Cluster], click: tuple[int, int] | None, radius: int, step: int = 1
+) -> int:
     """Index of the body under a click; without one, of the whole body with the largest seen area.
 
     A click into a body without depth, such as the middle of a bowl, is one on what surrounds it.
-    A body that the border of the image cuts is taken only where there is no whole one.
+    A body that the border of the image cuts is taken only where there is no whole one. The masks
+    hold every `step`-th pixel of the image in which the click (column, row) lies.
 
     Raises:
-        NoObjectError: There is no body, or none within `radius` pixels of the click (column, row).
+        NoObjectError: There is no body, or none within `radius` pixels of the click.
     """
     if not clusters:
         raise NoObjectError(
@@ -123,10 +140,11 @@ def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radiu
     if click is None:
         whole = [i for i, cluster in enumerate(clusters) if not _touches_border(cluster.mask)]
         return whole[0] if whole else 0
-    near = [_distance(cluster.mask, click, radius) for cluster in clusters]
+    place, reach = (click[0] // step, click[1] // step), max(1, radius // step)
+    near = [_distance(cluster.mask, place, reach) for cluster in clusters]
     best = int(np.argmin(near))
-    if near[best] > radius:
-        around = [i for i, cluster in enumerate(clusters) if _surrounds(cluster.mask, click)]
+    if near[best] > reach:
+        around = [i for i, cluster in enumerate(clusters) if _surrounds(cluster.mask, place)]
         if around:
             return around[-1]  # the smallest
         raise NoObjectError(
@@ -134,6 +152,15 @@ def choose_cluster(clusters: list[Cluster], click: tuple[int, int] | None, radiu
             f'{len(clusters)} other object(s) are on the table, click on one of them.'
         )
     return best
+
+
+def prominence(clusters: list[Cluster], chosen: int) -> dict[str, float]:
+    """Quality figures of a choice: how many bodies there are, and how large the next one is."""
+    others = [cluster.area for i, cluster in enumerate(clusters) if i != chosen]
+    return {
+        'clusters': float(len(clusters)),
+        'runner_up_area_ratio': max(others, default=0.0) / clusters[chosen].area,
+    }
 
 
 def _distance(mask: Mask, pixel: tuple[int, int], radius: int) -> float:
@@ -178,12 +205,6 @@ def _beside_the_table(table: Mask) -> Mask:
     return np.asarray(cv2.dilate(largest.view(np.uint8), reach).view(bool))
 
 
-def _cloud(pixels: Indices, view: DepthView) -> cKDTree:
-    """Some points of the pixels, given by flat index, of a part."""
-    thinned = pixels[:: -(-len(pixels) // _SAMPLES)]
-    return cKDTree(view.points(*np.divmod(thinned, view.camera.width)))
-
-
 def _joined(
     clouds: list[cKDTree], stands: npt.NDArray[np.bool_], settings: SegmentationSettings
 ) -> npt.NDArray[np.int32]:
@@ -192,6 +213,9 @@ def _joined(
     for i, first in enumerate(clouds):
         for j, second in enumerate(clouds[:i]):
             limit = settings.merge_gap if stands[i] == stands[j] else settings.hanging_gap
+            gaps = np.maximum(first.mins - second.maxes, second.mins - first.maxes)
+            if gaps.max() > limit:
+                continue
             distance, _ = first.query(second.data, distance_upper_bound=limit)
             near[i, j] = np.isfinite(distance).any()
     return np.asarray(connected_components(near, directed=False)[1])

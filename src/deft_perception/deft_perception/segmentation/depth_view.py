@@ -67,6 +67,11 @@ class DepthView:
         camera = np.stack([x * z, y * z, z], axis=1)
         return np.asarray(camera @ self.pose[:3, :3].T + self.pose[:3, 3])
 
+    def flat_points(self, pixels: Indices, most: int) -> FloatArray:
+        """Points of at most so many of the pixels given by flat index, base frame. (n, 3) [m]."""
+        thinned = pixels[:: -(-len(pixels) // most)]
+        return self.points(*np.divmod(thinned, self.camera.width))
+
     def sampled_points(self, stride: int) -> FloatArray:
         """Points of the pixels of a grid, base frame. Shape (n, 3). [m]."""
         rows, columns = np.nonzero(self.valid[::stride, ::stride])

@@ -51,7 +51,9 @@ def pose_over_table(frame: RgbdFrame, rng: np.random.Generator) -> FloatArray:
     depth = frame.depth
     rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0.0) & (depth < _FARTHEST))
     if len(rows) < 200:
-        raise NoObjectError('The depth picture holds (nearly) nothing within 3 m.')
+        raise NoObjectError(
+            'The depth picture holds (nearly) nothing within 3 m; is its unit right?'
+        )
     chosen = rng.choice(len(rows), min(_SAMPLES, len(rows)), replace=False)
     rows, columns = rows[chosen], columns[chosen]
     z = depth[rows, columns].astype(np.float64)

@@ -26,7 +26,7 @@ _EDGE = 9  # [pixel] width of the depth that is lost along an edge, on both side
 def meant_by(
     rule: ObjectRule, clusters: list[Cluster], view: DepthView, above: DepthImage
 ) -> list[Cluster]:
-    """Bodies that satisfy a rule, the one that it means first.
+    """Bodies that satisfy a rule: the one that it means, or, by area, all of them.
 
     Args:
         rule: Of the task.
@@ -61,9 +61,11 @@ def meant_by(
                 return _length(points[index])
             case 'nearest':
                 return -float(np.linalg.norm(middles[index][:2]))
-        return clusters[index].area
+        raise AssertionError(rule.choose)
 
-    return [clusters[index] for index in sorted(kept, key=rank, reverse=True)]
+    if rule.choose == 'largest':
+        return [clusters[index] for index in kept]
+    return [clusters[max(kept, key=rank)]] if kept else []
 
 
 def part_of(body: Mask, rule: PartRule, candidates: Mask, view: DepthView) -> Mask:

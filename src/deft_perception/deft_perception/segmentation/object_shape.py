@@ -44,23 +44,14 @@ _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.006, 0.20  # [m]
 
 @dataclass(frozen=True, eq=False)
 class ObjectShape:
-    """Oriented box on the table.
+    """Oriented box on the table."""
 
-    Attributes:
-        centre: Centre of the box, base frame. Shape (3,). [m].
-        axes: Columns are unit axes, longest extent first, right-handed. Shape (3, 3).
-        extents: Full lengths along `axes`. Shape (3,). [m].
-        height: Top above the table. [m].
-        round_fraction: How well a circle explains the outline, 0 to 1; 0 where none is fitted.
-        centre_uncertainty: One standard deviation of the horizontal centre, estimated. [m].
-    """
-
-    centre: FloatArray
-    axes: FloatArray
-    extents: FloatArray
-    height: float
-    round_fraction: float
-    centre_uncertainty: float
+    centre: FloatArray  # centre of the box, base frame, shape (3,) [m]
+    axes: FloatArray  # columns are unit axes, longest extent first, right-handed, shape (3, 3)
+    extents: FloatArray  # full lengths along `axes`, shape (3,) [m]
+    height: float  # top above the table [m]
+    round_fraction: float  # how well a circle explains the outline, 0 to 1; 0 where none is fitted
+    centre_uncertainty: float  # one standard deviation of the horizontal centre, estimated [m]
 
 
 class _Circle(NamedTuple):

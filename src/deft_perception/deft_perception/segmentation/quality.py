@@ -20,26 +20,20 @@ _LEAST_COVERAGE: Final = 0.6  # share of the object with depth
 _MOST_MIXED: Final = 0.10
 _MOST_REFLECTED: Final = 0.02
 _MOST_GLARE: Final = 0.06  # white paint loses its edges too
-_RIVAL: Final = 0.35  # area of the second body over that of the chosen one
+_RIVAL: Final = 0.2  # area of the second body over that of the chosen one
 
 
 class Flag(enum.StrEnum):
-    """Why an observation deserves a second look.
+    """Why an observation deserves a second look."""
 
-    Attributes:
-        HOLES: Much of the object has no depth.
-        REFLECTION: Depth inside the object lies below the table, as a shiny surface mirrors it,
-            or is missing where the image is saturated.
-        MIXED_PIXELS: Much depth lies between two surfaces, as at the edges of thin bodies.
-        CUT_BY_BORDER: The image does not show all of the object.
-        NO_CLEAR_CHOICE: Another body is about as prominent, and nobody clicked.
-    """
-
-    HOLES = 'holes'
+    HOLES = 'holes'  # much of the object has no depth
+    # depth inside the object lies below the table, as a shiny surface mirrors it, or is missing
+    # where the image is saturated
     REFLECTION = 'reflection'
+    # much depth lies between two surfaces, as at the edges of thin bodies
     MIXED_PIXELS = 'mixed_pixels'
-    CUT_BY_BORDER = 'cut_by_border'
-    NO_CLEAR_CHOICE = 'no_clear_choice'
+    CUT_BY_BORDER = 'cut_by_border'  # the image does not show all of the object
+    NO_CLEAR_CHOICE = 'no_clear_choice'  # another body is about as prominent, and nobody clicked
 
 
 def depth_figures(

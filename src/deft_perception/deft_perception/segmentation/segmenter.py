@@ -72,6 +72,6 @@ def make_segmenter(settings: SegmentationSettings) -> Segmenter:
             )
         return PlaneSegmentation(settings)
     # `plane` must start without torch.
-    from deft_perception.segmentation import sam_segmentation  # noqa: PLC0415
+    from deft_perception.segment_anything import sam_segmentation  # noqa: PLC0415
 
     return sam_segmentation.open_sam_segmentation(settings)

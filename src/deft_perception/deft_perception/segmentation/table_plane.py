@@ -21,19 +21,12 @@ _VOTERS: Final = 2000  # enough to rank hypotheses; the refinement uses every po
 
 @dataclass(frozen=True, eq=False)
 class TablePlane:
-    """A plane n.p + d = 0 whose normal points up.
+    """A plane n.p + d = 0 whose normal points up."""
 
-    Attributes:
-        coefficients: (n_x, n_y, n_z, d), unit normal, base frame. Shape (4,). [-, m].
-        residual: Root mean square distance of its points. [m].
-        inlier_fraction: Share of the offered points that lie on it.
-        tilt: Angle between its normal and the base's z axis. [rad].
-    """
-
-    coefficients: FloatArray
-    residual: float
-    inlier_fraction: float
-    tilt: float
+    coefficients: FloatArray  # (n_x, n_y, n_z, d), unit normal, base frame, shape (4,) [-, m]
+    residual: float  # root mean square distance of its points [m]
+    inlier_fraction: float  # share of the offered points that lie on it
+    tilt: float  # angle between its normal and the base's z axis [rad]
 
     def distance(self, points: FloatArray) -> FloatArray:
         """Signed distance above the plane, shape (n,), of points (n, 3). [m]."""

@@ -87,11 +87,15 @@ class TableScene:
         standing = self._inside_workspace() & (self.above > self.least)
         self.candidates: Mask = without_walls(standing, self.view, rng)
 
+    @property
+    def table(self) -> Mask:
+        """Pixels at the height of the table. Shape (h, w)."""
+        return self.view.valid & (np.abs(self.above) <= self.least)
+
     def clusters(self) -> list[Cluster]:
         """Bodies that stand on the table inside the workspace, largest first."""
-        table = self.view.valid & (np.abs(self.above) <= self.least)
         return find_clusters(
-            self.candidates, table, self.view, self.above, self.frame.color, self._settings
+            self.candidates, self.table, self.view, self.above, self.frame.color, self._settings
         )
 
     def part(self, body: Mask, rule: PartRule) -> Mask:

@@ -20,20 +20,23 @@ from scipy.spatial import cKDTree
 
 from deft_core.camera import ColorImage, Mask
 from deft_core.validation import FloatArray
-from deft_perception.segmentation.depth_view import DepthView
+from deft_perception.segmentation.depth_view import DepthView, Indices
 
 _STEEP: Final = 4.0  # depth over width; a surface at more than 76 degrees to the line of sight
 _WINDOW: Final = np.ones((5, 5), dtype=np.uint8)
 _VALLEY_REACH: Final = 0.010  # [m] to each side of a valley
 _VALLEY_DEPTH: Final = 0.0035  # [m] behind the mean of both sides
-_LEAST_CORE: Final = 4e-4  # [m^2] smaller cores are leaves of their neighbours
+LEAST_CORE: Final = 4e-4  # [m^2] smaller cores are leaves of their neighbours
 _GAP: Final = 0.03  # [m] between cores of one thing
+_INSIDE: Final = 0.9  # of a fragment, in the hull of its body
 _SAME_COLOURS: Final = 0.35  # share of the colours that two cores have in common
 _HOLLOW: Final = -3.0  # [1/m] curvature of a wall that is seen from inside
 _RIM_GAP: Final = 0.05  # [m] between both walls of a cup, as sensors lose depth along the rim
 _SAME_HEIGHT: Final = 0.02  # [m] of two walls with one rim
 _SAMPLES: Final = 300
+_COLOURED: Final = 3000  # pixels of which a histogram is made
 _BINS: Final = (4, 12, 12)  # of lightness and both hues
+_LEAST_HUE, _HUE_STEP = 68, 10  # of the bins, in CIELAB with 8 bit, where 128 is grey
 
 
 def tell_apart(body: Mask, view: DepthView, color: ColorImage) -> list[Mask]:
@@ -44,12 +47,15 @@ def tell_apart(body: Mask, view: DepthView, color: ColorImage) -> list[Mask]:
     core = inside & ~_cut(view, window, inside)
     count, labels = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
     rows, columns = np.nonzero(labels)
-    flat = (rows + top) * body.shape[1] + columns + left
-    areas = np.bincount(labels[rows, columns], view.pixel_areas(flat), minlength=count)
-    cores = 1 + np.flatnonzero(areas[1:] >= _LEAST_CORE)
+    numbers = labels[rows, columns]
+    pixels = (rows + top) * body.shape[1] + columns + left
+    areas = np.bincount(numbers, view.pixel_areas(pixels), minlength=count)
+    cores = 1 + np.flatnonzero(areas[1:] >= LEAST_CORE)
     if len(cores) < 2:
         return [body]
-    groups = _same_things([labels == number for number in cores], view, color, window)
+    ends = np.cumsum(np.bincount(numbers))
+    by_core = np.split(pixels[np.argsort(numbers, kind='stable')], ends)
+    groups = _same_things([by_core[core] for core in cores], view, color)
     if groups.max() == 0:
         return [body]
     thing_of = np.zeros(count, dtype=np.int32)
@@ -99,29 +105,26 @@ def is_fragment(small: Mask, large: Mask, color: ColorImage) -> bool:
 
     Behind what is half transparent or shiny a camera sees patches of wrong depth.
     """
-    hull = cv2.convexHull(cv2.findNonZero(large.view(np.uint8)))
-    corners = cv2.boxPoints(cv2.minAreaRect(cv2.findNonZero(small.view(np.uint8))))
-    if any(cv2.pointPolygonTest(hull, corner.tolist(), False) < 0 for corner in corners):
-        return False
-    left, top, width, height = cv2.boundingRect(hull)
+    left, top, width, height = cv2.boundingRect(large.view(np.uint8))
     window = (slice(top, top + height), slice(left, left + width))
-    lab = _lab(color[window])
-    shares = [color_histogram(lab, mask[window]) for mask in (small, large)]
+    contours, _ = cv2.findContours(
+        large[window].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    outline = np.zeros((height, width), dtype=np.uint8)
+    cv2.fillConvexPoly(outline, cv2.convexHull(np.concatenate(contours)), 1)
+    if np.count_nonzero(small[window] & outline.view(bool)) < _INSIDE * np.count_nonzero(small):
+        return False
+    shares = [color_histogram(color[mask]) for mask in (small, large)]
     return float(np.minimum(*shares).sum()) >= _SAME_COLOURS
 
 
 def _same_things(
-    cores: list[Mask], view: DepthView, color: ColorImage, window: tuple[slice, slice]
+    cores: list[Indices], view: DepthView, color: ColorImage
 ) -> npt.NDArray[np.int32]:
-    """Number of the thing that each core belongs to."""
-    lab = _lab(color[window])
-    colours = [color_histogram(lab, core) for core in cores]
-    clouds: list[cKDTree] = []
-    for core in cores:
-        rows, columns = np.nonzero(core)
-        thin = slice(None, None, -(-len(rows) // _SAMPLES))
-        points = view.points(rows[thin] + window[0].start, columns[thin] + window[1].start)
-        clouds.append(cKDTree(points))
+    """Number of the thing that each core, given by flat index, belongs to."""
+    flat = color.reshape(-1, 3)
+    colours = [color_histogram(flat[core]) for core in cores]
+    clouds = [cKDTree(view.flat_points(core, _SAMPLES)) for core in cores]
     tops = [float(np.percentile(cloud.data[:, 2], 95.0)) for cloud in clouds]
     hollow = [_curvature(np.asarray(cloud.data), view) < _HOLLOW for cloud in clouds]
     same = np.eye(len(cores), dtype=np.bool_)
@@ -134,11 +137,6 @@ def _same_things(
                 distance, _ = first.query(second.data, distance_upper_bound=limit)
                 same[i, j] = np.isfinite(distance).any()
     return np.asarray(connected_components(same, directed=False)[1])
-
-
-def _lab(color: ColorImage) -> ColorImage:
-    converted = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2LAB)
-    return np.asarray(converted, dtype=np.uint8)
 
 
 def _curvature(points: FloatArray, view: DepthView) -> float:
@@ -155,15 +153,22 @@ def _curvature(points: FloatArray, view: DepthView) -> float:
     return float(np.linalg.solve(normal, system.T @ (offset @ ahead))[2])
 
 
-def color_histogram(lab: npt.NDArray[np.uint8], mask: Mask) -> npt.NDArray[np.float32]:
-    """Share of the pixels in each bin of colour, smoothed so that neighbours count as alike."""
-    counts = cv2.calcHist(
-        [lab], [0, 1, 2], mask.astype(np.uint8), list(_BINS), [0, 256, 68, 188, 68, 188]
-    )
-    smooth = counts
+def color_histogram(pixels: ColorImage) -> npt.NDArray[np.float32]:
+    """Share of RGB pixels (n, 3) in each bin of colour, smoothed so that neighbours are alike."""
+    thin = pixels[:: -(-len(pixels) // _COLOURED)]
+    counts = np.bincount(color_bins(thin[None]).ravel(), minlength=int(np.prod(_BINS)))
+    smooth = counts.reshape(_BINS)
     for axis in range(3):
         smooth = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, axis) + np.roll(smooth, -1, axis))
     return np.asarray(smooth / max(float(smooth.sum()), 1.0), dtype=np.float32)
+
+
+def color_bins(color: ColorImage) -> npt.NDArray[np.int32]:
+    """Number of the bin of each pixel of a picture (h, w, 3) in a flat `color_histogram`."""
+    lab = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2LAB).astype(np.int32)
+    hues = np.clip((lab[..., 1:] - _LEAST_HUE) // _HUE_STEP, 0, _BINS[1] - 1)
+    lightness = lab[..., 0] * _BINS[0] >> 8
+    return np.asarray((lightness * _BINS[1] + hues[..., 0]) * _BINS[2] + hues[..., 1])
 
 
 def _spread(things: npt.NDArray[np.int32], inside: Mask) -> npt.NDArray[np.int32]:

@@ -36,9 +36,7 @@ def without_walls(candidates: Mask, view: DepthView, rng: np.random.Generator) -
         pixels = np.flatnonzero(kept)
         if len(pixels) < _SAMPLES:
             break
-        at = np.divmod(pixels, view.camera.width)
-        thin = slice(None, None, -(-len(pixels) // _SAMPLES))
-        wall = _wall(view.points(at[0][thin], at[1][thin])[:, :2], seen, view.pose[:2, 3], rng)
+        wall = _wall(view.flat_points(pixels, _SAMPLES)[:, :2], seen, view.pose[:2, 3], rng)
         if wall is None:
             break
         normal = np.append(wall[:2], 0.0)

@@ -59,4 +59,14 @@ def load_runs(runs: Sequence[Path]) -> dict[str, RunRecord]:
         place.name if names.count(place.name) == 1 else os.path.join(*place.parts[-2:])  # noqa: PTH118
         for place in places
     ]
-    return {label: load_run(run) for label, run in zip(labels, runs, strict=True)}
+    records: dict[str, RunRecord] = {}
+    seen: dict[str, Path] = {}
+    for label, run in zip(labels, runs, strict=True):
+        records[label] = load_run(run, with_pictures=False)
+        for episode in records[label].episodes:
+            if seen.setdefault(episode.episode_id, run) != run:
+                raise ConfigurationError(
+                    f'{seen[episode.episode_id]} and {run} hold the same session: both have the '
+                    f'episode {episode.episode_id}; name one of them'
+                )
+    return records

@@ -192,4 +192,4 @@ def _key(status: SessionStatus) -> tuple[str, int]:
 
 def main() -> int:
     """Run the node."""
-    return run_node(ScriptedOperator)
+    return run_node(ScriptedOperator, 'scripted_operator')

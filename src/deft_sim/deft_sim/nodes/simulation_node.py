@@ -7,7 +7,6 @@ offers two services to the scripted operator.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from deft_arm.nodes.arm_parameters import ROS2_CONTROL, XARM_API
-from deft_core.clock import Deadline, MonotonicClock
+from deft_core.clock import MonotonicClock
 from deft_core.configuration import config_directory, nearest
 from deft_core.decode import order_joints, time_from_msg
 from deft_core.errors import ConfigurationError, DeviceError, InvalidInputError, SafetyError
@@ -50,8 +49,6 @@ from dynamixel_simulator.server import BusServer
 _TICK: Final = 0.005  # [s] of real time between two looks at the clock
 _LONGEST_STEP: Final = 0.1  # [s] of simulated time
 _STATE_PERIOD: Final = 0.02  # [s] of simulated time: /clock, joint and motor states at 50 Hz
-_DISCOVERY_TIME: Final = 3.0  # [s] of real time in which nodes of one domain find each other
-_ALONE_PERIOD: Final = 0.5  # [s] of real time
 _SWITCH_INTERVAL: Final = 0.0005  # [s] after which a thread lets the others have the interpreter
 _CAMERA: Final = '/camera/camera'
 
@@ -192,22 +189,6 @@ class SimulationNode(Node):
         self._pacer = Pacer(parameters.real_time_factor, _LONGEST_STEP, time.monotonic)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_TICK, self._tick, clock=steady)
-        self._alone_by = Deadline(_DISCOVERY_TIME)
-        self._alone_timer = self.create_timer(_ALONE_PERIOD, self._require_alone, clock=steady)
-
-    def _require_alone(self) -> None:
-        """Refuse to be the second one: two clocks and two arms on one topic help nobody.
-
-        Only a node that has just started leaves; the one that was there before stays.
-        """
-        if self.count_publishers('/clock') > 1:
-            domain = os.environ.get('ROS_DOMAIN_ID', '0')
-            raise ConfigurationError(
-                f'another simulation runs in ROS domain {domain}; stop it, or give this one '
-                'a domain of its own with the environment variable ROS_DOMAIN_ID, 0 to 101'
-            )
-        if self._alone_by.passed:
-            self._alone_timer.cancel()
 
     def close(self) -> None:
         """Free the renderer and take the port of the hand away."""
@@ -353,4 +334,4 @@ class SimulationNode(Node):
 
 def main() -> int:
     """Run the node."""
-    return run_node(SimulationNode)
+    return run_node(SimulationNode, 'simulation')

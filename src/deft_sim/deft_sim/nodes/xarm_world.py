@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +13,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from deft_arm.configuration import load_arm_configuration
 from deft_arm.planning.kinematics import ArmKinematics
-from deft_core.configuration import config_directory, read_yaml
+from deft_core.configuration import build, config_directory
 from deft_core.errors import ConfigurationError
+from deft_core.files import read_yaml
 from deft_sim.configuration import ARM
 from deft_sim.nodes.xarm_driver import REPORT_RATES, SimulatedXArmDriver
 from deft_sim.world import JointSample
@@ -33,17 +35,22 @@ def make_box() -> SimulatedXArm:
     )
 
 
+@dataclass(frozen=True)
+class _Switches:
+    services: dict[str, bool]
+
+
 def driver_services() -> dict[str, bool]:
     """Services that `config/drivers/xarm_user_params.yaml` switches on or off."""
     path = config_directory() / 'drivers' / 'xarm_user_params.yaml'
     try:
         switches = read_yaml(path)['ufactory_driver']['ros__parameters']['services']
-        return {str(name): bool(on) for name, on in switches.items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise ConfigurationError(
             f'{path} needs ufactory_driver: ros__parameters: services: with names and true or '
             'false.'
         ) from error
+    return build(_Switches, {'services': switches}, str(path)).services
 
 
 class XArmWorld:

@@ -47,7 +47,6 @@ from deft_sim.nodes.scripted_operator import ScriptedOperator
 from deft_sim.nodes.xarm_driver import SimulatedXArmDriver
 from deft_sim.nodes.xarm_world import driver_services, make_box
 from deft_sim.world import JointSample
-from xarm_msgs import srv
 
 TICK = 0.005  # [s] of real time
 PERIOD = 0.01  # [s] of simulated time per step of the box
@@ -95,8 +94,6 @@ class Robot:
         self.grasp = ActionClient(peer, ExecuteGrasp, '/arm/execute_grasp')
         self.home = ActionClient(peer, ReturnHome, '/arm/return_home')
         self.clear = peer.create_client(Trigger, '/arm/clear_fault')
-        self.other = peer.create_client(srv.MoveJoint, '/xarm/set_servo_angle')
-        self.other_state = peer.create_client(srv.SetInt16, '/xarm/set_state')
         peer.create_timer(TICK, self.tick)
 
     def new_driver(self):
@@ -155,6 +152,12 @@ class Robot:
 
     def until_state(self, state):
         self.graph.until(lambda: self.states[-1].state == state)
+
+    def meddle(self, kind, name, **fields):
+        """Call the driver as another program would; the future of its answer."""
+        client = self.peer.create_client(kind, f'/xarm/{name}')
+        self.graph.until(client.service_is_ready)
+        return client.call_async(kind.Request(**fields))
 
     def clear_fault(self):
         return self.graph.call(self.clear, Trigger.Request())

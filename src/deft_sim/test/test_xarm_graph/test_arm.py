@@ -18,6 +18,7 @@ from deft_msgs.msg import ArmState
 from deft_sim.xarm_controller import COLLISION, WRONG_PARAMETER
 from xarm_msgs import srv
 
+STEPS = 8  # of the box in a tick
 GRASP, HOME = ExecuteGrasp.Goal, ReturnHome.Goal
 CONFIGURATION = load_arm_configuration('xarm6')
 
@@ -245,7 +246,23 @@ def test_another_program_that_pauses(ready):
     assert result.error_code == GRASP.CONTROLLER_ERROR
     assert 'paused' in result.error_message
     # The driver still answers.
-    assert ready.graph.call(ready.other_state, srv.SetInt16.Request(data=4)).ret == 0
+    answer = ready.meddle(srv.SetInt16, 'set_state', data=4)
+    ready.graph.until(answer.done)
+    assert answer.result().ret == 0
+
+
+def test_a_driver_that_is_restarted_while_the_arm_comes_to_rest_is_brought_up(ready):
+    handle, future = ready.send(ready.grasp, ready.grasp_goal())
+    ready.until_phase(GRASP.APPROACH)
+    ready.steps = 0
+    handle.cancel_goal_async()
+    assert ready.result(future).error_code == GRASP.CANCELLED
+    ready.driver.close()
+    ready.until_state(ArmState.DISCONNECTED)
+    ready.box.fence = None
+    ready.driver, ready.steps = ready.new_driver(), STEPS
+    ready.until_controller_is_ready()
+    go_home(ready)
 
 
 def test_a_driver_that_is_blocked_by_another_program(robot):
@@ -253,8 +270,7 @@ def test_a_driver_that_is_blocked_by_another_program(robot):
     robot.until_state(ArmState.IDLE)
     robot.until_controller_is_ready()
     around = [robot.measured[0] + 0.3, *robot.measured[1:]]
-    robot.graph.until(robot.other.service_is_ready)
-    robot.other.call_async(srv.MoveJoint.Request(angles=around, speed=0.05, acc=5.0, wait=True))
+    robot.meddle(srv.MoveJoint, 'set_servo_angle', angles=around, speed=0.05, acc=5.0, wait=True)
     robot.graph.until(lambda: robot.box.report().state == State.MOVING)
     result = robot.run(robot.home, robot.home_goal())
     assert result.error_code in (HOME.CONTROLLER_ERROR, HOME.COLLISION)

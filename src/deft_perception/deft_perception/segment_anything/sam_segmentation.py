@@ -19,11 +19,12 @@ from deft_core.errors import NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.task import ObjectRule
 from deft_core.validation import FloatArray
+from deft_perception.segment_anything.sam2 import MaskProposal, Sam2Predictor, load_sam2
+from deft_perception.segment_anything.text_ranking import TextRanker, load_text_ranker
+from deft_perception.segmentation.clusters import Cluster, choose_cluster, prominence
 from deft_perception.segmentation.object_rule import meant_by
-from deft_perception.segmentation.sam2 import MaskProposal, Sam2Predictor, load_sam2
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.table_scene import TableScene, bounding_box, check_click
-from deft_perception.segmentation.text_ranking import TextRanker, load_text_ranker
 
 _SAME: Final = 0.8  # intersection over union above which two masks are one
 _BOX_MARGIN: Final = 4  # pixels around a body, because its edges lack depth
@@ -54,10 +55,11 @@ class SamSegmentation:
     ) -> ObjectObservation:
         """Find the object; see `Segmenter.segment`."""
         check_click(click, frame.intrinsics)
-        if click is not None:
-            rule = None
+        meant = None if click is not None else rule
         scene = TableScene(frame, T_base_camera, self.settings, rng)
         ranker = self._ranker if click is None and instruction.strip() else None
+        clusters = scene.clusters() if click is None else []
+        quality = {'clicked': float(click is not None)}
         if click is None and not scene.candidates.any():
             raise NoObjectError(
                 'Nothing stands on the table inside the workspace; put the object there, or check '
@@ -67,9 +69,13 @@ class SamSegmentation:
         if click is not None:
             proposals = self._masks.at_points([click])
         elif ranker is not None:
-            proposals = [*self._prominent(scene, None), *self._masks.at_points(self._grid(scene))]
+            proposals = [*self._around(clusters), *self._masks.at_points(self._grid(scene))]
         else:
-            proposals = self._prominent(scene, rule)[:1]
+            if meant is not None:
+                clusters = meant_by(meant, clusters, scene.view, scene.above)
+            prominent = choose_cluster(clusters, None, 0)
+            quality |= prominence(clusters, prominent)
+            proposals = self._around([clusters[prominent]])
         usable = self._usable(scene, proposals)
         if not usable:
             raise NoObjectError(
@@ -77,7 +83,7 @@ class SamSegmentation:
                 f'{len(proposals)} masks none was both rated {self.settings.least_mask_score} or '
                 'better and above the table.'
             )
-        quality = {'masks': float(len(usable)), 'clicked': float(click is not None)}
+        quality['masks'] = float(len(usable))
         if ranker is not None:
             chances = ranker.probabilities(
                 frame.color, [proposal.mask for proposal in usable], instruction
@@ -89,17 +95,14 @@ class SamSegmentation:
             chosen = max(usable, key=lambda proposal: proposal.score)
         quality['mask_score'] = chosen.score
         seen = chosen.mask & scene.candidates
-        if rule is not None and rule.part is not None:
-            return scene.observe(scene.part(seen, rule.part), quality, calibration_id)
+        if meant is not None and meant.part is not None:
+            return scene.observe(scene.part(seen, meant.part), quality, calibration_id)
         return scene.observe(seen, quality, calibration_id, outline=chosen.mask)
 
-    def _prominent(self, scene: TableScene, rule: ObjectRule | None) -> list[MaskProposal]:
-        """One mask for each body that depth tells, the one that is meant first."""
+    def _around(self, clusters: Sequence[Cluster]) -> list[MaskProposal]:
+        """One mask for each body that depth tells."""
         margin = np.array([-1, -1, 1, 1]) * _BOX_MARGIN
-        bodies = scene.clusters()
-        if rule is not None:
-            bodies = meant_by(rule, bodies, scene.view, scene.above)
-        boxes = [bounding_box(body.mask) + margin for body in bodies]
+        boxes = [bounding_box(cluster.mask) + margin for cluster in clusters]
         return self._masks.in_boxes(boxes) if boxes else []
 
     def _grid(self, scene: TableScene) -> FloatArray:
