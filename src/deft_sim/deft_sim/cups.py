@@ -11,7 +11,7 @@ import numpy as np
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.validation import FloatArray
-from deft_sim.shapes import Vessel, add_hollow, add_vessel_looks, ring
+from deft_sim.shapes import Vessel, add_hollow, add_vessel_looks
 from deft_sim.tasks import CONTACT, OBJECT_BODY
 
 
@@ -58,22 +58,12 @@ _FINGERS_ALONG = (1.0, -0.277, -0.396)  # fingers forward and down
 _PALM_TOWARDS = (-0.55, 1.0, 0.13)  # palm to the left, hand on the right of the cup
 
 
-def add_cup(spec: mujoco.MjSpec, name: str, cup: Cup, *, hollow: bool) -> None:
-    """Add a free body whose origin is the middle of the bottom; it is always drawn hollow.
-
-    Args:
-        spec: The cell.
-        name: Of body and joint, and the first part of the names of its geoms.
-        cup: Which one.
-        hollow: Whether something can be in it; a solid one is faster to simulate.
-    """
+def add_cup(spec: mujoco.MjSpec, name: str, cup: Cup) -> None:
+    """Add a free body of this name whose origin is the middle of the bottom."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
     handle_mass = _HANDLE_MASS_SHARE * cup.mass if cup.handle else 0.0
-    if hollow:
-        add_hollow(body, cup, name, mass=cup.mass - handle_mass)
-    else:
-        _add_solid(spec, body, cup, name, cup.mass - handle_mass)
+    add_hollow(body, cup, name, mass=cup.mass - handle_mass)
     add_vessel_looks(spec, body, cup, name)
     if cup.handle:
         _add_handle(body, cup, name, handle_mass)
@@ -106,33 +96,6 @@ def side_grasp(data: mujoco.MjData, cup: Cup) -> GraspParameters:
 def fingers_along() -> FloatArray:
     """Unit direction of the fingers in the side grasp, base frame. Shape (3,)."""
     return np.asarray(np.array(_FINGERS_ALONG) / np.linalg.norm(_FINGERS_ALONG))
-
-
-def _add_solid(
-    spec: mujoco.MjSpec, body: mujoco.MjsBody, cup: Cup, name: str, mass: float
-) -> None:
-    half_height = cup.height / 2.0
-    if cup.radius == cup.bottom_radius:
-        body.add_geom(
-            name=f'{name}_solid',
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-            size=[cup.radius, half_height, 0.0],
-            pos=[0.0, 0.0, half_height],
-            mass=mass,
-            group=3,
-            **CONTACT,
-        )
-        return
-    rings = [ring(cup.bottom_radius, 0.0), ring(cup.radius, cup.height)]
-    spec.add_mesh(name=f'{name}_solid', uservert=np.concatenate(rings).ravel().tolist())
-    body.add_geom(
-        name=f'{name}_solid',
-        type=mujoco.mjtGeom.mjGEOM_MESH,
-        meshname=f'{name}_solid',
-        mass=mass,
-        group=3,
-        **CONTACT,
-    )
 
 
 def _add_handle(body: mujoco.MjsBody, cup: Cup, name: str, mass: float) -> None:

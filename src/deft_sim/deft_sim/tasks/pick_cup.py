@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pick Cup (paper, section 4): the cup must leave the table and stay grasped throughout.
-
-Cups are drawn hollow and touched as solids.
-"""
+"""Pick Cup (paper, section 4): the cup must leave the table and stay grasped throughout."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ class PickCup(SimulatedTask):
 
     def build(self, spec: mujoco.MjSpec, object_name: str) -> None:
         """A free body whose origin is the middle of the bottom."""
-        add_cup(spec, OBJECT_BODY, CUPS[object_name], hollow=False)
+        add_cup(spec, OBJECT_BODY, CUPS[object_name])
 
     def lay_out(
         self, data: mujoco.MjData, object_name: str, generator: np.random.Generator

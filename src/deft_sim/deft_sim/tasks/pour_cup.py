@@ -55,7 +55,7 @@ class PourCup(SimulatedTask):
 
     def build(self, spec: mujoco.MjSpec, object_name: str) -> None:
         """A hollow cup, and beads, each a free body."""
-        add_cup(spec, OBJECT_BODY, CUPS[object_name], hollow=True)
+        add_cup(spec, OBJECT_BODY, CUPS[object_name])
         for index in range(BEADS):
             bead = spec.worldbody.add_body(name=f'bead_{index}')
             bead.add_freejoint(name=f'bead_{index}')
