@@ -82,9 +82,11 @@ def add_hollow(
     """
     mass = vessel.mass if mass is None else mass
     share = mass / (sides + 4.0)  # the floor weighs as much as four sides
-    middle = vessel.outer_radius(vessel.height / 2.0) - vessel.wall / 2.0
+    middle = vessel.outer_radius((vessel.height + vessel.floor / 2.0) / 2.0) - vessel.wall / 2.0
     lean = np.arctan2(vessel.radius - vessel.bottom_radius, vessel.height)
     half_width = (vessel.outer_radius(vessel.height / 2.0) + 0.001) * np.tan(np.pi / sides)
+    # The sides end above the bottom: else each of them would touch the table at four points.
+    half_height = (vessel.height - vessel.floor / 2.0) / 2.0
     body.add_geom(
         name=f'{name}_floor',
         type=mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -105,8 +107,8 @@ def add_hollow(
         body.add_geom(
             name=f'{name}_side_{side}',
             type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[vessel.wall / 2.0, half_width, vessel.height / 2.0 / np.cos(lean)],
-            pos=[middle * np.cos(angle), middle * np.sin(angle), vessel.height / 2.0],
+            size=[vessel.wall / 2.0, half_width, half_height / np.cos(lean)],
+            pos=[middle * np.cos(angle), middle * np.sin(angle), vessel.height - half_height],
             quat=quaternion.tolist(),
             mass=share,
             group=3,

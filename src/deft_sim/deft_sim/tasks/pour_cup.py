@@ -136,7 +136,8 @@ class PourCupJudge(Judge):
         """See `Judge`."""
         cup = data.body(OBJECT_BODY)
         rotation, origin = cup.xmat.reshape(3, 3), cup.xpos
-        height = 2.0 * data.model.geom(f'{OBJECT_BODY}_side_0').pos[2]
+        side = data.model.geom(f'{OBJECT_BODY}_side_0')
+        height = float(side.pos[2] + side.size[2])
         radius = float(data.model.geom(f'{OBJECT_BODY}_floor').size[0])
         axis = rotation[:, 2]
         lowest = min(origin[2], origin[2] + height * axis[2]) - radius * np.hypot(*axis[:2])
