@@ -13,6 +13,7 @@ from typing import Any, Final
 import mujoco
 import numpy as np
 
+from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
 from deft_sim.shapes import Color, lathe, quaternion_about
 from deft_sim.tasks import CONTACT
@@ -58,6 +59,15 @@ class Spoon:
         spine = self.spine()
         return float(np.interp(x, spine[:, 0], spine[:, 1]))
 
+    @property
+    def bowl_middle(self) -> float:
+        """Place of the middle of the bowl along the spoon; the handle ends over its rim. [m]."""
+        return -self.length / 2.0 - 0.9 * self.bowl[0]
+
+    def bowl_points(self) -> FloatArray:
+        """Points of the bowl's surface. Shape (n, 3). [m]."""
+        return _bowl(self.bowl)[0] + [self.bowl_middle, 0.0, 0.0]
+
 
 def add_spoon(spec: mujoco.MjSpec, body: mujoco.MjsBody, spoon: Spoon, name: str) -> None:
     """Add a spoon to a body."""
@@ -70,16 +80,7 @@ def add_spoon(spec: mujoco.MjSpec, body: mujoco.MjsBody, spoon: Spoon, name: str
         rgba=[*spoon.handle_color, 1.0],
         **spoon.contact,
     )
-    half_length, half_width, depth = spoon.bowl
-    middle = -spoon.length / 2.0 - 0.9 * half_length  # the handle reaches a little over the rim
-    angles = np.linspace(0.0, np.pi / 2.0, _RINGS)
-    outer = [(half_width * np.sin(a), depth * (1.0 - np.cos(a))) for a in angles]
-    inner = [
-        ((half_width - _WALL) * np.sin(a), depth - (depth - _WALL) * np.cos(a))
-        for a in angles[::-1]
-    ]
-    vertices, faces = lathe(outer + inner)
-    vertices *= [half_length / half_width, 1.0, 1.0]
+    vertices, faces = _bowl(spoon.bowl)
     spec.add_mesh(
         name=f'{name}_bowl',
         uservert=vertices.ravel().tolist(),
@@ -91,7 +92,7 @@ def add_spoon(spec: mujoco.MjSpec, body: mujoco.MjsBody, spoon: Spoon, name: str
         name=f'{name}_bowl',
         type=mujoco.mjtGeom.mjGEOM_MESH,
         meshname=f'{name}_bowl',
-        pos=[middle, 0.0, 0.0],
+        pos=[spoon.bowl_middle, 0.0, 0.0],
         mass=_BOWL_SHARE * spoon.mass,
         rgba=[*spoon.color, 1.0],
         group=2,
@@ -136,14 +137,35 @@ def add_handle(
 
 
 def pinch_across(along: FloatArray, tilt: float = np.pi / 4.0) -> FloatArray:
-    """Wrist of a pinch from above that closes across a lying handle. Shape (3, 3).
+    """Wrist of a pinch from above that closes across a handle. Shape (3, 3).
 
     Args:
         along: Direction of the handle, base frame; its sign does not matter. Shape (3,).
-        tilt: Of the fingers below the horizontal. [rad].
+        tilt: Of the fingers below the horizontal, where the handle is level. [rad].
     """
-    across = np.array([abs(along[1]), -np.sign(along[1]) * along[0], 0.0])
+    y_axis = np.copysign(1.0, along[1]) * along / np.linalg.norm(along)
+    across = np.cross(y_axis, [0.0, 0.0, 1.0])
     across /= np.linalg.norm(across)
-    z_axis = np.cos(tilt) * across - np.array([0.0, 0.0, np.sin(tilt)])
-    x_axis = -np.sin(tilt) * across - np.array([0.0, 0.0, np.cos(tilt)])
-    return np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
+    down = np.cross(y_axis, across)
+    z_axis = np.cos(tilt) * across + np.sin(tilt) * down
+    x_axis = -np.sin(tilt) * across + np.cos(tilt) * down
+    return np.stack([x_axis, y_axis, z_axis], axis=1)
+
+
+def free_pose(position: FloatArray, rotation: FloatArray) -> list[float]:
+    """Configuration of a free joint from a position [m] and a rotation matrix."""
+    x, y, z, w = quaternion_from_matrix(rotation)
+    return [*position, w, x, y, z]
+
+
+def _bowl(bowl: tuple[float, float, float]) -> tuple[FloatArray, np.ndarray]:
+    """Half an ellipsoid with a wall, lowest point at the origin: vertices [m] and triangles."""
+    half_length, half_width, depth = bowl
+    angles = np.linspace(0.0, np.pi / 2.0, _RINGS)
+    outer = [(half_width * np.sin(a), depth * (1.0 - np.cos(a))) for a in angles]
+    inner = [
+        ((half_width - _WALL) * np.sin(a), depth - (depth - _WALL) * np.cos(a))
+        for a in angles[::-1]
+    ]
+    vertices, faces = lathe(outer + inner)
+    return vertices * [half_length / half_width, 1.0, 1.0], faces
