@@ -26,7 +26,7 @@ from deft_sim.tasks import (
     simulated_task,
 )
 
-ROOMS = ['pick_spoon', 'stir_spoon']
+ROOMS = ['pick_spoon', 'stir_spoon', 'scoop_grape']
 
 
 class Witness(Judge):
