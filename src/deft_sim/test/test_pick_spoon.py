@@ -59,9 +59,9 @@ def test_a_spoon_off_the_table_is_a_success(instants, score) -> None:
         ([(0.0, DRAGGED)], 0.175, 'touched but not lifted'),
         # Held with the bowl on the table: the case.
         ([(0.0, LYING), (0.09, DRAGGED)], 0.175, 'touched but not lifted'),
-        ([(0.12, PINCHED), (0.10, DRAGGED)], 0.325, 'then lost or left on the table'),
-        ([(0.12, PINCHED), (0.0, LYING)], 0.325, 'then lost'),  # dropped at the end
-        ([(0.14, PINCHED), (0.11, PINCHED)], 0.325, 'then lost'),  # slips
+        ([(0.12, PINCHED), (0.10, DRAGGED)], 0.275, 'then lost or left on the table'),
+        ([(0.12, PINCHED), (0.0, LYING)], 0.275, 'then lost'),  # dropped at the end
+        ([(0.14, PINCHED), (0.11, PINCHED)], 0.275, 'then lost'),  # slips
         ([(0.10, FREE)], 0.0, 'never touched'),  # thrown
     ],
 )
@@ -80,4 +80,4 @@ def test_success_scores_higher_than_any_failure(
         *((height, contacts(force, 0, 0, force, 0, on_table=on)) for height, force, on in instants)
     )
     assert 0.0 <= verdict.score <= 1.0
-    assert (verdict.score >= 0.40) if verdict.success else (verdict.score <= 0.40)
+    assert (verdict.score >= 0.40) if verdict.success else (verdict.score <= 0.35 + 1e-9)

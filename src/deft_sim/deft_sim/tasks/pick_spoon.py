@@ -78,7 +78,7 @@ _YAW_HALF_RANGE = 0.5  # [rad]
 ALLOWED_DROP = 0.02  # [m] a spoon that sank further than this slips out of the hand
 FULL_LIFT = 0.10  # [m] a lift that earns the whole score
 LARGEST_TILT = 1.0  # [rad] a spoon that hangs at this angle earns nothing for being level
-_FAILURE_SHARES = (0.10, 0.15, 0.15)  # touch, best grasp, best lift
+_FAILURE_SHARES = (0.10, 0.15, 0.10)  # touch, best grasp, best lift
 _SUCCESS_SHARES = (0.20, 0.20, 0.20)  # grasp, lift, level at the end
 _SUCCESS = 0.40
 _DIGITS = 4  # index, middle, ring, thumb; the palm comes after them
@@ -158,7 +158,7 @@ class PickSpoonJudge(Judge):
     - 0.10 for touching the spoon,
     - 0.15 for the best grasp: the share of the four digits that are on it at once, counted when
       thumb or palm opposes a finger,
-    - 0.15 for how high the middle of its handle was carried at best, 10 cm earn all,
+    - 0.10 for how high the middle of its handle was carried at best, 10 cm earn all,
     - for a success 0.40 instead of these, and up to 0.20 each for the grasp at the end, the
       height at the end, and the handle being level: nothing at 1 rad.
     """
