@@ -158,7 +158,7 @@ def test_motors_are_set_up_in_the_order_that_keeps_what_was_written(rig, descrip
     ]  # fmt: skip
     assert rig.register('operating_mode') == 5
     assert rig.register('return_delay_time') == 0
-    assert rig.register('goal_current') == 280
+    assert rig.register('goal_current') == 210
     assert rig.register('position_p_gain') == description.bus.position_p
     assert rig.register('bus_watchdog') == 100
 
@@ -381,7 +381,7 @@ def test_11_a_warm_motor_gets_less_current_and_a_hot_one_stops_the_hand(rig):
     rig.until(lambda hand: any('above 55 degC' in w for w in hand.warnings))
     assert rig.hand.mode is HandMode.ENABLED
     rig.until(lambda _: rig.register('goal_current') < 200)
-    assert rig.register('goal_current', 0) == 280
+    assert rig.register('goal_current', 0) == 210
     with rig.bus.lock:
         rig.servo().motor.temperature = 66.0
     rig.until(lambda hand: hand.mode is HandMode.FAULT)
