@@ -36,13 +36,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
-from practice import HELD_OUT, TRAIN, Practice, at_random, constant, practise, trained, trials
+from practice import Practice, at_random, constant, practise, trained
 
 from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError, TrainingError
 from deft_core.grasp import GRASP_DIMENSION
+from deft_sim.benchmark.episodes import HELD_OUT, TRAIN, run_trials, trial_scenes
 from deft_sim.tasks import simulated_tasks
 
 KEPT: Final = Path(__file__).resolve().parent.parent / 'runs' / 'nine_tasks'
@@ -104,8 +105,7 @@ def fingerprint(task: str, settings: LearningSettings) -> str:
 
 def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
     """Practise and try; the scenes depend on the seed alone, so practices are paired."""
-    scenes = np.random.default_rng([cell.seed, 0])
-    fresh = [int(scenes.integers(2**31)) for _ in range(settings.evaluation_trials)]
+    fresh, scenes = trial_scenes(cell.seed, settings.evaluation_trials)
     paper = dataclasses.replace(settings, optimiser=OptimiserSettings(method='cem'))
     heuristic = cell.practice == 'real_world_only'
     practice = Practice(cell.task, 'heuristic' if heuristic else 'geometric')
@@ -113,8 +113,8 @@ def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
 
     def attempt(name: str, decide: Any) -> None:
         result['tried'][name] = {
-            'train': trials(practice, fresh, TRAIN, decide),
-            'test': trials(practice, fresh, HELD_OUT, decide),
+            chosen: dataclasses.asdict(run_trials(practice, fresh, chosen, decide))
+            for chosen in (TRAIN, HELD_OUT)
         }
 
     def attempt_policy(name: str, method: str, chosen: LearningSettings) -> None:
@@ -132,7 +132,7 @@ def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
             attempt('random', at_random(settings.initial_std, np.random.default_rng(cell.seed)))
             result['tried']['expert'] = {
                 chosen: {
-                    'successes': sum(practice.expert_episode(seed, chosen) for seed in fresh),
+                    'successes': sum(practice.expert_succeeds(seed, chosen) for seed in fresh),
                     'trials': len(fresh),
                 }
                 for chosen in (TRAIN, HELD_OUT)
