@@ -88,7 +88,7 @@ class GraspEnvironment(gymnasium.Env[Observation, FloatArray]):
         self._farthest = np.float32(camera.depth_maximum)
         self.observation_space = Dict({**spaces, 'prior': grasp})
         residual = Box(-RESIDUAL_REACH, RESIDUAL_REACH, dtype=np.float64)
-        self.action_space = grasp if self._whole_grasp else residual
+        self.action_space: Box = grasp if self._whole_grasp else residual
         self._scene: Scene | None = None
 
     def reset(
@@ -127,7 +127,10 @@ class GraspEnvironment(gymnasium.Env[Observation, FloatArray]):
         if scene is None:
             raise InvalidInputError('One step is one episode; reset before the next step.')
         vector = np.asarray(action, dtype=np.float64)
-        if not self.action_space.contains(vector):
+        space = self.action_space
+        clipped = np.clip(vector, space.low, space.high) if vector.shape == space.shape else None
+        # Single precision, in which most learners act, rounds some of the bounds up.
+        if clipped is None or not np.allclose(vector, clipped, rtol=0.0, atol=1e-6):
             raise InvalidInputError(
                 f'The action must be {GRASP_DIMENSION} numbers inside action_space, got '
                 f'{np.array2string(vector, precision=3, threshold=30)}; clip it, for instance '
@@ -136,9 +139,9 @@ class GraspEnvironment(gymnasium.Env[Observation, FloatArray]):
         self._scene = None
         grasp = None
         if self._whole_grasp:
-            grasp = GraspParameters.from_vector(vector)
+            grasp = GraspParameters.from_vector(clipped)
         elif scene.prior is not None:
-            grasp = scene.prior.grasp + GraspResidual.from_vector(vector)
+            grasp = scene.prior.grasp + GraspResidual.from_vector(clipped)
         attempt = self._episodes.attempt(scene, grasp)
         broke_down = attempt.outcome is Outcome.FAILED
         info = self._about(scene) | {
