@@ -4,7 +4,7 @@
     python examples/own_optimiser.py --task pick_cup --seeds 3
 
 Put yours into `OPTIMISERS`: it practises on a track and returns the 22 numbers to deploy. About
-two minutes per optimiser and seed.
+a minute per optimiser and seed.
 """
 
 from __future__ import annotations
