@@ -27,8 +27,9 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,19 +37,23 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from common import interval, print_table, write_result
-from practice import HELD_OUT, TRAIN, Practice, at_random, constant, practise, trained, trials
+from practice import Practice, at_random, constant, practise, trained
 
 from deft_cem.optimisers.registry import OptimiserSettings
 from deft_cem.settings import LearningSettings, load_learning_settings
 from deft_core.configuration import config_directory
 from deft_core.errors import DeftError, TrainingError
 from deft_core.grasp import GRASP_DIMENSION
+from deft_sim.benchmark.episodes import HELD_OUT, TRAIN, run_trials, trial_scenes
 from deft_sim.tasks import simulated_tasks
 
 KEPT: Final = Path(__file__).resolve().parent.parent / 'runs' / 'nine_tasks'
 COMMAND: Final = 'python benchmarks/nine_tasks.py'
 EARLY: Final = 12  # [episodes] by which the default optimiser shall be done
 PRACTICES: Final = ('floors', 'real_world_only', 'paper', 'default')
+INHERITED: Final = (  # what workers of a cluster are given of this environment
+    'AMENT_PREFIX_PATH', 'DEFT_CONFIG', 'LD_LIBRARY_PATH', 'MUJOCO_GL', 'OMP_NUM_THREADS',
+)  # fmt: skip
 POLICIES: Final = {  # of the paper's practice: the method and its ablations (Table 3)
     'deft_paper': 'residual_vae',
     'mlp': 'mlp',
@@ -104,8 +109,7 @@ def fingerprint(task: str, settings: LearningSettings) -> str:
 
 def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
     """Practise and try; the scenes depend on the seed alone, so practices are paired."""
-    scenes = np.random.default_rng([cell.seed, 0])
-    fresh = [int(scenes.integers(2**31)) for _ in range(settings.evaluation_trials)]
+    fresh, scenes = trial_scenes(cell.seed, settings.evaluation_trials)
     paper = dataclasses.replace(settings, optimiser=OptimiserSettings(method='cem'))
     heuristic = cell.practice == 'real_world_only'
     practice = Practice(cell.task, 'heuristic' if heuristic else 'geometric')
@@ -113,8 +117,8 @@ def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
 
     def attempt(name: str, decide: Any) -> None:
         result['tried'][name] = {
-            'train': trials(practice, fresh, TRAIN, decide),
-            'test': trials(practice, fresh, HELD_OUT, decide),
+            chosen: dataclasses.asdict(run_trials(practice, fresh, chosen, decide))
+            for chosen in (TRAIN, HELD_OUT)
         }
 
     def attempt_policy(name: str, method: str, chosen: LearningSettings) -> None:
@@ -132,7 +136,7 @@ def run_cell(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
             attempt('random', at_random(settings.initial_std, np.random.default_rng(cell.seed)))
             result['tried']['expert'] = {
                 chosen: {
-                    'successes': sum(practice.expert_episode(seed, chosen) for seed in fresh),
+                    'successes': sum(practice.expert_succeeds(seed, chosen) for seed in fresh),
                     'trials': len(fresh),
                 }
                 for chosen in (TRAIN, HELD_OUT)
@@ -176,31 +180,32 @@ def run_and_keep(cell: Cell, settings: LearningSettings) -> dict[str, Any]:
 def on_this_machine(
     work: Callable[[Cell], dict[str, Any]], cells: Sequence[Cell], processes: int, budget: float
 ) -> Iterator[dict[str, Any]]:
-    """Results as they come, from processes of this machine."""
-    end = time.monotonic() + budget
-    waiting = list(cells)
+    """Results as they come, from processes of this machine; none is begun after the budget [s]."""
     with ProcessPoolExecutor(processes, max_tasks_per_child=4) as pool:
-        running = {pool.submit(work, waiting.pop(0)) for _ in range(min(processes, len(waiting)))}
-        while running:
-            done = next(as_completed(running))
-            running.remove(done)
-            yield done.result()
-            if waiting and time.monotonic() < end:
-                running.add(pool.submit(work, waiting.pop(0)))
+        yield from as_they_come(lambda cell: pool.submit(work, cell), cells, processes, budget)
 
 
 def on_a_cluster(
-    work: Callable[[Cell], dict[str, Any]], cells: Sequence[Cell], address: str
+    work: Callable[[Cell], dict[str, Any]],
+    cells: Sequence[Cell],
+    address: str,
+    processes: int,
+    budget: float,
 ) -> Iterator[dict[str, Any]]:
-    """Results as they come, from the workers of a Ray cluster; they share `runs/`.
+    """Results as they come, from the workers of a Ray cluster.
+
+    Its machines see this checkout, its environment and `runs/` under the same paths; one cell
+    runs on one core, and anew on another where its worker dies.
 
     Args:
         work: Measures and keeps one cell.
         cells: To be measured.
         address: Of the cluster; 'local' starts one on this machine.
+        processes: Workers of a local cluster; another one has as many as it has cores.
+        budget: No cell is begun after it. [s].
 
     Raises:
-        DeftError: Ray is not installed.
+        DeftError: Ray is not installed, or there is no cluster.
     """
     try:
         import ray  # noqa: PLC0415
@@ -208,13 +213,53 @@ def on_a_cluster(
         raise DeftError(
             'Ray is not installed; pip install -r requirements/cluster.txt, or leave --ray out.'
         ) from error
-    ray.init(address=address, log_to_driver=False, include_dashboard=False)
-    remote = ray.remote(num_cpus=1, max_retries=2)(work)
-    running = [remote.remote(cell) for cell in cells]
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    # Workers import what this process can import, and find the same configuration.
+    shared = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    shared['PYTHONPATH'] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        ray.init(
+            address=address,
+            num_cpus=processes if address == 'local' else None,
+            include_dashboard=False if address == 'local' else None,
+            log_to_driver=False,
+            runtime_env={'env_vars': shared},
+        )
+    except (ConnectionError, ValueError) as error:
+        raise DeftError(
+            f'There is no Ray cluster at {address!r}; start one with `ray start --head`, or say '
+            f'--ray local. Cause: {str(error).splitlines()[0]}'
+        ) from error
+
+    @ray.remote(num_cpus=1, max_retries=2)
+    def measured(cell: Cell) -> dict[str, Any]:
+        return work(cell)
+
+    try:
+        workers = int(ray.cluster_resources()['CPU'])
+        yield from as_they_come(
+            lambda cell: measured.remote(cell).future(), cells, workers, budget
+        )
+    finally:
+        ray.shutdown()
+
+
+def as_they_come(
+    submit: Callable[[Cell], Future[dict[str, Any]]],
+    cells: Sequence[Cell],
+    workers: int,
+    budget: float,
+) -> Iterator[dict[str, Any]]:
+    """Results in the order in which they are done; so many cells are in work as workers."""
+    end = time.monotonic() + budget
+    waiting = deque(cells)
+    running = {submit(waiting.popleft()) for _ in range(min(workers, len(waiting)))}
     while running:
-        done, running = ray.wait(running, num_returns=1)
-        yield ray.get(done[0])
-    ray.shutdown()
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            if waiting and time.monotonic() < end:
+                running.add(submit(waiting.popleft()))
+            yield future.result()
 
 
 def kept_results(cells: Iterable[Cell], settings: LearningSettings) -> list[dict[str, Any]]:
@@ -357,7 +402,7 @@ def main() -> int:
         missing = [cell for cell in cells if not cell.path(settings).is_file()]
         work = partial(run_and_keep, settings=settings)
         if options.ray:
-            stream = on_a_cluster(work, missing, options.ray)
+            stream = on_a_cluster(work, missing, options.ray, options.processes, options.budget)
         else:
             stream = on_this_machine(work, missing, options.processes, options.budget)
         for count, result in enumerate(stream, 1):

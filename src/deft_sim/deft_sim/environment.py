@@ -36,6 +36,7 @@ from deft_sim.hand_motors import IdealMotors
 from deft_sim.tasks import SceneEvaluation, SimulatedTask, simulated_task
 
 SETTLE_TIME = 0.2  # [s] between a reset and the first picture
+_LOOK_EVERY = 10  # setpoint periods between two looks for a success in passing
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,7 @@ class TableTopEnvironment:
         self._tendon_map = tendon_map
         self._joint_lower, self._joint_upper = tendon_map.description.joint_limits()
         self._hand: FloatArray = np.zeros_like(self._joint_lower)
+        self._success_once = False
 
     @classmethod
     def open(
@@ -106,6 +108,7 @@ class TableTopEnvironment:
         """
         self.cell.return_robot_home()
         self._hand = np.zeros_like(self._joint_lower)
+        self._success_once = False
         self.cell.reset_scene(object_name, scene_seed)
         self.cell.advance(SETTLE_TIME)
         return self.cell.capture()
@@ -152,7 +155,9 @@ class TableTopEnvironment:
         cell.follow_arm(phase.arm.times, phase.arm.positions)
         periods = round(phase.duration / cell.setpoint_period)
         if phase.hand_joint_positions is None:
-            cell.advance(periods * cell.setpoint_period)
+            for begun in range(0, periods, _LOOK_EVERY):
+                cell.advance(min(_LOOK_EVERY, periods - begun) * cell.setpoint_period)
+                self._look()
             return
         start = self._hand
         target = np.clip(phase.hand_joint_positions, self._joint_lower, self._joint_upper)
@@ -162,8 +167,18 @@ class TableTopEnvironment:
             self._hand = start + min(period / ramp, 1.0) * (target - start)
             self.motors.command(self._tendon_map.motors_from_joints(self._hand))
             cell.advance(cell.setpoint_period)
+            if period % _LOOK_EVERY == 0:
+                self._look()
             if cell.collided or cell.breakdown:
                 return
+
+    def _look(self) -> None:
+        self._success_once |= self.cell.evaluate(exact=True).success
+
+    @property
+    def success_once(self) -> bool:
+        """Whether the criterion was met at some instant since the reset, at 10 Hz."""
+        return self._success_once
 
     def final_image(self) -> RgbdFrame:
         """Picture of the scene as it is now."""

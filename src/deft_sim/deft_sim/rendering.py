@@ -18,6 +18,7 @@ _REMEDY = (
     'install it with `apt-get install libegl1 libgl1-mesa-dri`, and leave the variable MUJOCO_GL '
     'unset or set it to `egl`'
 )
+_rendering: list[int] = []  # this process, once it has rendered; a fork inherits the entry
 
 
 class OffscreenRenderer:
@@ -115,6 +116,12 @@ class OffscreenRenderer:
 
 def _open_context(width: int, height: int) -> Any:
     """An offscreen OpenGL context made current, whatever MuJoCo chose at import."""
+    if _rendering and _rendering[0] != os.getpid():  # Mesa would wait for threads it left behind
+        raise DeviceError(
+            'Cannot render in a process that was forked from one that has rendered; start '
+            "processes by spawn (for Gymnasium: vector_kwargs={'context': 'spawn'})."
+        )
+    _rendering[:] = [os.getpid()]
     backend = os.environ.get('MUJOCO_GL', 'egl') or 'egl'
     try:
         if backend == 'egl':
