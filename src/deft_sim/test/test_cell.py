@@ -10,7 +10,7 @@ from deft_arm.xarm.codes import COLLISIONS
 from deft_core.errors import InvalidInputError, SafetyError
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
-from deft_sim.cups import LAYOUT_CENTRE, LAYOUT_HALF_EXTENTS
+from deft_sim.objects.cups import LAYOUT_CENTRE, LAYOUT_HALF_EXTENTS
 from deft_sim.tasks import SimulatedTask
 from deft_sim.tasks.pick_cup import PickCup
 

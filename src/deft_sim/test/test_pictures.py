@@ -14,7 +14,7 @@ import pytest
 from deft_core.errors import DeviceError
 from deft_sim.cell import SimulatedCell
 from deft_sim.configuration import SimulationSettings
-from deft_sim.cups import CUPS
+from deft_sim.objects.cups import CUPS
 from deft_sim.rendering import OffscreenRenderer
 from deft_sim.scene import CAMERA
 from deft_sim.tasks import OBJECT_BODY, SimulatedTask

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from deft_core.camera import RgbdFrame
 from deft_core.observation import ObjectObservation
 from deft_core.task import ObjectRule
+from deft_perception.segmentation.background import without_smear
 from deft_perception.segmentation.clusters import choose_cluster, prominence
 from deft_perception.segmentation.object_rule import meant_by
 from deft_perception.segmentation.settings import SegmentationSettings
-from deft_perception.segmentation.smear import without_smear
 from deft_perception.segmentation.table_scene import (
     TableScene,
     bounding_box,

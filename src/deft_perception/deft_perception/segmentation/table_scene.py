@@ -19,6 +19,7 @@ from deft_core.errors import InvalidInputError, NoObjectError
 from deft_core.observation import ObjectObservation
 from deft_core.task import PartRule
 from deft_core.validation import FloatArray, finite_array
+from deft_perception.segmentation.background import without_walls
 from deft_perception.segmentation.clusters import Cluster, find_clusters
 from deft_perception.segmentation.depth_view import DepthView
 from deft_perception.segmentation.object_rule import part_of
@@ -27,7 +28,6 @@ from deft_perception.segmentation.quality import depth_figures
 from deft_perception.segmentation.settings import SegmentationSettings
 from deft_perception.segmentation.surface_normals import surface_normals
 from deft_perception.segmentation.table_plane import TablePlane, fit_table_plane
-from deft_perception.segmentation.walls import without_walls
 
 _PLANE_STRIDE: Final = 4  # pixels between the samples of the table
 _ROUGHNESS: Final = 3.0  # residuals of the table within which a window is flat

@@ -16,7 +16,7 @@ import numpy as np
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
-from deft_sim.shapes import Color
+from deft_sim.objects.shapes import Color
 from deft_sim.tasks import (
     CONTACT,
     OBJECT_BODY,

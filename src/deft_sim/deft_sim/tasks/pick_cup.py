@@ -8,7 +8,7 @@ import numpy as np
 
 from deft_core.grasp import GraspParameters
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
-from deft_sim.cups import CUPS, add_cup, drawn_pose, side_grasp
+from deft_sim.objects.cups import CUPS, add_cup, drawn_pose, side_grasp
 from deft_sim.tasks import (
     OBJECT_BODY,
     ContactSummary,

@@ -9,7 +9,7 @@ import numpy as np
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
-from deft_sim.spoons import Spoon, add_spoon, pinch_across
+from deft_sim.objects.spoons import Spoon, add_spoon, pinch_across
 from deft_sim.tasks import (
     OBJECT_BODY,
     ContactSummary,

@@ -10,8 +10,8 @@ from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_rotation_vector
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
 from deft_core.validation import FloatArray
-from deft_sim.shapes import Vessel, add_hollow, add_vessel_looks
-from deft_sim.spoons import Spoon, add_spoon, free_pose, pinch_across
+from deft_sim.objects.shapes import Vessel, add_hollow, add_vessel_looks
+from deft_sim.objects.spoons import Spoon, add_spoon, free_pose, pinch_across
 from deft_sim.tasks import (
     OBJECT_BODY,
     ContactSummary,

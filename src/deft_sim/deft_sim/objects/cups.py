@@ -11,7 +11,7 @@ import numpy as np
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.validation import FloatArray
-from deft_sim.shapes import Vessel, add_hollow, add_vessel_looks
+from deft_sim.objects.shapes import Vessel, add_hollow, add_vessel_looks
 from deft_sim.tasks import CONTACT, OBJECT_BODY
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from deft_core.rotations import quaternion_from_matrix
 from deft_core.validation import FloatArray
-from deft_sim.shapes import Color, lathe, quaternion_about
+from deft_sim.objects.shapes import Color, lathe, quaternion_about
 from deft_sim.tasks import CONTACT
 
 _SEGMENTS: Final = 4  # straight pieces of an arched handle
