@@ -17,7 +17,7 @@ from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_rotation_vector
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
 from deft_core.validation import FloatArray
-from deft_sim.shapes import Color
+from deft_sim.objects.shapes import Color
 from deft_sim.tasks import (
     CONTACT,
     OBJECT_BODY,
