@@ -24,7 +24,7 @@ from deft_core.configuration import config_directory
 from deft_core.episode import Outcome
 from deft_core.errors import SafetyError, TrainingError, UnreachableError
 from deft_core.grasp import GraspParameters
-from deft_core.rotations import rotation_vector_from_matrix
+from deft_core.rotations import rotation_vector_from_matrix, transform
 from deft_core.task import Task, load_task
 from deft_core.trajectory import WristTrajectory
 from deft_core.validation import FloatArray
@@ -201,17 +201,19 @@ class TableTopEnvironment:
         cell, wanted = self.cell, self._demonstration
         rate, steps = wanted.intended.rate, len(wanted.intended)
         start = self.reset(wanted.scene_seed, wanted.object_name).color
+        # What a trajectory moves is the grasp centre: the flange swings about it in every turn.
+        T_flange_grasp = transform(np.eye(3), self.planner.kinematics.grasp_centre_in_flange)
         poses = []
         for phase in self.plan(cell.expert_grasp(), wanted.intended).phases:
             if phase.name is not Phase.FOLLOW_TRAJECTORY:
                 self.play(phase)
                 continue
             cell.follow_arm(phase.arm.times, phase.arm.positions)
-            poses.append(cell.flange_pose())
+            poses.append(cell.flange_pose() @ T_flange_grasp)
             step = phase.duration / steps  # the arm may need longer than was intended
             for _ in range(steps):
                 cell.advance(step)
-                poses.append(cell.flange_pose())
+                poses.append(cell.flange_pose() @ T_flange_grasp)
         verdict = self.score()
         if not verdict.success:
             raise TrainingError(
@@ -230,7 +232,8 @@ class TableTopEnvironment:
             rate=rate,
             source=(
                 f'simulated demonstration of {self.task.name}: an expert, {wanted.object_name}, '
-                f'scene seed {wanted.scene_seed}; measured flange poses, no human video'
+                f'scene seed {wanted.scene_seed}; measured poses of the grasp centre, '
+                'no human video'
             ),
         )
         return RecordedDemonstration(trajectory, start, self.final_image().color)
