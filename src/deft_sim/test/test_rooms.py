@@ -75,14 +75,12 @@ def test_the_expert_succeeds_and_nothing_penetrates(
 ) -> None:
     trajectory = room.task.load_trajectory(config_directory())
     successes = []
-    for seed, name in enumerate(
-        (*room.task.object_sets['train'], room.task.object_sets['test'][0])
-    ):
+    for seed, name in enumerate(room.task.object_sets['train']):
         room.reset(seed, name)
         grasp = room.cell.expert_grasp()
         assert room.execute(grasp, trajectory) is Outcome.COMPLETED
         successes.append(room.score(exact=True).success)
-    assert np.mean(successes) >= 0.4
+    assert np.mean(successes) >= 0.5
     assert max(witness.penetration for witness in witnessed) < 0.0015
     # A closing finger strikes a tool on the table harder than it holds it.
     assert max(witness.impact for witness in witnessed) < 0.004
