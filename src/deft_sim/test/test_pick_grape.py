@@ -68,8 +68,8 @@ def test_a_grape_comes_off_above_its_strength(
     grape = world.model.body('object_grape_0').id
     stem = world.model.body('object').id
     force = share * BUNCHES[name].strength
-    for step in range(200):  # pulled apart, ever harder, without going anywhere
-        pull = force * min(step / 100.0, 1.0)
+    for step in range(600):  # pulled apart, ever harder, without going anywhere
+        pull = force * min(step / 400.0, 1.0)
         data.xfrc_applied[grape, 2] = 9.81 * BUNCHES[name].grape_mass
         data.xfrc_applied[grape, 0] = pull
         data.xfrc_applied[stem, 0] = -pull

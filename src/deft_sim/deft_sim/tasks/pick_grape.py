@@ -38,19 +38,19 @@ class Bunch:
     grape_mass: float  # [kg]
     strength: float  # pull under which a grape comes off [N]
     color: Color
-    friction: float = 0.8  # of the skin; the cell draws a factor
+    friction: float = 0.95  # of the skin; the cell draws a factor
 
 
 BUNCHES = {
     # Train set.
-    'red_grapes': Bunch(3, 0.0115, 0.0060, 1.0, (0.42, 0.08, 0.18)),
-    'green_grapes': Bunch(4, 0.0110, 0.0055, 1.2, (0.56, 0.70, 0.25)),
-    'black_grapes': Bunch(3, 0.0125, 0.0080, 0.9, (0.14, 0.08, 0.18), friction=0.7),
-    'pink_grapes': Bunch(4, 0.0115, 0.0065, 1.1, (0.78, 0.42, 0.45)),
+    'red_grapes': Bunch(3, 0.0115, 0.0060, 1.4, (0.42, 0.08, 0.18)),
+    'green_grapes': Bunch(4, 0.0110, 0.0055, 1.6, (0.56, 0.70, 0.25)),
+    'black_grapes': Bunch(3, 0.0125, 0.0080, 1.3, (0.14, 0.08, 0.18), friction=0.8),
+    'pink_grapes': Bunch(4, 0.0115, 0.0065, 1.5, (0.78, 0.42, 0.45)),
     # Held out.
-    'small_green_grapes': Bunch(5, 0.0100, 0.0042, 1.0, (0.66, 0.76, 0.30)),
-    'large_red_grapes': Bunch(3, 0.0135, 0.0100, 1.0, (0.50, 0.10, 0.14), friction=0.7),
-    'wet_black_grapes': Bunch(4, 0.0115, 0.0065, 0.9, (0.10, 0.08, 0.22), friction=0.6),
+    'small_green_grapes': Bunch(5, 0.0100, 0.0042, 1.4, (0.66, 0.76, 0.30)),
+    'large_red_grapes': Bunch(3, 0.0135, 0.0100, 1.4, (0.50, 0.10, 0.14), friction=0.8),
+    'wet_black_grapes': Bunch(4, 0.0115, 0.0065, 1.3, (0.10, 0.08, 0.22), friction=0.65),
 }
 
 # Where a reset puts the bunch.
@@ -59,9 +59,16 @@ LAYOUT_HALF_EXTENTS = (0.05, 0.05)  # [m]
 _YAW_HALF_RANGE = 0.4  # [rad] of the stem about the base's y axis
 
 _STEM_RADIUS = 0.002  # [m]
-_STEM_MASS = 0.002  # [kg]
+_STEM_MASS = 0.004  # [kg]
 _STEM_COLOR = (0.36, 0.28, 0.14)
 _PEDICEL = 0.002  # [m] between stem and skin
+# Fingers press as hard as on a cup, and the lighter a body, the deeper they would sink in.
+_STIFF = {
+    **CONTACT,
+    'solref': [0.005, 1.0],
+    'solimp': [0.95, 0.99, 0.001, 0.5, 2.0],
+    'solmix': 100.0,
+}
 _ROLLING = 0.0006  # [m] a grape is no ball: it comes to rest
 
 # Criterion and score.
@@ -71,12 +78,12 @@ _LIFT_SHARE = 0.30
 _WHOLE_SHARE = 0.60
 
 # The expert: a pinch from above across the stem; by a random search.
-_FINGERS_ALONG = (1.014, -0.349, -0.776)
-_PALM_TOWARDS = (-0.871, -0.028, -0.859)
+_FINGERS_ALONG = (1.128, -0.381, -0.799)
+_PALM_TOWARDS = (-0.845, -0.037, -0.874)
 # The grasp centre from the middle of the bunch, flange axes.
-_OFFSET = (-0.015, 0.0, -0.010)  # [m]
-_FINGER = (-0.014, 0.897, 1.55, 0.056)  # [rad] side, forward, PIP, DIP
-_THUMB = (-0.05, 0.361, 0.95, 0.653)  # [rad]
+_OFFSET = (-0.025, -0.006, -0.005)  # [m]
+_FINGER = (-0.034, 0.816, 1.533, 0.245)  # [rad] side, forward, PIP, DIP
+_THUMB = (-0.016, 0.304, 0.895, 0.615)  # [rad]
 _LIFT = 0.14  # [m] of the whole demonstration
 _RATE = 10.0  # [Hz]
 
@@ -103,7 +110,7 @@ class PickGrape(SimulatedTask):
             mass=_STEM_MASS,
             rgba=[*_STEM_COLOR, 1.0],
             group=2,
-            **CONTACT,
+            **_STIFF,
         )
         for index, place in enumerate(_places(bunch)):
             name = f'{OBJECT_BODY}_grape_{index}'
@@ -116,7 +123,7 @@ class PickGrape(SimulatedTask):
                 mass=bunch.grape_mass,
                 rgba=[*bunch.color, 1.0],
                 group=2,
-                **{**CONTACT, 'condim': 6, 'friction': [bunch.friction, 0.003, _ROLLING]},
+                **{**_STIFF, 'condim': 6, 'friction': [bunch.friction, 0.003, _ROLLING]},
             )
             spec.add_exclude(bodyname1=OBJECT_BODY, bodyname2=name)
             joint = spec.add_equality(name=name, type=mujoco.mjtEq.mjEQ_CONNECT)
@@ -181,7 +188,7 @@ class PickGrape(SimulatedTask):
         translations[:, 2] = np.diff(_LIFT * (3.0 * share**2 - 2.0 * share**3))
         turns = np.zeros((TRAJECTORY_STEPS, 3))
         return Demonstration(
-            'red_grapes', 104, WristTrajectory(translations, turns, _RATE, 'intended lift')
+            'red_grapes', 0, WristTrajectory(translations, turns, _RATE, 'intended lift')
         )
 
 
