@@ -16,7 +16,7 @@ from deft_core.rotations import euler_from_matrix, matrix_from_rotation_vector
 from deft_core.validation import FloatArray
 
 
-def _wrist(fingers: tuple[float, float, float], palm: tuple[float, float, float]) -> FloatArray:
+def wrist(fingers: tuple[float, float, float], palm: tuple[float, float, float]) -> FloatArray:
     """Rotation (3, 3) with z along `fingers` and x as near to `palm` as a right angle allows."""
     z = np.array(fingers) / np.linalg.norm(fingers)
     x = np.array(palm) - (z @ np.array(palm)) * z
@@ -27,12 +27,12 @@ def _wrist(fingers: tuple[float, float, float], palm: tuple[float, float, float]
 
 
 # Fingers forward and slightly down, palm to the left: closes around an upright object.
-SIDE_GRASP: Final = _wrist((1.0, 0.05, -0.5), (0.0, 1.0, 0.0))
+SIDE_GRASP: Final = wrist((1.0, 0.05, -0.5), (0.0, 1.0, 0.0))
 # Fingers forward and down by 45 degrees, palm to the base: pinches from above, closing in the
 # vertical plane through the base's x axis.
-TOP_PINCH: Final = _wrist((1.0, 0.0, -1.0), (-1.0, 0.0, -1.0))
+TOP_PINCH: Final = wrist((1.0, 0.0, -1.0), (-1.0, 0.0, -1.0))
 # Fingers straight down, palm to the base: pulls a bar towards the base.
-HOOK: Final = _wrist((0.0, 0.0, -1.0), (-1.0, 0.0, 0.0))
+HOOK: Final = wrist((0.0, 0.0, -1.0), (-1.0, 0.0, 0.0))
 
 # Euler angles jump by a full turn at +-pi, and the pinch sits there. Equal grasps must be equal
 # numbers to a policy that learns from them, so angles are taken within half a turn of these.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from deft_affordance.wrist_poses import wrist
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.validation import FloatArray
@@ -80,14 +81,11 @@ def drawn_pose(cup: Cup, generator: np.random.Generator) -> list[float]:
 
 def side_grasp(data: mujoco.MjData, cup: Cup) -> GraspParameters:
     """A good grasp of the cup `OBJECT_BODY` where it is now, base frame; for experts alone."""
-    z_axis = fingers_along()
-    x_axis = np.array(_PALM_TOWARDS) - z_axis * (z_axis @ _PALM_TOWARDS)
-    x_axis /= np.linalg.norm(x_axis)
-    rotation = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
+    rotation = wrist(_FINGERS_ALONG, _PALM_TOWARDS)
     bottom = data.joint(OBJECT_BODY).qpos[:3]
     centre = bottom + np.array([_REACH, 0.0, _HEIGHT_SHARE * cup.height])
     return GraspParameters(
-        position=centre + _PALM_OFFSET * x_axis,
+        position=centre + _PALM_OFFSET * rotation[:, 0],
         wrist_rotation=euler_from_matrix(rotation),
         joint_positions=np.array([*_FINGER, *_FINGER, *_FINGER, *_THUMB]),
     )

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from deft_affordance.wrist_poses import turned, wrist
 from deft_core.grasp import GraspParameters
-from deft_core.rotations import euler_from_matrix, matrix_from_rotation_vector
+from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
 from deft_sim.objects.shapes import Color
 from deft_sim.tasks import (
@@ -141,14 +142,10 @@ class FlipBagel(SimulatedTask):
     def expert_grasp(self, data: mujoco.MjData, object_name: str) -> GraspParameters:
         """A pinch from above across the handle."""
         del object_name  # the same for all
-        z_axis = np.array(_FINGERS_ALONG) / np.linalg.norm(_FINGERS_ALONG)
-        x_axis = np.array(_PALM_TOWARDS) - z_axis * (z_axis @ _PALM_TOWARDS)
-        x_axis /= np.linalg.norm(x_axis)
-        rotation = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
         spatula = data.body(OBJECT_BODY)
         axes = spatula.xmat.reshape(3, 3)
         turn = float(np.arctan2(-axes[0, 1], axes[1, 1]))
-        rotation = matrix_from_rotation_vector([0.0, 0.0, turn]) @ rotation
+        rotation = turned(wrist(_FINGERS_ALONG, _PALM_TOWARDS), turn)
         grip = [0.0, -(_BLADE[1] + _NECK + _FROM_BLADE), _HANDLE_HEIGHT]
         return GraspParameters(
             position=spatula.xpos + axes @ grip + rotation @ _OFFSET,

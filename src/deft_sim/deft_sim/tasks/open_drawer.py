@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from deft_affordance.wrist_poses import HOOK
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
@@ -98,8 +99,6 @@ _OPENING_SHARE = 0.85
 TOUCH_FORCE = 0.05  # [N] a finger that presses less does not count
 
 # The expert: grasp centre from the middle of the handle, in flange axes of the hook.
-_FINGERS_ALONG = (0.0, 0.0, -1.0)
-_PALM_TOWARDS = (-1.0, 0.0, 0.0)
 _BEYOND = 0.028  # [m] along the palm's normal
 _ABOVE = 0.050  # [m]
 _FINGER = (0.0, 0.40, 0.90, 0.84)  # [rad] side, forward, PIP, DIP
@@ -155,13 +154,11 @@ class OpenDrawer(SimulatedTask):
     def expert_grasp(self, data: mujoco.MjData, object_name: str) -> GraspParameters:
         """Fingers behind the handle from above."""
         drawer = DRAWERS[object_name]
-        z_axis, x_axis = np.array(_FINGERS_ALONG), np.array(_PALM_TOWARDS)
-        rotation = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
         chest = data.body(OBJECT_BODY)
         handle = chest.xpos + chest.xmat.reshape(3, 3) @ [-drawer.gap, 0.0, drawer.handle_height]
         return GraspParameters(
-            position=handle + _BEYOND * x_axis + [0.0, 0.0, _ABOVE],
-            wrist_rotation=euler_from_matrix(rotation),
+            position=handle + _BEYOND * HOOK[:, 0] + [0.0, 0.0, _ABOVE],
+            wrist_rotation=euler_from_matrix(HOOK),
             joint_positions=np.array([*_FINGER, *_FINGER, *_FINGER, *_THUMB]),
         )
 

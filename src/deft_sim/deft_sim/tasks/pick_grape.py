@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from deft_affordance.wrist_poses import turned, wrist
 from deft_core.grasp import GraspParameters
 from deft_core.rotations import euler_from_matrix, matrix_from_rotation_vector
 from deft_core.trajectory import TRAJECTORY_STEPS, WristTrajectory
@@ -166,14 +167,10 @@ class PickGrape(SimulatedTask):
     def expert_grasp(self, data: mujoco.MjData, object_name: str) -> GraspParameters:
         """A pinch from above across the stem."""
         del object_name  # the same for all
-        z_axis = np.array(_FINGERS_ALONG) / np.linalg.norm(_FINGERS_ALONG)
-        x_axis = np.array(_PALM_TOWARDS) - z_axis * (z_axis @ _PALM_TOWARDS)
-        x_axis /= np.linalg.norm(x_axis)
-        rotation = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
         stem = data.body(OBJECT_BODY)
         along = stem.xmat.reshape(3, 3)[:, 1]
         turn = float(np.arctan2(-along[0], along[1]))
-        rotation = matrix_from_rotation_vector([0.0, 0.0, turn]) @ rotation
+        rotation = turned(wrist(_FINGERS_ALONG, _PALM_TOWARDS), turn)
         return GraspParameters(
             position=stem.xpos + rotation @ _OFFSET,
             wrist_rotation=euler_from_matrix(rotation),
